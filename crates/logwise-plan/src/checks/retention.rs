@@ -1,0 +1,211 @@
+//! What must hold for any plan about lifecycle rules.
+
+use super::retention_report;
+use crate::retention::{
+    Approval, Blocked, ObservedRule, Observed, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
+};
+use std::collections::BTreeSet;
+
+/// Every rule that `plan` breaks, in words; empty for a good plan.
+pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    if observed.document.is_unknown() {
+        if plan.write.is_some() || !matches!(plan.blocked, Some(Blocked::DocumentUnreadable { .. })) {
+            found.push("must be blocked and write nothing while the configuration is unknown".to_owned());
+        }
+        return found;
+    }
+    let view = View::new(policy, observed, plan);
+    view.shape(&mut found);
+    view.removals(&mut found);
+    view.additions(&mut found);
+    view.afterwards(&mut found);
+    view.losses(&mut found);
+    retention_report::report(&view, &mut found);
+    found
+}
+
+/// A rule of ours, observed or to be written.
+pub(super) struct Held<'a> {
+    pub id: &'a str,
+    pub owner: &'a PolicyEntry,
+    pub prefix: Option<&'a str>,
+    pub settings: Option<&'a Settings>,
+}
+
+/// Policy, facts and plan with the rules of ours before and after the write.
+pub(super) struct View<'a> {
+    pub policy: &'a Policy,
+    pub observed: &'a Observed,
+    pub plan: &'a Plan,
+    pub before: Vec<Held<'a>>,
+    pub after: Vec<Held<'a>>,
+    write: Option<&'a WriteRules>,
+    rules: &'a [ObservedRule],
+}
+
+impl<'a> View<'a> {
+    fn new(policy: &'a Policy, observed: &'a Observed, plan: &'a Plan) -> Self {
+        let rules = observed.document.known().map_or(&[][..], |document| &document.rules);
+        let seen = |rule: &'a ObservedRule| {
+            let id = rule.id.as_deref()?;
+            let meaning = rule.meaning.as_ref();
+            let (prefix, settings) = (meaning.map(|m| m.prefix.as_str()), meaning.map(|m| &m.settings));
+            Some(Held { id, owner: owner(policy, id)?, prefix, settings })
+        };
+        let new = |rule: &'a Rule| {
+            let owner = owner(policy, &rule.id)?;
+            Some(Held { id: &rule.id, owner, prefix: Some(&rule.prefix), settings: Some(&rule.settings) })
+        };
+        let write = plan.write.as_ref();
+        let goes = |held: &Held| write.is_some_and(|write| write.remove.contains(held.id));
+        let stay = rules.iter().filter_map(seen).filter(|held| !goes(held));
+        let after = stay.chain(write.into_iter().flat_map(|write| &write.add).filter_map(new)).collect();
+        Self { policy, observed, plan, before: rules.iter().filter_map(seen).collect(), after, write, rules }
+    }
+
+    /// The service that `prefix` names, if it is exactly the prefix of one.
+    pub fn service(&self, prefix: &'a str) -> Option<&'a str> {
+        let (start, rest) = prefix.split_at_checked(self.policy.logs_prefix.len())?;
+        let mut parts = rest.split('/');
+        let service = parts.next()?.strip_prefix("service_name=")?;
+        let closed = parts.next() == Some("") && parts.next().is_none();
+        (start == self.policy.logs_prefix && closed && !service.is_empty()).then_some(service)
+    }
+
+    /// The policy that decides about `service`, found by comparing each with each.
+    pub fn winner(&self, service: &str) -> Option<&'a PolicyEntry> {
+        let covers = |p: &&PolicyEntry| p.removal.is_none() && p.selector.matches(service);
+        self.policy.policies.iter().filter(covers).reduce(|a, b| if beats(b, a) { b } else { a })
+    }
+
+    /// Days until current and noncurrent versions of `service` go under the known rules of ours; never is the maximum.
+    pub fn survival(&self, service: &str) -> (i32, i32) {
+        let prefix = format!("{}service_name={service}/", self.policy.logs_prefix);
+        let acts = |held: &&Held| held.prefix.is_some_and(|p| prefix.starts_with(p));
+        let days = self.before.iter().filter(acts).filter_map(|held| held.settings).map(days);
+        days.fold((i32::MAX, i32::MAX), |a, b| (a.0.min(b.0), a.1.min(b.1)))
+    }
+
+    fn shape(&self, found: &mut Vec<String>) {
+        let Some(write) = self.write else { return };
+        let document = self.observed.document.known();
+        let lasting = |rule: &ObservedRule| rule.id.as_ref().is_some_and(|id| !write.remove.contains(id));
+        let kept: BTreeSet<&str> = self.rules.iter().filter(|r| lasting(r)).filter_map(|r| r.id.as_deref()).collect();
+        let after = self.rules.len() - self.before.len() + self.after.len();
+        let faults = [
+            (write.remove.is_empty() && write.add.is_empty(), "writes although nothing changes"),
+            (document.is_some_and(|d| d.not_preservable.is_some()), "writes although foreign rules would be harmed"),
+            (write.assumes.as_ref() != document.map(|d| &d.version), "assumes another version than was seen"),
+            (write.add.windows(2).any(|pair| pair[0].id >= pair[1].id), "added rules are not in the order of ids"),
+            (write.add.iter().any(|rule| kept.contains(rule.id.as_str())), "adds a rule under an id that is in use"),
+            (after > self.rules.len().max(1_000), "passes the limit of 1,000 rules"),
+        ];
+        found.extend(faults.iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| (*text).to_owned()));
+    }
+
+    fn removals(&self, found: &mut Vec<String>) {
+        for id in self.write.into_iter().flat_map(|write| &write.remove) {
+            let Some(held) = self.before.iter().find(|held| held.id == id) else {
+                found.push(format!("{id}: removes a rule that is not ours"));
+                continue;
+            };
+            let active = |service: &str| self.winner(service).is_some_and(|winner| !winner.observe_only);
+            let taken_over = match held.prefix.and_then(|prefix| self.service(prefix)) {
+                Some(service) => active(service),
+                None => self.policy.policies.iter().any(|p| !p.observe_only && p.removal.is_none()),
+            };
+            if held.owner.observe_only && !taken_over {
+                found.push(format!("{id}: removes a rule of a policy that only observes"));
+            }
+        }
+    }
+
+    fn additions(&self, found: &mut Vec<String>) {
+        let protected = [format!("{}_spark_metadata/", self.policy.logs_prefix), self.policy.checkpoint_prefix.clone()];
+        for rule in self.write.into_iter().flat_map(|write| &write.add) {
+            let overlaps = |other: &str| rule.prefix.starts_with(other) || other.starts_with(&rule.prefix);
+            let service = self.service(&rule.prefix);
+            let winner = service.and_then(|service| self.winner(service));
+            let faults = [
+                (service.is_none(), "its prefix is not exactly that of one service"),
+                (protected.iter().any(|p| overlaps(p)), "its prefix touches protected keys"),
+                (winner.is_none(), "no policy asks for it"),
+                (winner.is_some_and(|p| p.observe_only), "its policy only observes"),
+                (winner.is_some_and(|p| p.settings != rule.settings), "does something else than its policy says"),
+                (winner.is_some_and(|p| !is_id_of(&rule.id, p)), "its id is not of the policy that won its service"),
+                (rule.settings == Settings::default(), "does nothing"),
+                (service.is_some_and(|service| !self.is_known(service)), "nobody found its service"),
+            ];
+            let broken = faults.iter().filter(|(is_broken, _)| *is_broken);
+            found.extend(broken.map(|(_, text)| format!("{}: {text}", rule.id)));
+        }
+    }
+
+    /// Whether the service was found or has a rule of ours.
+    pub fn is_known(&self, service: &str) -> bool {
+        let named = |held: &Held<'a>| held.prefix.and_then(|p| self.service(p)) == Some(service);
+        self.observed.services.known().is_some_and(|found| found.contains(service)) || self.before.iter().any(named)
+    }
+
+    fn afterwards(&self, found: &mut Vec<String>) {
+        let preservable = self.observed.document.known().is_none_or(|d| d.not_preservable.is_none());
+        if !preservable {
+            return;
+        }
+        for (i, held) in self.after.iter().enumerate() {
+            if held.owner.removal == Some(Removal::RemoveRules) && !held.owner.observe_only {
+                found.push(format!("{}: stays although its policy is being deleted", held.id));
+            }
+            let Some(prefix) = held.prefix else { continue };
+            let rivals = |other: &&Held| other.prefix == Some(prefix) && !(held.owner.observe_only && other.owner.observe_only);
+            if let Some(other) = self.after[i + 1..].iter().find(rivals) {
+                found.push(format!("{} and {} act on the same prefix", held.id, other.id));
+            }
+        }
+    }
+
+    fn losses(&self, found: &mut Vec<String>) {
+        for rule in self.write.into_iter().flat_map(|write| &write.add) {
+            let Some(service) = self.service(&rule.prefix) else { continue };
+            let Some(entry) = owner(self.policy, &rule.id) else { continue };
+            let (before, after) = (self.survival(service), days(&rule.settings));
+            let shortens = after.0 < before.0 || after.1 < before.1;
+            let request = self.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
+            let approved = request.is_some_and(|r| {
+                let named = r.entries.iter().any(|e| e.service == service && e.to == rule.settings);
+                named && r.approved && entry.approved_plans.contains(&r.plan_id)
+            });
+            if shortens && entry.approval == Approval::DestructiveOnly && !approved {
+                found.push(format!("{}: shortens what survives without approval", rule.id));
+            }
+        }
+    }
+}
+
+/// Days until current and noncurrent versions go; never is the maximum.
+pub(super) fn days(settings: &Settings) -> (i32, i32) {
+    (settings.expiration_days.unwrap_or(i32::MAX), settings.noncurrent_days.unwrap_or(i32::MAX))
+}
+
+/// Whether `a` comes before `b`.
+fn beats(a: &PolicyEntry, b: &PolicyEntry) -> bool {
+    let (days_a, days_b) = (days(&a.settings).0, days(&b.settings).0);
+    a.priority > b.priority
+        || (a.priority == b.priority && (days_a > days_b || (days_a == days_b && a.owner < b.owner)))
+}
+
+/// The policy that owns the rule with this id; none if the rule is foreign.
+fn owner<'a>(policy: &'a Policy, id: &str) -> Option<&'a PolicyEntry> {
+    let mut parts = id.split('/');
+    let (system, owner) = (parts.next()?, parts.next()?);
+    let hash = parts.next_back()?;
+    let is_hash = hash.len() == 16 && hash.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let entry = policy.policies.iter().find(|p| p.owner == owner && p.removal != Some(Removal::Orphan))?;
+    (system == "logwise.io" && is_hash && parts.next().is_some()).then_some(entry)
+}
+
+/// Whether the id names this policy and its uid.
+fn is_id_of(id: &str, entry: &PolicyEntry) -> bool {
+    id.split('/').take(3).eq(["logwise.io", entry.owner.as_str(), entry.uid8.as_str()])
+}

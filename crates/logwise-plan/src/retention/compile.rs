@@ -1,0 +1,147 @@
+//! From verdicts to one write that leaves every other rule alone.
+
+use super::classify::hex;
+use super::ours::{OwnRule, Ours, Standing};
+use super::resolve::{Verdict, Verdicts};
+use super::{Blocked, Decision, Document, Plan, Policy, WriteRules};
+use sha2::{Digest, Sha256};
+
+/// Rules S3 accepts per bucket, foreign ones included.
+pub const MAX_RULES: usize = 1_000;
+
+/// What every rule id of ours starts with.
+const ID_PREFIX: &str = "logwise.io/";
+
+/// Bytes of the service hash in a rule id.
+const HASH_BYTES: usize = 8;
+
+/// `<logs prefix>service_name=<service>/`. The last slash keeps `api` apart from `api-gateway`.
+pub fn service_prefix(logs_prefix: &str, service: &str) -> String {
+    format!("{logs_prefix}service_name={service}/")
+}
+
+/// The service whose whole prefix this is.
+pub(super) fn service_of<'a>(logs_prefix: &str, prefix: &'a str) -> Option<&'a str> {
+    let service = prefix.strip_prefix(logs_prefix)?.strip_prefix("service_name=")?.strip_suffix('/')?;
+    is_nameable(service).then_some(service)
+}
+
+/// Whether a prefix can be made of this name that matches the objects of this service and no others.
+pub(super) fn is_nameable(service: &str) -> bool {
+    !service.is_empty() && !service.contains('/')
+}
+
+/// Whether a rule over `prefix` would match keys that no rule of ours may match.
+pub(super) fn touches_protected(policy: &Policy, prefix: &str) -> bool {
+    let protected = [format!("{}_spark_metadata/", policy.logs_prefix), policy.checkpoint_prefix.clone()];
+    protected.iter().any(|p| p.starts_with(prefix) || prefix.starts_with(p.as_str()))
+}
+
+/// The rule id of one owner and service: at most 255 characters for any service name.
+pub fn rule_id(owner: &str, uid8: &str, service: &str) -> String {
+    format!("{ID_PREFIX}{owner}/{uid8}/{}", service_hash(service))
+}
+
+/// The service part of a rule id.
+pub(super) fn service_hash(service: &str) -> String {
+    hex(&Sha256::digest(service.as_bytes())[..HASH_BYTES])
+}
+
+/// Whether a rule with this id is one of `owner`'s.
+pub fn is_owned_by(id: &str, owner: &str) -> bool {
+    id_parts(id).is_some_and(|(of, _)| of == owner)
+}
+
+/// Owner and service hash of a rule id of our form.
+pub(super) fn id_parts(id: &str) -> Option<(&str, &str)> {
+    let (owner, rest) = id.strip_prefix(ID_PREFIX)?.split_once('/')?;
+    let (_, hash) = rest.rsplit_once('/')?;
+    let is_hash = hash.len() == 2 * HASH_BYTES && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then_some((owner, hash))
+}
+
+/// The difference between the rules of ours in the configuration and those that the verdicts leave or ask for.
+pub(super) fn compose(ours: &Ours, verdicts: &Verdicts) -> WriteRules {
+    let mut write = WriteRules::default();
+    for (service, rule) in ours.all() {
+        let stays = match service.and_then(|s| Some((s, verdicts.get(s)?))) {
+            Some((service, verdict)) => stays(ours, service, verdict, rule),
+            None => rule.standing == Standing::Observer,
+        };
+        if !stays {
+            write.remove.insert(rule.id.to_owned());
+        }
+    }
+    for (service, verdict) in verdicts {
+        let Verdict::Exactly(Some(wanted)) = verdict else { continue };
+        if !ours.of(service).iter().any(|rule| rule.is(wanted)) {
+            write.add.push(wanted.clone());
+        }
+    }
+    write.add.sort_by(|a, b| a.id.cmp(&b.id));
+    write
+}
+
+/// Whether a rule of `service` stays. At most one of them does, except where nobody but observers has a say.
+fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool {
+    let chosen = |may_stay: &dyn Fn(&OwnRule) -> bool| {
+        ours.deciding(service, may_stay).is_some_and(|chosen| std::ptr::eq(chosen, rule))
+    };
+    let is_sound = |r: &OwnRule| r.standing == Standing::Active && r.sound;
+    let observes = |r: &OwnRule| r.standing == Standing::Observer;
+    match (verdict, rule.standing) {
+        (_, Standing::Leaving) => false,
+        (Verdict::Exactly(wanted), _) => wanted.as_ref().is_some_and(|wanted| rule.is(wanted)),
+        (Verdict::Waits, _) => chosen(&|r| is_sound(r) || observes(r)),
+        (Verdict::Observed | Verdict::Uncovered, Standing::Observer) => true,
+        (Verdict::Uncovered, Standing::Active) => false,
+        (Verdict::Observed, Standing::Active) => {
+            let prefix_taken = ours.of(service).iter().any(|r| observes(r) && r.acts);
+            !prefix_taken && chosen(&is_sound)
+        }
+    }
+}
+
+/// Leaves services without a rule out of the write if S3's limit would be passed. Replacements and removals go on:
+/// they need no room, and a policy must be deletable however full the bucket is.
+pub(super) fn fit(document: Option<&Document>, ours: &Ours, write: &mut WriteRules, plan: &mut Plan) {
+    let own = ours.all().count();
+    let foreign = document.map_or(0, |d| d.rules.len()) - own;
+    let after = ours.all().filter(|(_, rule)| !write.remove.contains(rule.id)).count() + write.add.len();
+    if foreign + after <= MAX_RULES || write.add.is_empty() {
+        return;
+    }
+    plan.blocked = Some(Blocked::TooManyRules { foreign, ours: after });
+    for (service, decision) in plan.policies.values_mut().flat_map(|part| &mut part.services) {
+        if *decision == Decision::Write && ours.of(service).is_empty() {
+            *decision = Decision::Blocked;
+        }
+    }
+    write.add.retain(|rule| ours.has_rule_at(&rule.prefix));
+}
+
+/// Refuses the whole write if it could not carry the rules of others through.
+pub(super) fn refuse(document: Option<&Document>, write: &mut WriteRules, plan: &mut Plan) {
+    let Some(why) = document.and_then(|d| d.not_preservable.clone()) else { return };
+    if write.remove.is_empty() && write.add.is_empty() {
+        return;
+    }
+    plan.blocked = Some(Blocked::ForeignRuleNotPreservable { why });
+    for decision in plan.policies.values_mut().flat_map(|part| part.services.values_mut()) {
+        if *decision == Decision::Write {
+            *decision = Decision::Blocked;
+        }
+    }
+    *write = WriteRules::default();
+}
+
+/// Counts, per owner, the rules in the configuration after the write.
+pub(super) fn count_rules(ours: &Ours, write: &WriteRules, plan: &mut Plan) {
+    let stay = ours.all().map(|(_, rule)| rule).filter(|rule| !write.remove.contains(rule.id)).map(|rule| rule.owner);
+    let come = write.add.iter().filter_map(|rule| Some(id_parts(&rule.id)?.0));
+    for owner in stay.chain(come) {
+        if let Some(part) = plan.policies.get_mut(owner) {
+            part.rules += 1;
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Which lifecycle rules a bucket should have. One rule per service; rules of others are never touched.
+
+mod classify;
+mod compile;
+mod ours;
+mod resolve;
+
+pub use classify::{Destructive, plan_id};
+pub use compile::{MAX_RULES, is_owned_by, rule_id, service_prefix};
+pub use resolve::winner;
+
+use crate::{Known, selector::ServiceSelector};
+use ours::Ours;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The validated wish for one bucket: every policy of the pipeline that owns it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// Prefix of the logs, ends in `/`.
+    pub logs_prefix: String,
+    /// Prefix of the Spark checkpoints, ends in `/`; no rule of ours may match it.
+    pub checkpoint_prefix: String,
+    /// All retention policies of the bucket, those being deleted included.
+    pub policies: Vec<PolicyEntry>,
+    /// Seconds between two looks.
+    pub look_period_seconds: u32,
+}
+
+/// One RetentionPolicy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyEntry {
+    /// `<installation>.<namespace>.<name>`: the owner part of its rule ids. An object re-created under the same
+    /// name adopts the rules of its predecessor.
+    pub owner: String,
+    /// First eight characters of the object's uid.
+    pub uid8: String,
+    /// Higher wins.
+    #[serde(default)]
+    pub priority: i32,
+    /// Services covered.
+    #[serde(default)]
+    pub selector: ServiceSelector,
+    /// What its rules do.
+    pub settings: Settings,
+    /// Which changes wait for approval.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Plan ids that have been approved.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approved_plans: BTreeSet<String>,
+    /// Plan and report only.
+    #[serde(default)]
+    pub observe_only: bool,
+    /// Set while the object is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
+}
+
+/// What a rule does to the objects under its prefix; days as S3 counts them, from object creation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Days until current versions expire; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_days: Option<i32>,
+    /// Moves to other storage classes, by ascending days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transitions: Vec<Transition>,
+    /// Days until an incomplete multipart upload is aborted; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_multipart_days: Option<i32>,
+    /// Days until a noncurrent version is removed; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noncurrent_days: Option<i32>,
+}
+
+/// A move to another storage class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// Days from object creation.
+    pub days: i32,
+    /// Storage class as S3 names it, such as `STANDARD_IA`.
+    pub storage_class: String,
+}
+
+/// Which changes wait for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Approval {
+    /// None.
+    Never,
+    /// Those that make existing objects or versions go earlier than the rules now in force.
+    #[default]
+    DestructiveOnly,
+}
+
+/// What happens to a policy's rules when the policy is deleted. Data is never deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Removal {
+    /// The rules go, the data stays for ever.
+    RemoveRules,
+    /// The rules stay as they are, owned by nobody.
+    Orphan,
+}
+
+/// What one look at the bucket found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// Services found under the logs prefix, names as they stand in the keys.
+    pub services: Known<BTreeSet<String>>,
+    /// The lifecycle configuration; absent when the bucket has none.
+    pub document: Known<Document>,
+}
+
+/// A lifecycle configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Hash of its exact bytes and of the minimum-object-size setting: what a write assumes.
+    pub version: String,
+    /// Its rules, in order.
+    pub rules: Vec<ObservedRule>,
+    /// Why the rules of others could not be carried through a rewrite unharmed, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_preservable: Option<String>,
+}
+
+/// One rule of the observed configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedRule {
+    /// Its id; S3 allows rules without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it does, if that is exactly one of our own rule forms; `None`: something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Meaning>,
+}
+
+/// An enabled rule over one prefix with settings that we could have written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meaning {
+    /// Object key prefix.
+    pub prefix: String,
+    /// What the rule does.
+    pub settings: Settings,
+}
+
+/// A rule to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// `logwise.io/<owner>/<uid8>/<service hash>`.
+    pub id: String,
+    /// `<logs prefix>service_name=<service>/`.
+    pub prefix: String,
+    /// What the rule does.
+    pub settings: Settings,
+}
+
+/// What to do about a bucket's lifecycle configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The one write, if anything is to change now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<WriteRules>,
+    /// What each policy got, by owner.
+    pub policies: BTreeMap<String, PolicyPlan>,
+    /// What stands in the way of the bucket as a whole, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
+    /// Seconds until the next look is due.
+    pub next_look_seconds: u32,
+}
+
+/// One replacement of the configuration: every observed rule not named in `remove` stays byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WriteRules {
+    /// Version of the configuration this write assumes; `None`: the bucket has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumes: Option<String>,
+    /// Ids of rules of ours that go or are replaced.
+    pub remove: BTreeSet<String>,
+    /// Rules of ours that come, by ascending id.
+    pub add: Vec<Rule>,
+}
+
+/// What one policy got.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyPlan {
+    /// Services it won, with what was decided for each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Decision>,
+    /// Services it covers but lost, with the owner that won.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, String>,
+    /// Changes that need approval and the id that approves exactly these; none if the policy asks for no approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRequest>,
+    /// Rules of this owner that are in the configuration after the write; 0 if they are orphaned, hence foreign, and
+    /// meaningless while the configuration is unreadable.
+    pub rules: usize,
+}
+
+/// Destructive changes of one policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRequest {
+    /// Hash of exactly these entries, `rp-` and twelve hexadecimal digits.
+    pub plan_id: String,
+    /// Whether `approvedPlans` holds the id.
+    pub approved: bool,
+    /// The entries, by service.
+    pub entries: Vec<Destructive>,
+}
+
+/// What was decided for a service that a policy won.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "decision")]
+pub enum Decision {
+    /// The rule in force is the wanted one.
+    InForce,
+    /// The rule is written now.
+    Write,
+    /// The change would make existing objects or versions go earlier: the rule in force stays until it is approved.
+    ApprovalRequired,
+    /// The policy or its pipeline only observes.
+    ObserveOnly,
+    /// The rule would match protected keys or pass the bucket's rule limit, or the write could not carry foreign
+    /// rules through.
+    Blocked,
+}
+
+/// Why something that the policies ask for is not done in the bucket. A write may stand beside it: what it does not
+/// concern goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "reason")]
+pub enum Blocked {
+    /// The configuration could not be read: nothing is decided.
+    DocumentUnreadable {
+        /// What failed.
+        why: String,
+    },
+    /// The services could not be listed: only services that have a rule of ours are decided.
+    ServicesUnreadable {
+        /// What failed.
+        why: String,
+    },
+    /// A foreign rule could not be carried through a rewrite unharmed: nothing is written.
+    ForeignRuleNotPreservable {
+        /// What stands in the way.
+        why: String,
+    },
+    /// Ours and foreign rules together would pass S3's limit: services that have no rule yet get none.
+    TooManyRules {
+        /// Rules of others.
+        foreign: usize,
+        /// Rules of ours that would be needed.
+        ours: usize,
+    },
+    /// The rule of a service would match protected keys: that service gets none.
+    ProtectedPrefix {
+        /// The prefix of that rule.
+        prefix: String,
+    },
+}
+
+/// Decides, for every service of the bucket, which rule it should have, and composes at most one write.
+pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
+    let mut plan = Plan {
+        write: None,
+        policies: policy.policies.iter().map(|p| (p.owner.clone(), PolicyPlan::default())).collect(),
+        blocked: None,
+        next_look_seconds: policy.look_period_seconds,
+    };
+    if let Known::Unknown(why) = &observed.document {
+        plan.blocked = Some(Blocked::DocumentUnreadable { why: why.clone() });
+        return plan;
+    }
+    if let Known::Unknown(why) = &observed.services {
+        plan.blocked = Some(Blocked::ServicesUnreadable { why: why.clone() });
+    }
+    let document = observed.document.known();
+    let ours = Ours::read(policy, observed);
+    let verdicts = resolve::resolve(policy, &ours, &mut plan);
+    let mut write = compile::compose(&ours, &verdicts);
+    compile::fit(document, &ours, &mut write, &mut plan);
+    compile::refuse(document, &mut write, &mut plan);
+    compile::count_rules(&ours, &write, &mut plan);
+    if !write.remove.is_empty() || !write.add.is_empty() {
+        write.assumes = document.map(|d| d.version.clone());
+        plan.write = Some(write);
+    }
+    plan
+}

@@ -1,0 +1,207 @@
+//! Small random buckets and what a write does to them.
+
+use jiff::Timestamp;
+use logwise_plan::Known;
+use logwise_plan::retention::{
+    Approval, Document, Meaning, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Settings, Transition,
+    WriteRules, plan, rule_id, service_prefix,
+};
+use logwise_plan::selector::ServiceSelector;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// Services of the small buckets; `zz` is never found, it only has rules.
+pub const SERVICES: [&str; 6] = ["a", "ab", "b", "pay", "pay-x", "zz"];
+
+/// Names from which no prefix can be made that matches one service only.
+pub const BAD_SERVICES: [&str; 3] = ["", "a/b", "/"];
+
+/// A bucket: what is asked of it, what a look finds, and what its rules truly do.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub policy: Policy,
+    pub observed: Observed,
+    /// What each observed rule does, in the order of the document; `None`: nothing, it is disabled.
+    pub truth: Vec<Option<Meaning>>,
+}
+
+impl World {
+    pub fn plan(&self) -> Plan {
+        plan(&self.policy, &self.observed, Timestamp::UNIX_EPOCH)
+    }
+
+    /// What the rules really in force do.
+    pub fn in_force(&self) -> Vec<Meaning> {
+        self.truth.iter().flatten().cloned().collect()
+    }
+
+    pub fn rules(&self) -> &[ObservedRule] {
+        self.observed.document.known().map_or(&[], |document| &document.rules)
+    }
+
+    /// The bucket after the write, as the next look finds it.
+    pub fn apply(&self, write: &WriteRules) -> Self {
+        assert_eq!(write.assumes.as_ref(), self.observed.document.known().map(|d| &d.version), "the write is stale");
+        let goes = |rule: &ObservedRule| rule.id.as_ref().is_some_and(|id| write.remove.contains(id));
+        let stay = self.rules().iter().cloned().zip(self.truth.iter().cloned()).filter(|(rule, _)| !goes(rule));
+        let come = write.add.iter().map(|rule| {
+            let meaning = Some(Meaning { prefix: rule.prefix.clone(), settings: rule.settings.clone() });
+            (ObservedRule { id: Some(rule.id.clone()), meaning: meaning.clone() }, meaning)
+        });
+        let (rules, truth): (Vec<_>, Vec<_>) = stay.chain(come).unzip();
+        let version = format!("{:?}", (&rules, &truth));
+        let mut next = Self { truth, ..self.clone() };
+        next.observed.document = Known::Known(Document { version, rules, not_preservable: None });
+        next
+    }
+
+    /// The bucket after the planned write, if there is one.
+    pub fn step(&self) -> Self {
+        self.plan().write.map_or_else(|| self.clone(), |write| self.apply(&write))
+    }
+
+    /// Approves what the policies with these places in the list now ask for.
+    pub fn approve(mut self, which: impl Fn(usize) -> bool) -> Self {
+        let plan = self.plan();
+        for (place, entry) in self.policy.policies.iter_mut().enumerate() {
+            let request = plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
+            entry.approved_plans.extend(request.filter(|_| which(place)).map(|request| request.plan_id.clone()));
+        }
+        self
+    }
+}
+
+/// The owner part of the rule ids of policy `place`. No policy has place 4: its rules are foreign.
+pub fn owner(place: usize) -> String {
+    format!("lab.shop.p{place}")
+}
+
+prop_compose! {
+    fn settings()(
+        expiration_days in prop::option::weighted(0.8, 1..13),
+        noncurrent_days in prop::option::weighted(0.3, 1..7),
+        abort_multipart_days in prop::option::weighted(0.2, 1..3),
+        moves in prop::bool::weighted(0.2),
+    ) -> Settings {
+        let archive = Transition { days: 0, storage_class: "GLACIER_IR".to_owned() };
+        Settings { expiration_days, transitions: moves.then_some(archive).into_iter().collect(), abort_multipart_days, noncurrent_days }
+    }
+}
+
+fn selector() -> impl Strategy<Value = ServiceSelector> {
+    let names = prop::sample::subsequence(SERVICES.to_vec(), 1..3).prop_map(|names| ServiceSelector {
+        names: names.into_iter().map(str::to_owned).collect(),
+        ..ServiceSelector::default()
+    });
+    let prefix = ServiceSelector { prefixes: ["pay".to_owned()].into(), ..ServiceSelector::default() };
+    prop_oneof![3 => Just(ServiceSelector::default()), 2 => names, 1 => Just(prefix)]
+}
+
+prop_compose! {
+    fn entry(place: usize)(
+        uid8 in uid8(),
+        priority in 0..3i32,
+        selector in selector(),
+        settings in settings(),
+        approval in prop_oneof![3 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Never)],
+        observe_only in prop::bool::weighted(0.2),
+        removal in prop_oneof![6 => Just(None), 1 => Just(Some(Removal::RemoveRules)), 1 => Just(Some(Removal::Orphan))],
+    ) -> PolicyEntry {
+        let approved_plans = BTreeSet::new();
+        PolicyEntry { owner: owner(place), uid8, priority, selector, settings, approval, approved_plans, observe_only, removal }
+    }
+}
+
+fn uid8() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["00000001".to_owned(), "00000002".to_owned()])
+}
+
+/// A rule and what it truly does.
+fn rule() -> impl Strategy<Value = (ObservedRule, Option<Meaning>)> {
+    let service = prop::sample::select(SERVICES.to_vec());
+    let odd = prop::sample::select(vec![
+        "", "logs/", "logs/service_name=", "logs/service_name=a", "logs/service_name=a/year=2024/", "logs/service_name=/",
+        "logs/_spark_metadata/", "checkpoint/", "archive/",
+    ]);
+    let kinds = (0..5usize, uid8(), service.clone(), service, odd, settings(), 0..20u32);
+    kinds.prop_map(|(place, uid8, service, other, odd, settings, dice)| {
+        let id = match dice {
+            0 => None,
+            1 => Some(format!("theirs-{service}")),
+            2 => Some(format!("logwise.io/{}/{service}", owner(place))),
+            _ => Some(rule_id(&owner(place), &uid8, service)),
+        };
+        let prefix = match dice {
+            0..8 => service_prefix("logs/", other),
+            8..10 => odd.to_owned(),
+            _ => service_prefix("logs/", service),
+        };
+        let truth = Some(Meaning { prefix, settings });
+        match dice {
+            5 | 10 => (ObservedRule { id, meaning: None }, truth),
+            11 => (ObservedRule { id, meaning: None }, None),
+            _ => (ObservedRule { id, meaning: truth.clone() }, truth),
+        }
+    })
+}
+
+fn rules() -> impl Strategy<Value = Vec<(ObservedRule, Option<Meaning>)>> {
+    prop::collection::vec(rule(), 0..9).prop_map(|mut rules| {
+        // S3 refuses a configuration that uses an id twice.
+        let mut ids = BTreeSet::new();
+        rules.retain(|(rule, _)| rule.id.as_ref().is_none_or(|id| ids.insert(id.clone())));
+        rules
+    })
+}
+
+fn services() -> impl Strategy<Value = Known<BTreeSet<String>>> {
+    let names = [&SERVICES[..5], &BAD_SERVICES].concat();
+    let found = prop::sample::subsequence(names, 0..8)
+        .prop_map(|names| Known::Known(names.into_iter().map(str::to_owned).collect()));
+    prop_oneof![8 => found, 1 => Just(Known::Absent), 1 => Just(Known::Unknown("timed out".to_owned()))]
+}
+
+/// Any small bucket, with any of the approvals asked for given.
+pub fn world() -> impl Strategy<Value = World> {
+    let entries = (entry(0), entry(1), entry(2), entry(3), 0..5usize);
+    let policies = entries.prop_map(|(a, b, c, d, len)| [a, b, c, d].into_iter().take(len).collect::<Vec<_>>());
+    let checkpoint = prop_oneof![9 => Just("checkpoint/"), 1 => Just("logs/service_name=b/checkpoint/")];
+    let document = prop_oneof![16 => Just("known"), 1 => Just("absent"), 1 => Just("unknown"), 2 => Just("odd")];
+    let parts = (policies, rules(), services(), checkpoint, document, any::<[bool; 4]>());
+    parts.prop_map(|(policies, rules, services, checkpoint, kind, approved)| {
+        let (rules, truth): (Vec<_>, Vec<_>) = if kind == "absent" { Vec::new() } else { rules }.into_iter().unzip();
+        let not_preservable = (kind == "odd").then(|| "a rule has a comment".to_owned());
+        let document = match kind {
+            "absent" => Known::Absent,
+            "unknown" => Known::Unknown("denied".to_owned()),
+            _ => Known::Known(Document { version: "v1".to_owned(), rules, not_preservable }),
+        };
+        let policy = Policy {
+            logs_prefix: "logs/".to_owned(),
+            checkpoint_prefix: checkpoint.to_owned(),
+            policies,
+            look_period_seconds: 30,
+        };
+        let world = World { policy, observed: Observed { services, document }, truth };
+        world.approve(|place| approved[place])
+    })
+}
+
+/// A bucket that has come to rest under policies that are all carried out and ask for approval. No approval is left
+/// that could carry over to a later change.
+pub fn settled() -> impl Strategy<Value = World> {
+    world().prop_map(|mut world| {
+        for entry in &mut world.policy.policies {
+            (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::DestructiveOnly);
+        }
+        if world.observed.document.known().is_none_or(|d| d.not_preservable.is_some()) {
+            (world.observed.document, world.truth) = (Known::Absent, Vec::new());
+        }
+        for _ in 0..3 {
+            world = world.approve(|_| true).step();
+        }
+        world.policy.policies.iter_mut().for_each(|entry| entry.approved_plans.clear());
+        assert_eq!(world.plan().write, None, "must have come to rest");
+        world
+    })
+}
