@@ -1,0 +1,180 @@
+//! What the operator reports about a pipeline.
+
+use crate::condition::Condition;
+use crate::schema::map_by;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// State of the pipeline as last observed. What could not be read is absent, never zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogwiseClusterStatus {
+    /// The `metadata.generation` that the operator last acted upon; -1 until it has seen the object. Default: -1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1))]
+    pub observed_generation: Option<i64>,
+    /// Aspects of the pipeline, one entry per type: Ready, Reconciling, Stalled and those of the parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), transform = map_by("type"))]
+    pub conditions: Vec<Condition>,
+    /// Number of changes that are planned and not carried out, in all parts together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pending_changes: Option<i32>,
+    /// The Kafka cluster and the topics of the pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaStatus>,
+    /// The Spark cluster and its workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spark: Option<SparkStatus>,
+    /// The bucket and its lifecycle rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageStatus>,
+}
+
+/// What the Kafka cluster answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaStatus {
+    /// The last `metadata.generation` that this part has wholly carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub settled_generation: Option<i64>,
+    /// Number of changes that this part wants and holds back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pending_changes: Option<i32>,
+    /// Id that the Kafka cluster gives itself.
+    #[serde(rename = "clusterID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cluster_id: Option<String>,
+    /// Number of brokers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub brokers: Option<i32>,
+    /// Number of topics of the pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub topics: Option<i32>,
+    /// Number of partitions of these topics together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub partitions: Option<i32>,
+    /// Number of topics that have a partition with fewer in-sync replicas than replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub under_replicated_topics: Option<i32>,
+    /// Number of topics that have a partition without a leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub leaderless_topics: Option<i32>,
+    /// Number of topics that want more partitions than `maxPartitions` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub limited_topics: Option<i32>,
+    /// Topics that want more partitions and were left alone, the first 20 by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), transform = map_by("name"))]
+    pub held_topics: Vec<HeldTopic>,
+}
+
+/// A topic that was left alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldTopic {
+    /// Name of the topic.
+    #[schemars(length(min = 1, max = 249))]
+    pub name: String,
+    /// Partitions it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub partitions: Option<i32>,
+    /// Partitions it should have; absent when that could not be decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub wanted_partitions: Option<i32>,
+    /// Why it was left alone: one word in CamelCase.
+    #[schemars(length(min = 1, max = 64))]
+    pub reason: String,
+}
+
+/// What the Spark master and the workers' group answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SparkStatus {
+    /// The last `metadata.generation` that this part has wholly carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub settled_generation: Option<i64>,
+    /// Number of changes that this part wants and holds back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pending_changes: Option<i32>,
+    /// The active master as host:uiPort; absent when none answers as active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 264))]
+    pub master: Option<String>,
+    /// The workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<WorkersStatus>,
+    /// Number of drivers that the active master runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub active_drivers: Option<i32>,
+    /// Number of CPU cores of all alive workers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cores: Option<i32>,
+    /// Number of these cores that are in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cores_used: Option<i32>,
+}
+
+/// Numbers of Spark workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkersStatus {
+    /// Desired capacity of the workers' group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub desired_replicas: Option<i32>,
+    /// Instances of the group that are in service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub replicas: Option<i32>,
+    /// Workers that the active master counts as alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ready_replicas: Option<i32>,
+}
+
+/// What S3 answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// The last `metadata.generation` that this part has wholly carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub settled_generation: Option<i64>,
+    /// Number of changes that this part wants and holds back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pending_changes: Option<i32>,
+    /// Number of services that have logs under `logsPrefix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub services: Option<i32>,
+    /// Number of lifecycle rules that the operator owns in the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub lifecycle_rules: Option<i32>,
+    /// Number of lifecycle rules of others in the bucket; these are never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub foreign_lifecycle_rules: Option<i32>,
+    /// The bucket's setting which small objects are not moved to other storage classes, as S3 names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub minimum_object_size: Option<String>,
+}

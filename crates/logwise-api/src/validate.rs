@@ -1,0 +1,234 @@
+//! From custom resources to validated policies, once: what comes out needs no further check.
+//!
+//! The API server has checked the schema and the CEL rules. What these cannot check is checked here, and so is what an
+//! object that is older than a rule could still violate with harm.
+
+use crate::{
+    Approval, ChangeMode, DeletionPolicy, Kafka, LogwiseCluster, PartitionScalingMode, RetentionPolicy,
+    RetentionPolicySpec, Storage, Topics,
+};
+use kube::ResourceExt;
+use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
+use logwise_plan::{partitions, retention, workers};
+use std::fmt;
+
+/// Port of a Spark master if none is given.
+const SPARK_PORT: u16 = 7077;
+
+/// Port of a Spark master's web interface if none is given.
+const SPARK_UI_PORT: u16 = 8080;
+
+/// A field whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Path of the field, such as `spec.kafka.topics.pattern`.
+    pub field: String,
+    /// What is wrong with it and what is allowed.
+    pub problem: String,
+}
+
+impl Invalid {
+    fn new(field: &str, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Where a Spark master listens, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MasterAddress {
+    /// Host name or IP address; IPv6 in square brackets.
+    pub host: String,
+    /// Port for workers and submissions.
+    pub port: u16,
+    /// Port of the web interface, which serves the state as JSON.
+    pub ui_port: u16,
+}
+
+impl MasterAddress {
+    /// `host:uiPort`, as status shows it.
+    pub fn ui(&self) -> String {
+        format!("{}:{}", self.host, self.ui_port)
+    }
+}
+
+/// Whether nothing may be changed for this pipeline, its retention policies included: it is suspended or only observed.
+pub fn observe_only(cluster: &LogwiseCluster) -> bool {
+    cluster.spec.suspend || cluster.spec.change_policy.mode == ChangeMode::Observe
+}
+
+/// What is wanted of the pipeline's topics; `None` while topics are not managed.
+pub fn kafka_topics(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Result<partitions::Policy, Invalid>> {
+    let kafka = cluster.spec.kafka.as_ref()?;
+    let topics = kafka.topics.as_ref()?;
+    Some(topic_selector(topics).map(|selector| partition_policy(kafka, topics, selector, look_period_seconds)))
+}
+
+fn partition_policy(
+    kafka: &Kafka,
+    topics: &Topics,
+    selector: TopicSelector,
+    look_period_seconds: u32,
+) -> partitions::Policy {
+    partitions::Policy {
+        topics: selector,
+        default_partitions: topics.default_partitions,
+        max_partitions: topics.max_partitions,
+        mode: match kafka.partition_scaling.mode {
+            PartitionScalingMode::Automatic => partitions::ScalingMode::Automatic,
+            PartitionScalingMode::Recommend => partitions::ScalingMode::Recommend,
+            PartitionScalingMode::Disabled => partitions::ScalingMode::Disabled,
+        },
+        look_period_seconds,
+    }
+}
+
+fn topic_selector(topics: &Topics) -> Result<TopicSelector, Invalid> {
+    match (&topics.name_prefix, &topics.pattern) {
+        (Some(prefix), None) => Ok(TopicSelector::NamePrefix(prefix.clone())),
+        (None, Some(pattern)) => TopicPattern::new(pattern).map(TopicSelector::Pattern).map_err(|problem| {
+            Invalid::new("spec.kafka.topics.pattern", format!("must be a regular expression: {problem}"))
+        }),
+        _ => Err(Invalid::new("spec.kafka.topics", "must specify exactly one of `namePrefix` and `pattern`")),
+    }
+}
+
+/// What is wanted of the number of Spark workers; `None` while it is not managed.
+pub fn workers(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Result<workers::Policy, Invalid>> {
+    let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
+    let bounds = workers.autoscaling.as_ref()?;
+    let Some(group) = &workers.auto_scaling_group else {
+        return Some(Err(Invalid::new("spec.spark.workers.autoScalingGroup", "must be specified")));
+    };
+    if bounds.min_replicas > bounds.max_replicas {
+        let problem = format!("must be less than or equal to `maxReplicas` ({})", bounds.max_replicas);
+        return Some(Err(Invalid::new("spec.spark.workers.autoscaling.minReplicas", problem)));
+    }
+    Some(Ok(workers::Policy {
+        group: group.name.clone(),
+        min_replicas: bounds.min_replicas,
+        max_replicas: bounds.max_replicas,
+        look_period_seconds,
+    }))
+}
+
+/// Where the Spark masters listen; `None` while Spark is not managed.
+pub fn spark_masters(cluster: &LogwiseCluster) -> Option<Result<Vec<MasterAddress>, Invalid>> {
+    let masters = &cluster.spec.spark.as_ref()?.masters;
+    Some(
+        masters
+            .iter()
+            .enumerate()
+            .map(|(i, master)| {
+                let field = format!("spec.spark.masters[{i}]");
+                Ok(MasterAddress {
+                    host: master.host.clone(),
+                    port: port(&format!("{field}.port"), master.port, SPARK_PORT)?,
+                    ui_port: port(&format!("{field}.uiPort"), master.ui_port, SPARK_UI_PORT)?,
+                })
+            })
+            .collect(),
+    )
+}
+
+fn port(field: &str, given: Option<i32>, default: u16) -> Result<u16, Invalid> {
+    let Some(given) = given else { return Ok(default) };
+    u16::try_from(given).ok().filter(|port| *port > 0).ok_or_else(|| Invalid::new(field, "must be from 1 to 65535"))
+}
+
+/// What is wanted of the bucket's lifecycle rules, given the entries of its retention policies (see
+/// [`retention_entry`]); `None` while storage is not managed.
+pub fn retention(
+    cluster: &LogwiseCluster,
+    policies: Vec<retention::PolicyEntry>,
+    look_period_seconds: u32,
+) -> Option<Result<retention::Policy, Invalid>> {
+    let storage = cluster.spec.storage.as_ref()?;
+    Some(prefixes(storage).map(|()| retention::Policy {
+        logs_prefix: storage.logs_prefix.clone(),
+        checkpoint_prefix: storage.checkpoint_prefix.clone(),
+        policies,
+        look_period_seconds,
+    }))
+}
+
+/// A rule over the wrong keys deletes data: this does not rest on the API server alone.
+fn prefixes(storage: &Storage) -> Result<(), Invalid> {
+    let (logs, checkpoints) = (&storage.logs_prefix, &storage.checkpoint_prefix);
+    for (field, prefix) in [("spec.storage.logsPrefix", logs), ("spec.storage.checkpointPrefix", checkpoints)] {
+        if !prefix.ends_with('/') || prefix.starts_with('/') {
+            return Err(Invalid::new(field, "must end with '/' and must not begin with '/'"));
+        }
+    }
+    if logs.starts_with(checkpoints.as_str()) || checkpoints.starts_with(logs.as_str()) {
+        return Err(Invalid::new(
+            "spec.storage.checkpointPrefix",
+            "must not contain `logsPrefix` nor lie within it: retention would delete checkpoints",
+        ));
+    }
+    Ok(())
+}
+
+/// What one retention policy wants, as the operator `installation` of its pipeline `cluster` sees it.
+///
+/// The stricter of the policy's and the cluster's change policy holds. An object that is being deleted is an entry with
+/// a removal.
+pub fn retention_entry(
+    policy: &RetentionPolicy,
+    installation: &str,
+    cluster: &LogwiseCluster,
+) -> Result<retention::PolicyEntry, Invalid> {
+    let spec = &policy.spec;
+    Ok(retention::PolicyEntry {
+        owner: owner(policy, installation)?,
+        uid8: uid8(policy)?,
+        priority: spec.priority,
+        selector: ServiceSelector {
+            names: spec.service_selector.match_names.iter().cloned().collect(),
+            prefixes: spec.service_selector.match_prefixes.iter().cloned().collect(),
+        },
+        settings: settings(spec),
+        approval: match spec.change_policy.approval {
+            Approval::Never => retention::Approval::Never,
+            Approval::DestructiveOnly => retention::Approval::DestructiveOnly,
+        },
+        approved_plans: spec.change_policy.approved_plans.iter().cloned().collect(),
+        observe_only: observe_only(cluster) || spec.change_policy.mode == ChangeMode::Observe,
+        removal: policy.metadata.deletion_timestamp.as_ref().map(|_| match spec.deletion_policy {
+            DeletionPolicy::RemoveRules => retention::Removal::RemoveRules,
+            DeletionPolicy::Orphan => retention::Removal::Orphan,
+        }),
+    })
+}
+
+/// `<installation>.<namespace>.<name>`: who owns a lifecycle rule.
+pub fn owner(policy: &RetentionPolicy, installation: &str) -> Result<String, Invalid> {
+    let namespace = policy.namespace().ok_or_else(|| Invalid::new("metadata.namespace", "must be specified"))?;
+    Ok(format!("{installation}.{namespace}.{}", policy.name_any()))
+}
+
+fn uid8(policy: &RetentionPolicy) -> Result<String, Invalid> {
+    let uid = policy.uid().unwrap_or_default();
+    uid.get(..8).map(str::to_owned).ok_or_else(|| Invalid::new("metadata.uid", "must have at least 8 characters"))
+}
+
+fn settings(spec: &RetentionPolicySpec) -> retention::Settings {
+    let mut transitions = spec.transitions.clone();
+    transitions.sort_by_key(|t| (t.days, t.storage_class));
+    retention::Settings {
+        expiration_days: spec.expiration.as_ref().map(|e| e.days),
+        transitions: transitions
+            .iter()
+            .map(|t| retention::Transition { days: t.days, storage_class: t.storage_class.as_str().into() })
+            .collect(),
+        abort_multipart_days: spec.abort_incomplete_multipart_upload.as_ref().map(|a| a.days_after_initiation),
+        noncurrent_days: spec.noncurrent_version_expiration.as_ref().map(|n| n.noncurrent_days),
+    }
+}

@@ -1,0 +1,240 @@
+//! From resources to policies.
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use logwise_api::validate::{self, Invalid, MasterAddress};
+use logwise_api::{LogwiseCluster, RetentionPolicy};
+use logwise_plan::selector::TopicSelector;
+use logwise_plan::{partitions, retention, workers};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn cluster(spec: Value) -> LogwiseCluster {
+    let object = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
+        "metadata": {"name": "prod", "namespace": "logs"}, "spec": spec});
+    serde_json::from_value(object).unwrap()
+}
+
+fn policy(metadata: Value, spec: Value) -> RetentionPolicy {
+    let mut object = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "RetentionPolicy",
+        "metadata": {"name": "payments", "namespace": "logs", "uid": "1a2b3c4d-0000-0000-0000-000000000000"},
+        "spec": {"clusterRef": {"name": "prod"}, "serviceSelector": {}}});
+    merge(&mut object["metadata"], metadata);
+    merge(&mut object["spec"], spec);
+    serde_json::from_value(object).unwrap()
+}
+
+fn merge(whole: &mut Value, part: Value) {
+    if let (Value::Object(whole), Value::Object(part)) = (whole, part) {
+        whole.extend(part);
+    }
+}
+
+fn entry(policy: &RetentionPolicy) -> retention::PolicyEntry {
+    validate::retention_entry(policy, "main", &cluster(json!({}))).unwrap()
+}
+
+fn kafka(topics: Value) -> LogwiseCluster {
+    cluster(json!({"kafka": {"bootstrapServers": ["k:9092"], "topics": topics}}))
+}
+
+#[test]
+fn a_section_that_is_absent_is_not_managed() {
+    let nothing = cluster(json!({}));
+    assert!(validate::kafka_topics(&nothing, 60).is_none());
+    assert!(validate::workers(&nothing, 60).is_none());
+    assert!(validate::spark_masters(&nothing).is_none());
+    assert!(validate::retention(&nothing, Vec::new(), 60).is_none());
+    let watched = cluster(json!({
+        "kafka": {"bootstrapServers": ["k:9092"]},
+        "spark": {"masters": [{"host": "s"}],
+                  "workers": {"type": "AutoScalingGroup", "autoScalingGroup": {"name": "g"}}},
+    }));
+    assert!(validate::kafka_topics(&watched, 60).is_none());
+    assert!(validate::workers(&watched, 60).is_none());
+    assert!(validate::spark_masters(&watched).is_some());
+}
+
+#[test]
+fn topics_become_a_policy() {
+    let given = kafka(json!({"namePrefix": "logs.", "defaultPartitions": 3}));
+    let expected = partitions::Policy {
+        topics: TopicSelector::NamePrefix("logs.".into()),
+        default_partitions: Some(3),
+        max_partitions: 96,
+        mode: partitions::ScalingMode::Recommend,
+        look_period_seconds: 60,
+    };
+    assert_eq!(validate::kafka_topics(&given, 60), Some(Ok(expected)));
+}
+
+#[test]
+fn every_scaling_mode_is_kept() {
+    for (word, mode) in [
+        ("Automatic", partitions::ScalingMode::Automatic),
+        ("Recommend", partitions::ScalingMode::Recommend),
+        ("Disabled", partitions::ScalingMode::Disabled),
+    ] {
+        let given = cluster(json!({"kafka": {"bootstrapServers": ["k:9092"], "topics": {"namePrefix": "x"},
+            "partitionScaling": {"mode": word}}}));
+        assert_eq!(validate::kafka_topics(&given, 60).unwrap().unwrap().mode, mode);
+    }
+}
+
+#[test]
+fn a_pattern_that_does_not_compile_is_named() {
+    let Invalid { field, problem } =
+        validate::kafka_topics(&kafka(json!({"pattern": "logs[.("})), 60).unwrap().unwrap_err();
+    assert_eq!(field, "spec.kafka.topics.pattern");
+    assert!(problem.starts_with("must be a regular expression: ") && problem.contains("unclosed"), "{problem}");
+}
+
+#[test]
+fn objects_older_than_a_rule_do_no_harm() {
+    let problem = |result: Option<Result<partitions::Policy, Invalid>>| result.unwrap().unwrap_err().to_string();
+    let both = problem(validate::kafka_topics(&kafka(json!({"namePrefix": "a", "pattern": "b"})), 60));
+    assert_eq!(both, "spec.kafka.topics: must specify exactly one of `namePrefix` and `pattern`");
+    assert_eq!(problem(validate::kafka_topics(&kafka(json!({})), 60)), both);
+
+    let spark = |workers: Value| cluster(json!({"spark": {"masters": [{"host": "s"}], "workers": workers}}));
+    let workers = |workers: Value| validate::workers(&spark(workers), 60).unwrap().unwrap_err().to_string();
+    let bounds = json!({"minReplicas": 5, "maxReplicas": 4});
+    assert_eq!(
+        workers(json!({"type": "AutoScalingGroup", "autoScalingGroup": {"name": "g"}, "autoscaling": bounds})),
+        "spec.spark.workers.autoscaling.minReplicas: must be less than or equal to `maxReplicas` (4)"
+    );
+    assert_eq!(
+        workers(json!({"type": "AutoScalingGroup", "autoscaling": bounds})),
+        "spec.spark.workers.autoScalingGroup: must be specified"
+    );
+    let ports = cluster(json!({"spark": {"masters": [{"host": "s"}, {"host": "t", "uiPort": 70000}]}}));
+    let error = validate::spark_masters(&ports).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "spec.spark.masters[1].uiPort: must be from 1 to 65535");
+}
+
+#[test]
+fn workers_become_a_policy() {
+    let given = cluster(json!({"spark": {"masters": [{"host": "s"}], "workers": {"type": "AutoScalingGroup",
+        "autoScalingGroup": {"name": "g"}, "autoscaling": {"minReplicas": 2, "maxReplicas": 40}}}}));
+    let expected = workers::Policy { group: "g".into(), min_replicas: 2, max_replicas: 40, look_period_seconds: 30 };
+    assert_eq!(validate::workers(&given, 30), Some(Ok(expected)));
+}
+
+#[test]
+fn spark_masters_get_their_default_ports() {
+    let given = cluster(json!({"spark": {"masters": [{"host": "a"}, {"host": "[::1]", "port": 1, "uiPort": 65535}]}}));
+    let masters = validate::spark_masters(&given).unwrap().unwrap();
+    assert_eq!(
+        masters,
+        [
+            MasterAddress { host: "a".into(), port: 7077, ui_port: 8080 },
+            MasterAddress { host: "[::1]".into(), port: 1, ui_port: 65535 },
+        ]
+    );
+    assert_eq!(masters[1].ui(), "[::1]:65535");
+}
+
+#[test]
+fn storage_becomes_a_policy_with_default_prefixes() {
+    let given = cluster(json!({"storage": {"bucketName": "b"}}));
+    let policy = validate::retention(&given, Vec::new(), 300).unwrap().unwrap();
+    assert_eq!((policy.logs_prefix.as_str(), policy.checkpoint_prefix.as_str()), ("logs/", "checkpoint/"));
+    assert_eq!(policy.look_period_seconds, 300);
+}
+
+#[test]
+fn a_retention_policy_becomes_an_entry() {
+    let given = policy(
+        json!({}),
+        json!({
+            "priority": 100,
+            "serviceSelector": {"matchNames": ["checkout"], "matchPrefixes": ["pay-"]},
+            "expiration": {"days": 365},
+            "transitions": [{"storageClass": "GLACIER", "days": 90}, {"storageClass": "STANDARD_IA", "days": 30}],
+            "abortIncompleteMultipartUpload": {"daysAfterInitiation": 2},
+            "noncurrentVersionExpiration": {"noncurrentDays": 7},
+            "changePolicy": {"approval": "Never", "approvedPlans": ["rp-0123456789ab"]},
+        }),
+    );
+    let entry = entry(&given);
+    assert_eq!((entry.owner.as_str(), entry.uid8.as_str(), entry.priority), ("main.logs.payments", "1a2b3c4d", 100));
+    assert_eq!(entry.selector.names, ["checkout".to_owned()].into());
+    assert_eq!(entry.selector.prefixes, ["pay-".to_owned()].into());
+    assert_eq!(entry.approval, retention::Approval::Never);
+    assert_eq!(entry.approved_plans, ["rp-0123456789ab".to_owned()].into());
+    assert_eq!((entry.observe_only, entry.removal), (false, None));
+    let transition = |days, class: &str| retention::Transition { days, storage_class: class.into() };
+    assert_eq!(
+        entry.settings,
+        retention::Settings {
+            expiration_days: Some(365),
+            transitions: vec![transition(30, "STANDARD_IA"), transition(90, "GLACIER")],
+            abort_multipart_days: Some(2),
+            noncurrent_days: Some(7),
+        }
+    );
+}
+
+#[test]
+fn the_stricter_of_both_change_policies_holds() {
+    let observe = json!({"changePolicy": {"mode": "Observe"}});
+    let apply = json!({});
+    for (cluster_spec, policy_spec, observe_only) in [
+        (apply.clone(), apply.clone(), false),
+        (observe.clone(), apply.clone(), true),
+        (apply.clone(), observe.clone(), true),
+        (json!({"suspend": true}), apply.clone(), true),
+    ] {
+        let cluster = cluster(cluster_spec);
+        let entry = validate::retention_entry(&policy(json!({}), policy_spec), "main", &cluster).unwrap();
+        assert_eq!(entry.observe_only, observe_only, "{:?}", cluster.spec);
+    }
+    assert!(!validate::observe_only(&cluster(apply)));
+    assert!(validate::observe_only(&cluster(observe)));
+    assert!(validate::observe_only(&cluster(json!({"suspend": true}))));
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_is_an_entry_with_its_removal() {
+    let deleted = json!({"deletionTimestamp": "2026-08-20T10:02:11Z"});
+    assert_eq!(entry(&policy(deleted.clone(), json!({}))).removal, Some(retention::Removal::RemoveRules));
+    let orphan = json!({"deletionPolicy": "Orphan"});
+    assert_eq!(entry(&policy(deleted, orphan.clone())).removal, Some(retention::Removal::Orphan));
+    assert_eq!(entry(&policy(json!({}), orphan)).removal, None);
+}
+
+#[test]
+fn an_entry_needs_a_namespace_and_a_uid() {
+    let cluster = cluster(json!({}));
+    let problem = |metadata| validate::retention_entry(&policy(metadata, json!({})), "main", &cluster).unwrap_err();
+    assert_eq!(problem(json!({"namespace": null})).field, "metadata.namespace");
+    assert_eq!(problem(json!({"uid": "1a2b"})).field, "metadata.uid");
+    assert_eq!(problem(json!({"uid": "aäääää"})).field, "metadata.uid", "cut within a letter");
+}
+
+proptest! {
+    /// Whatever prefixes an object holds, those that pass leave checkpoints out of reach of every rule.
+    #[test]
+    fn accepted_prefixes_keep_rules_off_checkpoints(logs in "[ab/]{0,6}", checkpoints in "[ab/]{0,6}") {
+        let given = cluster(json!({"storage":
+            {"bucketName": "b", "logsPrefix": logs, "checkpointPrefix": checkpoints}}));
+        if let Ok(policy) = validate::retention(&given, Vec::new(), 60).unwrap() {
+            let rule = retention::service_prefix(&policy.logs_prefix, "a");
+            prop_assert!(!rule.starts_with(&policy.checkpoint_prefix));
+            prop_assert!(!policy.checkpoint_prefix.starts_with(&rule));
+            prop_assert!(policy.logs_prefix.len() > 1 && policy.checkpoint_prefix.len() > 1);
+        }
+    }
+
+    /// The order in which a list names transitions changes nothing.
+    #[test]
+    fn transitions_are_ordered_by_days(days in prop::collection::vec(0..36500, 1..5)) {
+        let classes = ["STANDARD_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE"];
+        let list: Vec<Value> =
+            days.iter().zip(classes).map(|(days, class)| json!({"days": days, "storageClass": class})).collect();
+        let reversed: Vec<Value> = list.iter().rev().cloned().collect();
+        let settings = |list: &[Value]| entry(&policy(json!({}), json!({"transitions": list}))).settings;
+        prop_assert_eq!(settings(&list), settings(&reversed));
+        prop_assert!(settings(&list).transitions.is_sorted_by_key(|t| t.days));
+        prop_assert_eq!(settings(&list).transitions.len(), list.len());
+    }
+}
