@@ -1,0 +1,1 @@
+CREATE INDEX IF NOT EXISTS logwise_decisions_by_time ON logwise_decisions (decided_at)
