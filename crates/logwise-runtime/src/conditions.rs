@@ -1,0 +1,331 @@
+//! The vocabulary of conditions: every type, every reason, and who owns which.
+
+/// A condition type of one of our resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionType {
+    /// Everything needed for a log line to become queryable works.
+    Ready,
+    /// The current generation is not yet carried out; present only when True.
+    Reconciling,
+    /// No progress without a person; present only when True.
+    Stalled,
+    /// `spec.suspend`.
+    Suspended,
+    /// Changes are wanted but held.
+    ChangesPending,
+    /// The Kafka part works.
+    KafkaReady,
+    /// Topics have fewer partitions than they should have.
+    PartitionsLimited,
+    /// The Spark part works.
+    SparkReady,
+    /// The wanted number of workers is outside what is allowed.
+    ScalingLimited,
+    /// The bucket part works.
+    StorageReady,
+    /// The Orchestrator DB holds what the objects say.
+    MirrorInSync,
+    /// The retention policy takes part in the bucket's rules.
+    Accepted,
+    /// S3 holds the rules of the current generation.
+    Programmed,
+}
+
+impl ConditionType {
+    /// The name in `status.conditions`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::Suspended => "Suspended",
+            Self::ChangesPending => "ChangesPending",
+            Self::KafkaReady => "KafkaReady",
+            Self::PartitionsLimited => "PartitionsLimited",
+            Self::SparkReady => "SparkReady",
+            Self::ScalingLimited => "ScalingLimited",
+            Self::StorageReady => "StorageReady",
+            Self::MirrorInSync => "MirrorInSync",
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+        }
+    }
+
+    /// Whether False is the state that people want to hear of.
+    pub const fn is_positive(self) -> bool {
+        !matches!(
+            self,
+            Self::Reconciling | Self::Stalled | Self::Suspended | Self::ChangesPending | Self::PartitionsLimited | Self::ScalingLimited
+        )
+    }
+}
+
+/// Why a condition has its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Policy takes part.
+    Accepted,
+    /// Spec suspended it or all is active.
+    Active,
+    /// Destructive changes wait for a person.
+    ApprovalRequired,
+    /// The part answers and is as wanted.
+    Available,
+    /// The bucket does not exist.
+    BucketNotFound,
+    /// No broker answers.
+    BrokerUnreachable,
+    /// The pipeline named by the policy does not exist.
+    ClusterNotFound,
+    /// A part is not ready.
+    ComponentNotReady,
+    /// Another object owns the same thing.
+    Conflicted,
+    /// The database does not take the mirror.
+    DatabaseUnavailable,
+    /// Foreign rules cannot be carried through a rewrite.
+    ForeignRuleNotPreservable,
+    /// Another writer changes the same thing again and again.
+    ForeignWriterDetected,
+    /// The Auto Scaling Group does not exist.
+    GroupNotFound,
+    /// The mirror equals the objects.
+    InSync,
+    /// A reconcile crashed or hung.
+    InternalError,
+    /// A field cannot be used as it is.
+    InvalidSpec,
+    /// No Spark master answers as the active one.
+    MasterUnreachable,
+    /// Nothing waits.
+    NothingPending,
+    /// A rule matches no service yet.
+    NoServiceMatched,
+    /// The object only observes.
+    ObserveOnly,
+    /// More is wanted than the maximum allows.
+    PartitionCeiling,
+    /// Not looked at yet.
+    Pending,
+    /// Credentials or permissions are missing.
+    PermissionDenied,
+    /// S3 holds the rules.
+    Programmed,
+    /// On the way.
+    Progressing,
+    /// Growth is only recommended.
+    RecommendOnly,
+    /// A write or a look failed and is tried again.
+    RetryingAfterError,
+    /// Everything works.
+    Running,
+    /// The group is larger than allowed; it is not made smaller.
+    ScaleInHeld,
+    /// By the user.
+    SuspendedByUser,
+    /// The service asks to slow down.
+    Throttled,
+    /// Fewer workers than wanted are possible.
+    TooFewWorkers,
+    /// Past S3's limit of rules.
+    TooManyRules,
+    /// The system could not be read.
+    Unreadable,
+    /// Brokers report topics that are not healthy.
+    UnderReplicated,
+    /// Not every wanted worker has registered.
+    WorkersNotReady,
+    /// Within what is allowed.
+    WithinRange,
+}
+
+impl Reason {
+    /// The name in `status.conditions` and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Active => "Active",
+            Self::ApprovalRequired => "ApprovalRequired",
+            Self::Available => "Available",
+            Self::BucketNotFound => "BucketNotFound",
+            Self::BrokerUnreachable => "BrokerUnreachable",
+            Self::ClusterNotFound => "ClusterNotFound",
+            Self::ComponentNotReady => "ComponentNotReady",
+            Self::Conflicted => "Conflicted",
+            Self::DatabaseUnavailable => "DatabaseUnavailable",
+            Self::ForeignRuleNotPreservable => "ForeignRuleNotPreservable",
+            Self::ForeignWriterDetected => "ForeignWriterDetected",
+            Self::GroupNotFound => "GroupNotFound",
+            Self::InSync => "InSync",
+            Self::InternalError => "InternalError",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::MasterUnreachable => "MasterUnreachable",
+            Self::NothingPending => "NothingPending",
+            Self::NoServiceMatched => "NoServiceMatched",
+            Self::ObserveOnly => "ObserveOnly",
+            Self::PartitionCeiling => "PartitionCeiling",
+            Self::Pending => "Pending",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::Programmed => "Programmed",
+            Self::Progressing => "Progressing",
+            Self::RecommendOnly => "RecommendOnly",
+            Self::RetryingAfterError => "RetryingAfterError",
+            Self::Running => "Running",
+            Self::ScaleInHeld => "ScaleInHeld",
+            Self::SuspendedByUser => "SuspendedByUser",
+            Self::Throttled => "Throttled",
+            Self::TooFewWorkers => "TooFewWorkers",
+            Self::TooManyRules => "TooManyRules",
+            Self::Unreadable => "Unreadable",
+            Self::UnderReplicated => "UnderReplicated",
+            Self::WorkersNotReady => "WorkersNotReady",
+            Self::WithinRange => "WithinRange",
+        }
+    }
+
+    /// Whether a part with this reason moves only after a person has acted.
+    pub const fn needs_person(self) -> bool {
+        matches!(
+            self,
+            Self::ApprovalRequired
+                | Self::BucketNotFound
+                | Self::ClusterNotFound
+                | Self::Conflicted
+                | Self::ForeignRuleNotPreservable
+                | Self::GroupNotFound
+                | Self::InvalidSpec
+                | Self::PermissionDenied
+                | Self::TooManyRules
+        )
+    }
+
+    /// The reason with this name; reasons in a status written by another version may be unknown.
+    pub fn from_name(name: &str) -> Option<Self> {
+        ALL.iter().copied().find(|reason| reason.name() == name)
+    }
+}
+
+/// Every reason.
+const ALL: [Reason; 37] = [
+    Reason::Accepted,
+    Reason::Active,
+    Reason::ApprovalRequired,
+    Reason::Available,
+    Reason::BucketNotFound,
+    Reason::BrokerUnreachable,
+    Reason::ClusterNotFound,
+    Reason::ComponentNotReady,
+    Reason::Conflicted,
+    Reason::DatabaseUnavailable,
+    Reason::ForeignRuleNotPreservable,
+    Reason::ForeignWriterDetected,
+    Reason::GroupNotFound,
+    Reason::InSync,
+    Reason::InternalError,
+    Reason::InvalidSpec,
+    Reason::MasterUnreachable,
+    Reason::NothingPending,
+    Reason::NoServiceMatched,
+    Reason::ObserveOnly,
+    Reason::PartitionCeiling,
+    Reason::Pending,
+    Reason::PermissionDenied,
+    Reason::Programmed,
+    Reason::Progressing,
+    Reason::RecommendOnly,
+    Reason::RetryingAfterError,
+    Reason::Running,
+    Reason::ScaleInHeld,
+    Reason::SuspendedByUser,
+    Reason::Throttled,
+    Reason::TooFewWorkers,
+    Reason::TooManyRules,
+    Reason::Unreadable,
+    Reason::UnderReplicated,
+    Reason::WorkersNotReady,
+    Reason::WithinRange,
+];
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It is so.
+    True,
+    /// It is not so.
+    False,
+    /// Not known.
+    Unknown,
+}
+
+impl Truth {
+    /// As Kubernetes writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(truth: bool) -> Self {
+        if truth { Self::True } else { Self::False }
+    }
+}
+
+/// A condition as a part wants it to be; generation and transition time are added when it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Which condition.
+    pub kind: ConditionType,
+    /// Its status.
+    pub truth: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// Starts with the fact, ends with the next step.
+    pub message: String,
+}
+
+/// Longest message kept, in characters.
+const MAX_MESSAGE: usize = 1_000;
+
+impl Draft {
+    /// A condition; a message beyond 1,000 characters is cut.
+    pub fn new(kind: ConditionType, truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+        }
+        Self { kind, truth: truth.into(), reason, message }
+    }
+
+    /// Whether people want to hear of this state.
+    pub fn is_abnormal(&self) -> bool {
+        match self.truth {
+            Truth::True => !self.kind.is_positive(),
+            Truth::False => self.kind.is_positive(),
+            Truth::Unknown => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_found_by_their_names_and_names_differ() {
+        for reason in ALL {
+            assert_eq!(Reason::from_name(reason.name()), Some(reason));
+            assert_eq!(format!("{reason:?}"), reason.name());
+        }
+        assert_eq!(Reason::from_name("Nonsense"), None);
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let draft = Draft::new(ConditionType::Ready, false, Reason::Pending, "ä".repeat(2_000));
+        assert_eq!(draft.message.chars().count(), MAX_MESSAGE);
+    }
+}

@@ -1,0 +1,74 @@
+//! Crash points: the process kills itself at a chosen external write, so that tests can show what a restart finds.
+//!
+//! `LOGWISE_CRASH_AT=<system>:<number>:<before|after>` (for example `kafka:1:after`) ends the process as `kill -9`
+//! would, before or after the n-th write to that system. Only builds with debug assertions know the variable.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// An outside system that the operator writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Kafka admin calls that change something.
+    Kafka,
+    /// Auto Scaling calls that change something.
+    AutoScaling,
+    /// S3 calls that change something.
+    S3,
+    /// Commits to the Orchestrator DB.
+    Sql,
+}
+
+impl System {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::AutoScaling => "autoscaling",
+            Self::S3 => "s3",
+            Self::Sql => "sql",
+        }
+    }
+}
+
+static COUNTS: [AtomicU32; 4] = [AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0)];
+
+/// To be called right before a write is sent.
+pub fn before(system: System) {
+    let number = COUNTS[system as usize].fetch_add(1, Ordering::SeqCst) + 1;
+    die_if_chosen(system, number, "before");
+}
+
+/// To be called when the answer of a write has arrived and nothing has been done with it.
+pub fn after(system: System) {
+    die_if_chosen(system, COUNTS[system as usize].load(Ordering::SeqCst), "after");
+}
+
+fn die_if_chosen(system: System, number: u32, when: &str) {
+    if cfg!(debug_assertions) && chosen().is_some_and(|point| *point == (system.name().to_owned(), number, when.to_owned())) {
+        // Nothing may run after this point: no destructor, no flush.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+fn chosen() -> Option<&'static (String, u32, String)> {
+    static CHOSEN: OnceLock<Option<(String, u32, String)>> = OnceLock::new();
+    CHOSEN.get_or_init(|| parse(&std::env::var("LOGWISE_CRASH_AT").ok()?)).as_ref()
+}
+
+fn parse(text: &str) -> Option<(String, u32, String)> {
+    let mut parts = text.split(':');
+    let point = (parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.to_owned());
+    parts.next().is_none().then_some(point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_point_names_system_number_and_side() {
+        assert_eq!(parse("kafka:2:after"), Some(("kafka".into(), 2, "after".into())));
+        assert_eq!(parse("kafka:x:after"), None);
+        assert_eq!(parse("kafka:1"), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! Kubernetes events: one per thing that happened, none for things that go on.
+
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+use std::time::Duration;
+
+/// Longest time one event may take to be written.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest note kept, in bytes (the API's limit is 1 kB).
+const MAX_NOTE: usize = 1_000;
+
+/// Something that happened to an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventDraft {
+    /// Whether people should look at it.
+    pub warning: bool,
+    /// Why, such as `PartitionsIncreased`.
+    pub reason: &'static str,
+    /// What was being done, such as `ScalePartitions`.
+    pub action: &'static str,
+    /// One sentence.
+    pub note: String,
+}
+
+/// Writes events. A lost event is logged, never retried: status holds the truth.
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// Events reported by `logwise.io/operator`.
+    pub fn new(client: Client) -> Self {
+        let reporter = Reporter { controller: "logwise.io/operator".to_owned(), instance: None };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Writes one event about `object`.
+    pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, draft: &EventDraft) {
+        let mut note = draft.note.clone();
+        while note.len() > MAX_NOTE {
+            note.pop();
+        }
+        let event = Event {
+            type_: if draft.warning { EventType::Warning } else { EventType::Normal },
+            reason: draft.reason.to_owned(),
+            note: Some(note),
+            action: draft.action.to_owned(),
+            secondary: None,
+        };
+        let reference = object.object_ref(&());
+        let call = self.recorder.publish(&event, &reference);
+        match tokio::time::timeout(WRITE_DEADLINE, call).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, reason = draft.reason, "event not written"),
+            Err(_) => tracing::warn!(reason = draft.reason, "event not written: the API server did not answer within 5 s"),
+        }
+    }
+}

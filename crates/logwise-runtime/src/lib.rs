@@ -1,0 +1,27 @@
+//! What every controller of the Logwise operator leans on: conditions, status, events, metrics, back-off, deadlines.
+#![forbid(unsafe_code)]
+
+mod backoff;
+pub mod conditions;
+pub mod crash;
+mod decisions;
+mod error_class;
+mod events;
+mod guard;
+pub mod metrics;
+mod part;
+mod report;
+mod status;
+pub mod streams;
+pub mod summary;
+
+pub use backoff::Backoff;
+pub use conditions::ConditionType;
+pub use decisions::{Decision, DecisionLog, Recorded};
+pub use error_class::ErrorClass;
+pub use events::{EventDraft, Events};
+pub use guard::{Broken, guarded};
+pub use metrics::Metrics;
+pub use part::Part;
+pub use report::{ObjectKey, Report, Shell};
+pub use status::{PartStatus, StatusError, StatusWriter, Transition};

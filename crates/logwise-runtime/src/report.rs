@@ -1,0 +1,195 @@
+//! The last of the five steps: what a reconcile found and did goes to status, events, metrics and the record.
+
+use crate::conditions::{ConditionType, Draft, Reason};
+use crate::metrics::Ending;
+use crate::{
+    Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Metrics, Part, PartStatus, StatusWriter,
+    Transition, guarded,
+};
+use jiff::Timestamp;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::Action;
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest time one reconcile may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Which object, in which generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectKey {
+    /// Uid.
+    pub uid: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Generation.
+    pub generation: i64,
+}
+
+impl ObjectKey {
+    /// The key of `object`.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            generation: object.meta().generation.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a part wants to say after a look.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The part's share of the status.
+    pub status: PartStatus,
+    /// What happened.
+    pub events: Vec<EventDraft>,
+    /// What was decided.
+    pub decision: Option<Decision>,
+    /// The worst failure of this look; sets the next one by back-off.
+    pub failure: Option<ErrorClass>,
+    /// When to look again if nothing failed; zero: only when the object changes.
+    pub next_look: Duration,
+}
+
+/// Everything a controller reports to, shared by all of them.
+pub struct Shell {
+    /// Status writer.
+    pub status: StatusWriter,
+    /// Event writer.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Record of decisions.
+    pub decisions: DecisionLog,
+    backoff: Backoff,
+}
+
+impl Shell {
+    /// A shell over one Kubernetes client.
+    pub fn new(client: Client, metrics: Arc<Metrics>, decisions: DecisionLog) -> Self {
+        Self {
+            status: StatusWriter::new(client.clone()),
+            events: Events::new(client),
+            metrics,
+            decisions,
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(120)),
+        }
+    }
+
+    /// Runs one look of `part` at `object` under guard and publishes its report, whatever the end.
+    pub async fn reconcile<K>(&self, part: Part, object: &K, look: impl Future<Output = Report>) -> Action
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + serde::Serialize,
+    {
+        let started = Instant::now();
+        let (report, ending) = match guarded(DEADLINE, look).await {
+            Ok(report) if report.failure.is_some() => (report, Ending::Error),
+            Ok(report) => (report, Ending::Success),
+            Err(broken) => (broken_report(part, &broken), Ending::Broken),
+        };
+        self.metrics.reconciled(part, ending, started.elapsed());
+        self.publish(part, object, report).await
+    }
+
+    /// Writes a report and says when to look again.
+    pub async fn publish<K>(&self, part: Part, object: &K, report: Report) -> Action
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + serde::Serialize,
+    {
+        let key = ObjectKey::of(object);
+        if let Some(decision) = report.decision {
+            self.decisions.record(&key, part, decision, Timestamp::now());
+        }
+        let mut failure = report.failure;
+        match self.status.write(part, object, &report.status).await {
+            Ok(transitions) => self.announce(object, &key, &transitions).await,
+            Err(error) if error.is_gone() => return Action::await_change(),
+            Err(error) => {
+                tracing::warn!(part = part.label(), error = &error as &dyn std::error::Error, "status not written");
+                failure = failure.or(Some(ErrorClass::Transient));
+            }
+        }
+        for event in &report.events {
+            self.happened(object, &key, event).await;
+        }
+        self.next_look(part, &key, failure, report.next_look)
+    }
+
+    fn next_look(&self, part: Part, key: &ObjectKey, failure: Option<ErrorClass>, next_look: Duration) -> Action {
+        let of = format!("{}/{}", part.label(), key.uid);
+        if let Some(class) = failure {
+            self.metrics.failed(part, class);
+            return Action::requeue(self.backoff.failed(&of));
+        }
+        self.backoff.succeeded(&of);
+        if next_look.is_zero() { Action::await_change() } else { Action::requeue(next_look) }
+    }
+
+    /// One log line and, where people want to hear of it, one event per condition that changed.
+    async fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, key: &ObjectKey, transitions: &[Transition]) {
+        for Transition { now, had_before, was_abnormal } in transitions {
+            self.metrics.transition(now);
+            let (namespace, name) = (&key.namespace, &key.name);
+            tracing::info!(
+                kind = %K::kind(&()), %namespace, %name, generation = key.generation,
+                condition = now.kind.name(), status = now.truth.name(), reason = now.reason.name(), "{}", now.message
+            );
+            let worth_it = now.is_abnormal() && now.reason != Reason::Pending && now.reason != Reason::Progressing
+                || *had_before && *was_abnormal;
+            if worth_it && !is_derived(now.kind) {
+                let event = EventDraft {
+                    warning: now.is_abnormal(),
+                    reason: now.reason.name(),
+                    action: "Observe",
+                    note: format!("{} is {}: {}", now.kind.name(), now.truth.name(), now.message),
+                };
+                self.events.publish(object, &event).await;
+            }
+        }
+    }
+
+    async fn happened<K: Resource<DynamicType = ()>>(&self, object: &K, key: &ObjectKey, event: &EventDraft) {
+        let (namespace, name) = (&key.namespace, &key.name);
+        tracing::info!(kind = %K::kind(&()), %namespace, %name, generation = key.generation, reason = event.reason, "{}", event.note);
+        self.events.publish(object, event).await;
+    }
+
+    /// Forgets an object that was deleted.
+    pub fn forget(&self, uid: &str) {
+        self.status.forget(uid);
+        self.decisions.forget(uid);
+        for part in Part::ALL {
+            self.backoff.succeeded(&format!("{}/{uid}", part.label()));
+        }
+    }
+}
+
+/// Conditions that only repeat what others say.
+const fn is_derived(kind: ConditionType) -> bool {
+    matches!(kind, ConditionType::Ready | ConditionType::Reconciling | ConditionType::Stalled | ConditionType::ChangesPending)
+}
+
+/// What is said when a look panicked or hung: the part's own readiness is unknown.
+fn broken_report(part: Part, broken: &Broken) -> Report {
+    let kind = match part {
+        Part::Kafka => ConditionType::KafkaReady,
+        Part::Spark => ConditionType::SparkReady,
+        Part::Storage => ConditionType::StorageReady,
+        Part::Retention | Part::Summary => ConditionType::Ready,
+        Part::Mirror => ConditionType::MirrorInSync,
+    };
+    let message = format!("The last look did not end: {broken}. It is tried again; please report this with the operator's log");
+    let status = PartStatus {
+        conditions: vec![Draft::new(kind, crate::conditions::Truth::Unknown, Reason::InternalError, message)],
+        ..PartStatus::default()
+    };
+    Report { status, failure: Some(ErrorClass::Transient), ..Report::default() }
+}

@@ -1,0 +1,42 @@
+//! One watch per kind, shared by all controllers.
+
+use futures::{Stream, StreamExt};
+use kube::{Resource, ResourceExt};
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::Arc;
+
+/// Lets an object through when its spec changed, when its deletion began or when it was re-created; not when only
+/// its status changed, which would let our own writes wake us.
+pub fn spec_changes<K: Resource>(objects: impl Stream<Item = Arc<K>>) -> impl Stream<Item = Arc<K>> {
+    let mut seen: HashMap<String, (String, i64, bool)> = HashMap::new();
+    objects.filter(move |object| {
+        let key = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+        let meta = object.meta();
+        let now = (
+            meta.uid.clone().unwrap_or_default(),
+            meta.generation.unwrap_or_default(),
+            meta.deletion_timestamp.is_some(),
+        );
+        ready(seen.insert(key, now.clone()) != Some(now))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    #[tokio::test]
+    async fn only_changes_of_the_spec_pass() {
+        let object = |uid: &str, generation: i64| {
+            let mut object = ConfigMap::default();
+            object.metadata.name = Some("a".into());
+            object.metadata.uid = Some(uid.into());
+            object.metadata.generation = Some(generation);
+            Arc::new(object)
+        };
+        let stream = futures::stream::iter([object("u", 1), object("u", 1), object("u", 2), object("v", 2), object("v", 2)]);
+        assert_eq!(spec_changes(stream).count().await, 3);
+    }
+}
