@@ -1,0 +1,132 @@
+use crate::failure::{BoxError, Failure};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use logwise_runtime::ErrorClass;
+use std::error::Error;
+
+/// A call to AWS that did not succeed. The text names what was attempted, AWS's code and its message.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AwsError {
+    /// Reading an Auto Scaling Group.
+    #[error("Auto Scaling group {group} could not be read: {failure}")]
+    DescribeGroup {
+        /// Name of the group.
+        group: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+    /// Setting the desired capacity of an Auto Scaling Group. Without an answer the capacity may be set or not.
+    #[error("desired capacity of Auto Scaling group {group} could not be set: {failure}")]
+    SetDesiredCapacity {
+        /// Name of the group.
+        group: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+    /// Reading the lifecycle configuration of a bucket.
+    #[error("lifecycle rules of bucket {bucket} could not be read: {failure}")]
+    ReadLifecycle {
+        /// Name of the bucket.
+        bucket: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+    /// Replacing or deleting the lifecycle configuration of a bucket. Without an answer it may be replaced or not.
+    #[error("lifecycle rules of bucket {bucket} could not be written: {failure}")]
+    WriteLifecycle {
+        /// Name of the bucket.
+        bucket: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+    /// Listing the services under the logs prefix of a bucket.
+    #[error("services in bucket {bucket} could not be listed: {failure}")]
+    ListServices {
+        /// Name of the bucket.
+        bucket: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+}
+
+/// What every AWS SDK call ends with when it fails.
+type Ended<E> = SdkError<E, HttpResponse>;
+
+impl AwsError {
+    /// A failed DescribeAutoScalingGroups.
+    pub fn describe_group<E>(group: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::DescribeGroup { group: group.to_owned(), failure, source }
+    }
+
+    /// A failed SetDesiredCapacity.
+    pub fn set_desired_capacity<E>(group: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::SetDesiredCapacity { group: group.to_owned(), failure, source }
+    }
+
+    /// A failed GetBucketLifecycleConfiguration.
+    pub fn read_lifecycle<E>(bucket: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::ReadLifecycle { bucket: bucket.to_owned(), failure, source }
+    }
+
+    /// A failed PutBucketLifecycleConfiguration or DeleteBucketLifecycle.
+    pub fn write_lifecycle<E>(bucket: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::WriteLifecycle { bucket: bucket.to_owned(), failure, source }
+    }
+
+    /// A failed ListObjectsV2.
+    pub fn list_services<E>(bucket: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::ListServices { bucket: bucket.to_owned(), failure, source }
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self) -> ErrorClass {
+        self.failure().class
+    }
+
+    /// The code that AWS answered with, if it answered.
+    pub fn code(&self) -> Option<&str> {
+        self.failure().code.as_deref()
+    }
+
+    /// The failure itself, without what was attempted.
+    pub fn failure(&self) -> &Failure {
+        match self {
+            Self::DescribeGroup { failure, .. }
+            | Self::SetDesiredCapacity { failure, .. }
+            | Self::ReadLifecycle { failure, .. }
+            | Self::WriteLifecycle { failure, .. }
+            | Self::ListServices { failure, .. } => failure,
+        }
+    }
+}

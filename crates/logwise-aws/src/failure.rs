@@ -1,0 +1,288 @@
+//! What AWS, or the way to it, answered instead of a result: one class, one code, one text for people.
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use logwise_runtime::ErrorClass;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// The error underneath.
+pub type BoxError = Arc<dyn Error + Send + Sync + 'static>;
+
+/// Longest text taken from an answer, in characters.
+const LONGEST: usize = 400;
+
+/// Codes whose message or body repeats the signed request, session token included: only the code is kept.
+const SIGNATURE_CODES: [&str; 4] =
+    ["SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException"];
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub class: ErrorClass,
+    /// The code that the AWS API answered with.
+    pub code: Option<String>,
+    /// The fact for people, without credentials and without anything that differs between equal failures.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure found on this side: the answer, or the wish, cannot be used.
+    pub fn stated(class: ErrorClass, text: impl Into<String>) -> Self {
+        Self { class, code: None, text: text.into() }
+    }
+
+    /// Takes apart what a call ended with; the second part is the error underneath, if it is safe to keep.
+    pub(crate) fn of<E>(error: SdkError<E, HttpResponse>) -> (Self, Option<BoxError>)
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let failure = match &error {
+            SdkError::ServiceError(answer) => Self::answered(answer.err(), answer.raw()),
+            SdkError::TimeoutError(_) => Self::stated(ErrorClass::Transient, "no answer in time"),
+            SdkError::ResponseError(_) => {
+                Self::stated(ErrorClass::Transient, "the answer broke off or was not readable")
+            }
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Self::not_sent(&error),
+            _ => Self::stated(ErrorClass::Transient, "no answer"),
+        };
+        let safe = !failure.code.as_deref().is_some_and(|code| SIGNATURE_CODES.contains(&code));
+        // The raw response stays behind: its body may repeat the signed request.
+        let source = error.into_source().ok().filter(|_| safe).map(BoxError::from);
+        (failure, source)
+    }
+
+    fn answered(error: &impl ProvideErrorMetadata, raw: &HttpResponse) -> Self {
+        let status = raw.status().as_u16();
+        let code = error.code().map(str::to_owned);
+        let message = error.message().unwrap_or_default();
+        let class = class_of(code.as_deref().unwrap_or_default(), message, status);
+        let mut text = match &code {
+            Some(code) if SIGNATURE_CODES.contains(&code.as_str()) => {
+                format!("{code}: the signature was refused; check the secret access key and this machine's clock")
+            }
+            Some(code) if message.is_empty() || message == code => code.clone(),
+            Some(code) => format!("{code}: {}", plain(message)),
+            None => format!("HTTP status {status}"),
+        };
+        if let Some(region) = raw.headers().get("x-amz-bucket-region").filter(|_| status == 301) {
+            text = format!("{}; the bucket lies in region {region}", text.trim_end_matches('.'));
+        }
+        Self { class, code, text }
+    }
+
+    fn not_sent(error: &dyn Error) -> Self {
+        let chain = || std::iter::successors(error.source(), |e| (**e).source());
+        for cause in chain() {
+            match cause.downcast_ref::<CredentialsError>() {
+                Some(CredentialsError::CredentialsNotLoaded(_)) => {
+                    return Self::stated(ErrorClass::Denied, "no AWS credentials were found for the operator");
+                }
+                Some(CredentialsError::InvalidConfiguration(_)) => {
+                    return Self::stated(ErrorClass::Denied, "the operator's AWS credentials are not well-formed");
+                }
+                Some(_) => {
+                    return Self::stated(ErrorClass::Transient, "the operator's AWS credentials could not be loaded");
+                }
+                None => {}
+            }
+        }
+        if let Some(io) = chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last() {
+            return Self::stated(ErrorClass::Transient, format!("no connection: {}", cause_of(io)));
+        }
+        Self::stated(ErrorClass::Transient, "no connection")
+    }
+}
+
+/// The cause without numbers and times, which differ from one failure to the next.
+fn cause_of(io: &std::io::Error) -> String {
+    if io.raw_os_error().is_some() {
+        return io.kind().to_string();
+    }
+    let text = plain(&io.to_string());
+    text.split(": ").take(2).collect::<Vec<_>>().join(": ")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// One line of bounded length; a text that seems to repeat a signed request is left out.
+fn plain(message: &str) -> String {
+    let lower = message.to_ascii_lowercase();
+    if ["security-token", "signature=", "credential=", "secret"].iter().any(|mark| lower.contains(mark)) {
+        return "(the message of AWS is left out: it repeats parts of the signed request)".to_owned();
+    }
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+/// The class of an answer with this code, message and HTTP status.
+fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
+    match code {
+        "NoSuchBucket" => ErrorClass::NotFound,
+        "ValidationError" if message.to_ascii_lowercase().contains("name not found") => ErrorClass::NotFound,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AllAccessDisabled"
+        | "AccountProblem"
+        | "AuthFailure"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "InvalidSecurity"
+        | "InvalidToken"
+        | "MissingAuthenticationToken"
+        | "NotSignedUp"
+        | "OptInRequired"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "TokenRefreshRequired"
+        | "UnauthorizedAccess"
+        | "UnauthorizedOperation"
+        | "UnrecognizedClientException" => ErrorClass::Denied,
+        code if SIGNATURE_CODES.contains(&code) => ErrorClass::Denied,
+        "BandwidthLimitExceeded"
+        | "EC2ThrottledException"
+        | "LimitExceededException"
+        | "PriorRequestNotComplete"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "TooManyRequestsException" => ErrorClass::Throttled,
+        code if code.starts_with("Throttl") => ErrorClass::Throttled,
+        "ConditionalRequestConflict"
+        | "OperationAborted"
+        | "ResourceContention"
+        | "ResourceContentionFault"
+        | "ResourceInUse"
+        | "ResourceInUseFault"
+        | "ScalingActivityInProgress"
+        | "ScalingActivityInProgressFault" => ErrorClass::Conflict,
+        // A damaged or late body: sending it again may succeed.
+        "BadDigest"
+        | "IncompleteBody"
+        | "InternalError"
+        | "InternalFailure"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ServiceUnavailable" => ErrorClass::Transient,
+        _ => class_of_status(status),
+    }
+}
+
+fn class_of_status(status: u16) -> ErrorClass {
+    match status {
+        401 | 403 => ErrorClass::Denied,
+        404 => ErrorClass::NotFound,
+        408 => ErrorClass::Transient,
+        409 | 412 => ErrorClass::Conflict,
+        429 => ErrorClass::Throttled,
+        // The call is not known there: the same answer comes for ever.
+        501 => ErrorClass::Invalid,
+        300..=499 => ErrorClass::Invalid,
+        _ => ErrorClass::Transient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::operation::get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationError as ReadError;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    fn answer(status: u16, code: &str, message: &str) -> (Failure, Option<BoxError>) {
+        let meta = ErrorMetadata::builder().code(code).message(message).build();
+        let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
+        Failure::of(SdkError::service_error(ReadError::generic(meta), raw))
+    }
+
+    #[test]
+    fn every_code_has_its_class() {
+        use ErrorClass::{Conflict, Denied, Invalid, NotFound, Throttled, Transient};
+        let table = [
+            (403, "AccessDenied", "Access Denied", Denied),
+            (400, "ExpiredToken", "The provided token has expired.", Denied),
+            (403, "InvalidClientTokenId", "The security token included in the request is invalid", Denied),
+            (403, "SignatureDoesNotMatch", "The request signature we calculated does not match", Denied),
+            (
+                403,
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+                Denied,
+            ),
+            (403, "SomethingNew", "no", Denied),
+            (404, "NoSuchBucket", "The specified bucket does not exist", NotFound),
+            (400, "ValidationError", "AutoScalingGroup name not found - AutoScalingGroup 'a' not found", NotFound),
+            (400, "ValidationError", "New SetDesiredCapacity value 9 is above max value 4", Invalid),
+            (400, "Throttling", "Rate exceeded", Throttled),
+            (400, "ThrottlingException", "Rate exceeded", Throttled),
+            (503, "RequestLimitExceeded", "Request limit exceeded.", Throttled),
+            (503, "SlowDown", "Please reduce your request rate.", Throttled),
+            (409, "OperationAborted", "A conflicting conditional operation is in progress", Conflict),
+            (400, "ScalingActivityInProgress", "Scaling activity 1 is in progress", Conflict),
+            (409, "SomethingNew", "no", Conflict),
+            (400, "MalformedXML", "The XML you provided was not well-formed", Invalid),
+            (400, "InvalidArgument", "'Days' must be positive", Invalid),
+            (301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint.", Invalid),
+            (501, "NotImplemented", "no", Invalid),
+            (400, "RequestTimeout", "Your socket connection was not read from in time", Transient),
+            (500, "InternalError", "We encountered an internal error.", Transient),
+            (503, "ServiceUnavailable", "Reduce your request rate.", Transient),
+        ];
+        for (status, code, message, class) in table {
+            let (failure, _) = answer(status, code, message);
+            assert_eq!((failure.class, failure.code.as_deref()), (class, Some(code)), "{message}");
+            assert!(failure.text.starts_with(code), "{}", failure.text);
+        }
+    }
+
+    #[test]
+    fn a_refused_signature_repeats_nothing_of_the_request() {
+        let message = "The Canonical String for this request should have been 'POST x-amz-security-token:TOPSECRET'";
+        for code in SIGNATURE_CODES {
+            let (failure, source) = answer(403, code, message);
+            assert!(source.is_none(), "the source's debug text holds the message");
+            assert!(!format!("{failure:?} {failure}").contains("TOPSECRET"));
+        }
+        let (failure, _) = answer(400, "Strange", message);
+        assert!(!failure.text.contains("TOPSECRET"), "{}", failure.text);
+    }
+
+    #[test]
+    fn long_and_ragged_messages_become_one_bounded_line() {
+        let (failure, _) = answer(400, "InvalidArgument", &"long \n\t text\u{1F600} ".repeat(200));
+        assert!(failure.text.chars().count() < LONGEST + 30);
+        assert!(!failure.text.contains('\n'));
+    }
+
+    #[test]
+    fn a_bucket_of_another_region_is_named_with_its_region() {
+        let meta = ErrorMetadata::builder().code("PermanentRedirect").message("Use the endpoint.").build();
+        let mut raw = HttpResponse::new(StatusCode::try_from(301).unwrap(), SdkBody::empty());
+        raw.headers_mut().insert("x-amz-bucket-region", "eu-west-1");
+        let (failure, _) = Failure::of(SdkError::service_error(ReadError::generic(meta), raw));
+        assert_eq!(failure.text, "PermanentRedirect: Use the endpoint; the bucket lies in region eu-west-1");
+    }
+
+    #[test]
+    fn an_answer_without_code_is_named_by_its_status() {
+        let raw = HttpResponse::new(StatusCode::try_from(502).unwrap(), SdkBody::empty());
+        let (failure, _) =
+            Failure::of(SdkError::service_error(ReadError::generic(ErrorMetadata::builder().build()), raw));
+        assert_eq!((failure.class, failure.text.as_str()), (ErrorClass::Transient, "HTTP status 502"));
+    }
+}

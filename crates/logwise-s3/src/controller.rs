@@ -1,0 +1,180 @@
+//! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
+
+use crate::policy_report::PolicyLook;
+use crate::{Bucket, Discovery, Written, apply, finalizer, observe, report};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
+use logwise_api::validate::{self, Invalid};
+use logwise_api::{LogwiseCluster, RetentionPolicy};
+use logwise_aws::{AwsClients, AwsError};
+use logwise_plan::retention::{self, PolicyEntry};
+use logwise_runtime::{Part, Report, Shell, streams};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Buckets looked at at the same time.
+const CONCURRENCY: u16 = 16;
+
+/// What the bucket controller works with.
+pub struct Context {
+    /// Where it reports to.
+    pub shell: Arc<Shell>,
+    /// For the finalizers of policies.
+    pub client: Client,
+    /// AWS clients.
+    pub aws: Arc<AwsClients>,
+    /// Services per bucket, listed at most once per period.
+    pub discovery: Discovery,
+    /// Name of this installation, part of the rule ids.
+    pub installation: String,
+    /// Seconds between two looks.
+    pub period_seconds: u32,
+    /// All pipelines.
+    pub clusters: Store<LogwiseCluster>,
+    /// All retention policies.
+    pub policies: Store<RetentionPolicy>,
+}
+
+/// Looks at the bucket of every LogwiseCluster until `shutdown`.
+pub async fn run(
+    clusters: impl Stream<Item = Arc<LogwiseCluster>> + Send + 'static,
+    policies: impl Stream<Item = Arc<RetentionPolicy>> + Send + 'static,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
+        .watches_shared_stream(streams::spec_changes(policies), |policy| {
+            let namespace = policy.namespace().unwrap_or_default();
+            [ObjectRef::<LogwiseCluster>::new(&policy.spec.cluster_ref.name).within(&namespace)]
+        })
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, |_, error, _| match *error {}, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
+    Ok(context.shell.reconcile(Part::Storage, cluster.as_ref(), look(&cluster, &context)).await)
+}
+
+async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
+    let policies = policies_of(cluster, context);
+    if cluster.spec.storage.is_none() {
+        report::no_storage(&context.shell, &policies).await;
+        return Report::default();
+    }
+    if let Some(older) = older_owner(cluster, context) {
+        report::conflicted_policies(&context.shell, &policies, &older).await;
+        return report::conflicted(cluster, &older);
+    }
+    let validated = match validated(cluster, context, &policies) {
+        Ok(validated) => validated,
+        Err(invalid) => return report::invalid(cluster, &invalid),
+    };
+    let bucket = bucket(cluster, context);
+    let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
+    let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
+    let outcome = match &plan.write {
+        Some(write) if may_change(cluster) => Some(carry_out(&bucket, write, context, &policies).await),
+        _ => None,
+    };
+    let found = report::Found {
+        cluster,
+        observed: &observed,
+        plan: &plan,
+        outcome: outcome.as_ref(),
+        policy: &validated.policy,
+    };
+    found.measure(&context.shell.metrics);
+    for (policy, entry) in policies.iter().zip(&validated.entries) {
+        let look = PolicyLook { policy, entry: entry.as_ref(), found: &found };
+        finish_policy(policy, &look, context).await;
+    }
+    found.report(context.period_seconds)
+}
+
+/// The spec of one bucket in its validated form.
+struct Validated {
+    policy: retention::Policy,
+    /// One per RetentionPolicy, in the same order.
+    entries: Vec<Result<PolicyEntry, Invalid>>,
+}
+
+fn validated(
+    cluster: &LogwiseCluster,
+    context: &Context,
+    policies: &[Arc<RetentionPolicy>],
+) -> Result<Validated, Invalid> {
+    let entry = |policy: &Arc<RetentionPolicy>| validate::retention_entry(policy, &context.installation, cluster);
+    let entries: Vec<Result<PolicyEntry, Invalid>> = policies.iter().map(entry).collect();
+    let good = entries.iter().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
+    let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
+    let policy = validate::retention(cluster, good, context.period_seconds).transpose()?.ok_or_else(absent)?;
+    Ok(Validated { policy, entries })
+}
+
+/// Dry run is decided here, at the write edge, and in the plan for single policies.
+pub(crate) fn may_change(cluster: &LogwiseCluster) -> bool {
+    !validate::observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
+}
+
+fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<RetentionPolicy>> {
+    let (namespace, name) = (cluster.namespace(), cluster.name_any());
+    let of_cluster = |policy: &RetentionPolicy| policy.namespace() == namespace && policy.spec.cluster_ref.name == name;
+    let mut policies = context.policies.state_filter(of_cluster);
+    policies.sort_by_key(|policy| policy.name_any());
+    policies
+}
+
+/// The LogwiseCluster that owns the bucket, if it is not this one: the older, then the first by name.
+fn older_owner(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+    let bucket = &cluster.spec.storage.as_ref()?.bucket_name;
+    let same = context.clusters.state_filter(|other| {
+        other.meta().deletion_timestamp.is_none()
+            && other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket)
+    });
+    let age =
+        |c: &LogwiseCluster| (c.meta().creation_timestamp.clone().map(|time| time.0), c.namespace(), c.name_any());
+    let first = same.iter().min_by_key(|c| age(c))?;
+    (first.uid() != cluster.uid()).then(|| format!("{}/{}", first.namespace().unwrap_or_default(), first.name_any()))
+}
+
+fn bucket(cluster: &LogwiseCluster, context: &Context) -> Bucket {
+    let region = cluster.spec.aws.as_ref().map_or("", |aws| aws.region.as_str());
+    let name = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
+    Bucket { client: context.aws.s3(region), name: name.to_owned(), owner: None }
+}
+
+/// Rules are written only for policies whose deletion will wait for us.
+async fn carry_out(
+    bucket: &Bucket,
+    write: &retention::WriteRules,
+    context: &Context,
+    policies: &[Arc<RetentionPolicy>],
+) -> Result<Written, AwsError> {
+    for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
+        if let Err(error) = finalizer::add(&context.client, policy).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no rule is written before its policy has a finalizer"
+            );
+            return Ok(Written::Superseded);
+        }
+    }
+    apply(bucket, write).await
+}
+
+/// Reports on one policy; lets it go when it is being deleted and none of its rules is left.
+async fn finish_policy(policy: &Arc<RetentionPolicy>, look: &PolicyLook<'_>, context: &Context) {
+    let report = look.report();
+    context.shell.publish(Part::Retention, policy.as_ref(), report).await;
+    let leaves = policy.meta().deletion_timestamp.is_some() && look.may_go();
+    if leaves && let Err(error) = finalizer::remove(&context.client, policy).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");
+    }
+}

@@ -1,0 +1,67 @@
+//! The finalizer that lets a deleted RetentionPolicy take its rules along.
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use logwise_api::RetentionPolicy;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Name of the finalizer.
+pub(crate) const FINALIZER: &str = "logwise.io/lifecycle-rules";
+
+/// Field manager of the finalizer, apart from those of status.
+const MANAGER: &str = "logwise.io/finalizer";
+
+/// Longest time one write may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The finalizer could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FinalizerError {
+    #[error("the API server did not take the finalizer of {policy}")]
+    Patch {
+        policy: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("the API server did not answer for the finalizer of {policy} within 5 s")]
+    Deadline { policy: String },
+}
+
+/// Makes sure that `policy` has the finalizer.
+pub(crate) async fn add(client: &Client, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
+    if policy.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(());
+    }
+    patch(client, policy, json!([FINALIZER])).await
+}
+
+/// Takes the finalizer away; a policy that is gone already is success.
+pub(crate) async fn remove(client: &Client, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
+    if !policy.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(());
+    }
+    match patch(client, policy, json!([])).await {
+        Err(FinalizerError::Patch { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
+        other => other,
+    }
+}
+
+async fn patch(client: &Client, policy: &RetentionPolicy, finalizers: Value) -> Result<(), FinalizerError> {
+    let namespace = policy.namespace().unwrap_or_default();
+    let name = policy.name_any();
+    let body = json!({
+        "apiVersion": "logwise.io/v1alpha1",
+        "kind": "RetentionPolicy",
+        "metadata": {"name": name, "namespace": namespace, "uid": policy.uid(), "finalizers": finalizers},
+    });
+    let api: Api<RetentionPolicy> = Api::namespaced(client.clone(), &namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    let body = Patch::Apply(body);
+    let label = format!("{namespace}/{name}");
+    match tokio::time::timeout(DEADLINE, api.patch(&name, &params, &body)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(FinalizerError::Patch { policy: label, source }),
+        Err(_) => Err(FinalizerError::Deadline { policy: label }),
+    }
+}

@@ -1,0 +1,357 @@
+//! What a look at a bucket found and did, on one RetentionPolicy.
+
+use crate::report::{Found, blocked_message, blocked_reason, refusal};
+use crate::{RawDocument, Written};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use logwise_api::validate::Invalid;
+use logwise_api::{EffectiveRule, PlanEntry, PlanStatus, PlanSummary, RetentionPolicy, RetentionPolicyStatus};
+use logwise_aws::AwsError;
+use logwise_plan::Known;
+use logwise_plan::retention::{ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_owned_by};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use logwise_runtime::{ErrorClass, EventDraft, PartStatus, Report};
+use serde_json::{Value, json};
+
+/// Services listed in `status.effective`.
+const MAX_EFFECTIVE: usize = 50;
+
+/// Entries listed in `status.plan`.
+const MAX_ENTRIES: usize = 20;
+
+/// Services named in a message.
+const MAX_NAMED: usize = 3;
+
+/// A policy that takes no part in any bucket.
+pub(crate) fn refused(policy: &RetentionPolicy, reason: Reason, message: &str) -> Report {
+    let generation = policy.metadata.generation;
+    let before = policy.status.clone().unwrap_or_default();
+    let status = RetentionPolicyStatus {
+        observed_generation: generation,
+        programmed_generation: before.programmed_generation,
+        programmed_time: before.programmed_time,
+        ..RetentionPolicyStatus::default()
+    };
+    let conditions = vec![
+        Draft::new(ConditionType::Ready, false, reason, message),
+        Draft::new(ConditionType::Stalled, true, reason, message),
+        Draft::new(ConditionType::Accepted, false, reason, message),
+        Draft::new(ConditionType::Programmed, false, reason, message),
+        Draft::new(ConditionType::ChangesPending, false, Reason::NothingPending, ""),
+    ];
+    Report { status: part_status(&status, conditions), ..Report::default() }
+}
+
+fn part_status(status: &RetentionPolicyStatus, conditions: Vec<Draft>) -> PartStatus {
+    let fields = match json!(status) {
+        Value::Object(fields) => fields,
+        _ => serde_json::Map::new(),
+    };
+    PartStatus { fields, conditions }
+}
+
+/// Words for a write's outcome in the decision record.
+pub(crate) fn words(outcome: &Result<Written, AwsError>) -> String {
+    match outcome {
+        Ok(written) => format!("{written:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// One policy in one look at its bucket.
+pub(crate) struct PolicyLook<'a> {
+    pub policy: &'a RetentionPolicy,
+    pub entry: Result<&'a PolicyEntry, &'a Invalid>,
+    pub found: &'a Found<'a>,
+}
+
+impl PolicyLook<'_> {
+    /// The report of this policy.
+    pub(crate) fn report(&self) -> Report {
+        let (entry, plan) = match (self.entry, self.plan()) {
+            (Err(invalid), _) => return refused(self.policy, Reason::InvalidSpec, &invalid.to_string()),
+            (Ok(entry), Some(plan)) => (entry, plan),
+            (Ok(_), None) => return refused(self.policy, Reason::Conflicted, "Another policy has the same owner name"),
+        };
+        let accepted = accepted(plan);
+        let programmed = self.programmed(plan);
+        let status = self.status(entry, plan, programmed.truth == Truth::True);
+        let conditions = self.conditions(plan, accepted, programmed);
+        Report { status: part_status(&status, conditions), events: self.events(plan), ..Report::default() }
+    }
+
+    /// Whether a policy that is being deleted has nothing left in the bucket.
+    pub(crate) fn may_go(&self) -> bool {
+        let Ok(entry) = self.entry else { return true };
+        match entry.removal {
+            Some(logwise_plan::retention::Removal::Orphan) => true,
+            Some(logwise_plan::retention::Removal::RemoveRules) => match self.after_write() {
+                Known::Known(rules) => !rules.iter().any(|(id, _)| is_owned_by(id, &entry.owner)),
+                Known::Absent => true,
+                // A bucket that is gone has no rules either.
+                Known::Unknown(_) => {
+                    self.found.observed.error.as_ref().is_some_and(|e| e.class() == ErrorClass::NotFound)
+                }
+            },
+            None => false,
+        }
+    }
+
+    fn plan(&self) -> Option<&PolicyPlan> {
+        self.found.plan.policies.get(&self.entry.ok()?.owner)
+    }
+
+    fn conditions(&self, plan: &PolicyPlan, accepted: Draft, programmed: Draft) -> Vec<Draft> {
+        let good = accepted.truth == Truth::True && programmed.truth == Truth::True;
+        let worse = if accepted.truth == Truth::True { &programmed } else { &accepted };
+        let ready = Draft::new(
+            ConditionType::Ready,
+            if good { Truth::True } else { worse.truth },
+            worse.reason,
+            worse.message.clone(),
+        );
+        let progress = if good {
+            None
+        } else if worse.reason.needs_person() {
+            Some(Draft::new(ConditionType::Stalled, true, worse.reason, worse.message.clone()))
+        } else if worse.reason == Reason::ObserveOnly {
+            None
+        } else {
+            Some(Draft::new(ConditionType::Reconciling, true, Reason::RetryingAfterError, worse.message.clone()))
+        };
+        let pending = pending_condition(plan, &programmed);
+        [Some(ready), progress, Some(accepted), Some(programmed), Some(pending)].into_iter().flatten().collect()
+    }
+
+    /// Whether S3 holds the rules of this generation.
+    fn programmed(&self, plan: &PolicyPlan) -> Draft {
+        let kind = ConditionType::Programmed;
+        if let Some(error) = &self.found.observed.error {
+            return Draft::new(
+                kind,
+                false,
+                refusal(error.class()),
+                format!("{error}. See StorageReady of the LogwiseCluster"),
+            );
+        }
+        match self.found.outcome {
+            Some(Err(error)) if has(plan, &Decision::Write) => {
+                return Draft::new(
+                    kind,
+                    false,
+                    refusal(error.class()),
+                    format!("{error}. See StorageReady of the LogwiseCluster"),
+                );
+            }
+            Some(Ok(Written::NotVerified { why })) if has(plan, &Decision::Write) => {
+                return Draft::new(kind, false, Reason::ForeignWriterDetected, format!("{why}. It is tried again"));
+            }
+            Some(Ok(Written::Superseded)) if has(plan, &Decision::Write) => {
+                let message = "The configuration changed right before the write. It is tried again";
+                return Draft::new(kind, false, Reason::RetryingAfterError, message);
+            }
+            _ => {}
+        }
+        if let Some(blocked) = self.found.plan.blocked.as_ref().filter(|_| has(plan, &Decision::Blocked)) {
+            return Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked));
+        }
+        if let Some(request) = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired)) {
+            return Draft::new(kind, false, Reason::ApprovalRequired, self.approval_message(request));
+        }
+        if has(plan, &Decision::ObserveOnly) {
+            let message = "Rules are wanted and not written: the policy or its LogwiseCluster only observes";
+            return Draft::new(kind, false, Reason::ObserveOnly, message);
+        }
+        Draft::new(kind, true, Reason::Programmed, format!("S3 holds {} rules of this policy", plan.rules))
+    }
+
+    fn approval_message(&self, request: &ApprovalRequest) -> String {
+        let services: Vec<&str> = request.entries.iter().map(|entry| entry.service.as_str()).collect();
+        let first = request.entries.first();
+        let days = first.map_or_else(String::new, |e| {
+            format!("{} -> {} days", days(e.from.expiration_days), days(e.to.expiration_days))
+        });
+        format!(
+            "Plan {} would let existing objects of {} services go earlier ({days}: {}). The rules in force stay. \
+             To approve exactly this, add {} to `spec.changePolicy.approvedPlans`",
+            request.plan_id,
+            services.len(),
+            list(&services),
+            request.plan_id
+        )
+    }
+
+    fn status(&self, entry: &PolicyEntry, plan: &PolicyPlan, programmed: bool) -> RetentionPolicyStatus {
+        let before = self.policy.status.clone().unwrap_or_default();
+        let generation = self.policy.metadata.generation;
+        let newly = programmed && before.programmed_generation != generation;
+        let effective = self.effective(entry).unwrap_or(before.effective);
+        RetentionPolicyStatus {
+            observed_generation: generation,
+            programmed_generation: if programmed { generation } else { before.programmed_generation },
+            programmed_time: if newly { whole_second(Timestamp::now()) } else { before.programmed_time },
+            matched_services: Some(size(plan.services.len())),
+            rules: Some(size(plan.rules)),
+            pending_changes: Some(size(pending(plan))),
+            effective,
+            plan: self.plan_status(plan),
+            ..RetentionPolicyStatus::default()
+        }
+    }
+
+    /// The rules of this policy in S3 after this look.
+    fn effective(&self, entry: &PolicyEntry) -> Option<Vec<EffectiveRule>> {
+        let rules = match self.after_write() {
+            Known::Known(rules) => rules,
+            Known::Absent => Vec::new(),
+            Known::Unknown(_) => return None,
+        };
+        let mut effective: Vec<EffectiveRule> = rules
+            .into_iter()
+            .filter(|(id, _)| is_owned_by(id, &entry.owner))
+            .filter_map(|(id, meaning)| self.effective_rule(id, &meaning?))
+            .collect();
+        effective.sort_by(|a, b| a.service.cmp(&b.service));
+        effective.truncate(MAX_EFFECTIVE);
+        Some(effective)
+    }
+
+    fn effective_rule(&self, id: String, meaning: &Meaning) -> Option<EffectiveRule> {
+        let logs = meaning.prefix.strip_prefix(&self.found.policy.logs_prefix)?;
+        let service = logs.strip_prefix("service_name=")?.strip_suffix('/')?;
+        Some(EffectiveRule {
+            service: service.to_owned(),
+            prefix: meaning.prefix.clone(),
+            expiration_days: meaning.settings.expiration_days,
+            rule_id: id,
+        })
+    }
+
+    /// Id and meaning of every rule with an id: as observed, or as just written and read back.
+    fn after_write(&self) -> Known<Vec<(String, Option<Meaning>)>> {
+        let written = matches!(self.found.outcome, Some(Ok(Written::Done | Written::AlreadySo)));
+        let write = self.found.plan.write.as_ref().filter(|_| written);
+        let observed = match &self.found.observed.raw {
+            Known::Known(raw) => {
+                raw.rules().filter_map(|(facts, _)| Some((facts.id.clone()?, facts.meaning.clone()))).collect()
+            }
+            Known::Absent => Vec::new(),
+            Known::Unknown(why) => return Known::Unknown(why.clone()),
+        };
+        let Some(write) = write else { return Known::Known(observed) };
+        let stays = observed.into_iter().filter(|(id, _)| !write.remove.contains(id));
+        let added = write.add.iter().map(|rule| {
+            (rule.id.clone(), Some(Meaning { prefix: rule.prefix.clone(), settings: rule.settings.clone() }))
+        });
+        Known::Known(stays.chain(added).collect())
+    }
+
+    /// The changes that wait, if some do.
+    fn plan_status(&self, plan: &PolicyPlan) -> Option<PlanStatus> {
+        let request = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired))?;
+        let new = request.entries.iter().filter(|e| e.from == logwise_plan::retention::Settings::default()).count();
+        let entry = |e: &logwise_plan::retention::Destructive| PlanEntry {
+            service: e.service.clone(),
+            from_days: e.from.expiration_days,
+            to_days: e.to.expiration_days,
+        };
+        Some(PlanStatus {
+            id: request.plan_id.clone(),
+            generation: self.policy.metadata.generation.unwrap_or_default(),
+            summary: PlanSummary {
+                add: size(new),
+                change: size(pending(plan).saturating_sub(new)),
+                remove: 0,
+                destructive: size(request.entries.len()),
+            },
+            entries: request.entries.iter().take(MAX_ENTRIES).map(entry).collect(),
+        })
+    }
+
+    fn events(&self, plan: &PolicyPlan) -> Vec<EventDraft> {
+        let done = matches!(self.found.outcome, Some(Ok(Written::Done)));
+        let written: Vec<&str> =
+            plan.services.iter().filter(|(_, d)| **d == Decision::Write).map(|(service, _)| service.as_str()).collect();
+        if !done || written.is_empty() {
+            return Vec::new();
+        }
+        vec![EventDraft {
+            warning: false,
+            reason: "PlanApplied",
+            action: "Apply",
+            note: format!("Lifecycle rules written for {}", list(&written)),
+        }]
+    }
+}
+
+fn accepted(plan: &PolicyPlan) -> Draft {
+    let kind = ConditionType::Accepted;
+    let winners: std::collections::BTreeSet<&str> = plan.lost.values().map(String::as_str).collect();
+    let winners: Vec<&str> = winners.into_iter().collect();
+    if plan.services.is_empty() && !plan.lost.is_empty() {
+        let message = format!(
+            "Every matching service is decided by {}. Raise `priority` or delete one of the policies",
+            list(&winners)
+        );
+        return Draft::new(kind, false, Reason::Conflicted, message);
+    }
+    if plan.services.is_empty() {
+        return Draft::new(
+            kind,
+            true,
+            Reason::NoServiceMatched,
+            "No service matches yet; rules follow when one appears",
+        );
+    }
+    let lost = if winners.is_empty() {
+        String::new()
+    } else {
+        format!("; {} more are decided by {}", plan.lost.len(), list(&winners))
+    };
+    Draft::new(kind, true, Reason::Accepted, format!("Matches {} services{lost}", plan.services.len()))
+}
+
+fn pending_condition(plan: &PolicyPlan, programmed: &Draft) -> Draft {
+    let kind = ConditionType::ChangesPending;
+    if pending(plan) == 0 {
+        return Draft::new(kind, false, Reason::NothingPending, "");
+    }
+    Draft::new(kind, true, programmed.reason, format!("{} services have another rule than wanted", pending(plan)))
+}
+
+/// Services whose wanted rule is held back.
+fn pending(plan: &PolicyPlan) -> usize {
+    let held = |d: &&Decision| matches!(d, Decision::ApprovalRequired | Decision::ObserveOnly | Decision::Blocked);
+    plan.services.values().filter(held).count()
+}
+
+fn has(plan: &PolicyPlan, decision: &Decision) -> bool {
+    plan.services.values().any(|d| d == decision)
+}
+
+fn whole_second(now: Timestamp) -> Option<Time> {
+    Timestamp::from_second(now.as_second()).ok().map(Time)
+}
+
+fn days(days: Option<i32>) -> String {
+    days.map_or_else(|| "never".to_owned(), |days| days.to_string())
+}
+
+fn list(entries: &[&str]) -> String {
+    let named = entries.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+    match entries.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn size(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+impl crate::Look {
+    /// S3's setting for small objects, if the bucket has a configuration.
+    pub(crate) fn minimum_object_size(&self) -> Option<String> {
+        self.raw.known().and_then(RawDocument::minimum_object_size).map(str::to_owned)
+    }
+}

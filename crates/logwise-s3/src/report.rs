@@ -1,0 +1,242 @@
+//! What a look at a bucket found and did, on the LogwiseCluster.
+
+use crate::controller::may_change;
+use crate::policy_report;
+use crate::{Look, Written};
+use kube::ResourceExt;
+use logwise_api::validate::Invalid;
+use logwise_api::{LogwiseCluster, RetentionPolicy, StorageStatus};
+use logwise_aws::AwsError;
+use logwise_plan::Known;
+use logwise_plan::retention::{self, Blocked};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason};
+use logwise_runtime::metrics::{Metrics, Pipeline};
+use logwise_runtime::{Decision, ErrorClass, Part, PartStatus, Report, Shell};
+use serde_json::{Map, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The spec cannot be used.
+pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
+    let ready = Draft::new(ConditionType::StorageReady, false, Reason::InvalidSpec, invalid.to_string());
+    unread(cluster, ready, Some(ErrorClass::Invalid))
+}
+
+/// Another LogwiseCluster owns the bucket: no call is made for this one.
+pub(crate) fn conflicted(cluster: &LogwiseCluster, older: &str) -> Report {
+    let bucket = cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
+    let message = format!(
+        "Bucket {bucket} belongs to the older LogwiseCluster {older}; no call is made for this one. Use one LogwiseCluster per bucket"
+    );
+    let ready = Draft::new(ConditionType::StorageReady, false, Reason::Conflicted, message);
+    Report { next_look: Duration::from_secs(30), ..unread(cluster, ready, None) }
+}
+
+/// Policies of a pipeline that does not own its bucket.
+pub(crate) async fn conflicted_policies(shell: &Shell, policies: &[Arc<RetentionPolicy>], older: &str) {
+    let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
+    for policy in policies {
+        let report = policy_report::refused(policy, Reason::Conflicted, &message);
+        shell.publish(Part::Retention, policy.as_ref(), report).await;
+    }
+}
+
+/// Policies of a pipeline without a bucket.
+pub(crate) async fn no_storage(shell: &Shell, policies: &[Arc<RetentionPolicy>]) {
+    for policy in policies {
+        let message = format!(
+            "LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`",
+            policy.spec.cluster_ref.name
+        );
+        let report = policy_report::refused(policy, Reason::ClusterNotFound, &message);
+        shell.publish(Part::Retention, policy.as_ref(), report).await;
+    }
+}
+
+fn unread(cluster: &LogwiseCluster, ready: Draft, failure: Option<ErrorClass>) -> Report {
+    let status = StorageStatus { settled_generation: settled_before(cluster), ..StorageStatus::default() };
+    Report { status: part_status(&status, ready), failure, ..Report::default() }
+}
+
+fn settled_before(cluster: &LogwiseCluster) -> Option<i64> {
+    cluster.status.as_ref()?.storage.as_ref()?.settled_generation
+}
+
+fn part_status(status: &StorageStatus, ready: Draft) -> PartStatus {
+    let mut fields = Map::new();
+    fields.insert("storage".into(), json!(status));
+    PartStatus { fields, conditions: vec![ready] }
+}
+
+/// Everything one look at a bucket knows.
+pub(crate) struct Found<'a> {
+    pub cluster: &'a LogwiseCluster,
+    pub observed: &'a Look,
+    pub plan: &'a retention::Plan,
+    /// What became of the write; `None`: nothing was sent.
+    pub outcome: Option<&'a Result<Written, AwsError>>,
+    pub policy: &'a retention::Policy,
+}
+
+impl Found<'_> {
+    /// The report on the LogwiseCluster.
+    pub(crate) fn report(&self, period_seconds: u32) -> Report {
+        let wrote = matches!(self.outcome, Some(Ok(Written::Done)));
+        Report {
+            status: part_status(&self.status(), self.ready()),
+            events: Vec::new(),
+            decision: self.decision(),
+            failure: self.failure(),
+            // Right after a write the world is read once more: policies report what S3 then holds.
+            next_look: Duration::from_secs(if wrote { 1 } else { period_seconds.into() }),
+        }
+    }
+
+    /// Sets the gauges.
+    pub(crate) fn measure(&self, metrics: &Metrics) {
+        let of = Pipeline { namespace: self.cluster.namespace().unwrap_or_default(), cluster: self.cluster.name_any() };
+        if let Some((ours, foreign)) = self.rules() {
+            metrics.rules(&of, i64::from(ours), i64::from(foreign));
+        }
+    }
+
+    /// Rules of ours and of others in the observed configuration.
+    fn rules(&self) -> Option<(i32, i32)> {
+        let rules = match &self.observed.facts.document {
+            Known::Known(document) => document.rules.as_slice(),
+            Known::Absent => &[],
+            Known::Unknown(_) => return None,
+        };
+        let ours = rules.iter().filter(|rule| rule.id.as_deref().is_some_and(|id| self.owns(id))).count();
+        Some((size(ours), size(rules.len() - ours)))
+    }
+
+    /// Whether a rule id belongs to one of the bucket's policies.
+    pub(crate) fn owns(&self, id: &str) -> bool {
+        self.policy.policies.iter().any(|entry| retention::is_owned_by(id, &entry.owner))
+    }
+
+    fn ready(&self) -> Draft {
+        let kind = ConditionType::StorageReady;
+        let bucket = self.cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
+        if let Some(error) = &self.observed.error {
+            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
+        }
+        if let Some(Err(error)) = self.outcome {
+            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
+        }
+        if let Some(Ok(Written::NotVerified { why })) = self.outcome {
+            let message = format!(
+                "The configuration of {bucket} is not what was written: {why}. Find the other writer of its lifecycle rules"
+            );
+            return Draft::new(kind, false, Reason::ForeignWriterDetected, message);
+        }
+        match &self.plan.blocked {
+            Some(blocked) => Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked)),
+            None => Draft::new(kind, true, Reason::Available, format!("Bucket {bucket} answers")),
+        }
+    }
+
+    fn status(&self) -> StorageStatus {
+        let rules = self.rules();
+        let services = self.observed.facts.services.known();
+        StorageStatus {
+            settled_generation: if self.is_settled() {
+                self.cluster.metadata.generation
+            } else {
+                settled_before(self.cluster)
+            },
+            pending_changes: Some(0),
+            services: services.map(|s| size(s.len())),
+            lifecycle_rules: rules.map(|(ours, _)| ours),
+            foreign_lifecycle_rules: rules.map(|(_, foreign)| foreign),
+            minimum_object_size: self.observed.minimum_object_size(),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let written = matches!(self.outcome, None | Some(Ok(Written::Done | Written::AlreadySo)));
+        self.observed.error.is_none() && (written || !may_change(self.cluster)) && self.plan.blocked.is_none()
+    }
+
+    fn failure(&self) -> Option<ErrorClass> {
+        let write = match self.outcome {
+            Some(Err(error)) => Some(error.class()),
+            Some(Ok(Written::Superseded | Written::NotVerified { .. })) => Some(ErrorClass::Conflict),
+            Some(Ok(Written::Done | Written::AlreadySo)) | None => None,
+        };
+        self.observed.error.as_ref().map(AwsError::class).or(write)
+    }
+
+    fn decision(&self) -> Option<Decision> {
+        let outcome: Vec<String> = self.outcome.iter().map(|outcome| policy_report::words(outcome)).collect();
+        let version = self.observed.facts.document.known().map(|document| document.version.clone());
+        let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
+        let write: Vec<_> = self.plan.write.iter().collect();
+        Some(Decision {
+            inputs: json!({"policy": self.policy, "documentVersion": version, "services": services}),
+            actions: json!(write),
+            holds: json!({"blocked": self.plan.blocked, "policies": self.plan.policies}),
+            outcome: json!(outcome),
+        })
+    }
+}
+
+/// The reason that a refused call gives.
+pub(crate) fn refusal(class: ErrorClass) -> Reason {
+    match class {
+        ErrorClass::Denied => Reason::PermissionDenied,
+        ErrorClass::NotFound => Reason::BucketNotFound,
+        ErrorClass::Throttled => Reason::Throttled,
+        ErrorClass::Invalid => Reason::InvalidSpec,
+        ErrorClass::Conflict | ErrorClass::Transient => Reason::Unreadable,
+    }
+}
+
+fn next_step(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Denied => {
+            "Allow the operator s3:ListBucket, s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration on this bucket"
+        }
+        ErrorClass::NotFound => "Create the bucket, or create a LogwiseCluster that names the right one",
+        ErrorClass::Invalid => "Correct `storage` and the retention policies",
+        ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => "It is tried again",
+    }
+}
+
+/// The condition reason of a bucket that cannot be written.
+pub(crate) const fn blocked_reason(blocked: &Blocked) -> Reason {
+    match blocked {
+        Blocked::DocumentUnreadable { .. } | Blocked::ServicesUnreadable { .. } => Reason::Unreadable,
+        Blocked::ForeignRuleNotPreservable { .. } => Reason::ForeignRuleNotPreservable,
+        Blocked::TooManyRules { .. } => Reason::TooManyRules,
+        Blocked::ProtectedPrefix { .. } => Reason::InvalidSpec,
+    }
+}
+
+/// The fact and the next step of a bucket that cannot be written.
+pub(crate) fn blocked_message(blocked: &Blocked) -> String {
+    match blocked {
+        Blocked::DocumentUnreadable { why } | Blocked::ServicesUnreadable { why } => {
+            format!("{why}. It is tried again")
+        }
+        Blocked::ForeignRuleNotPreservable { why } => {
+            format!(
+                "A lifecycle rule of somebody else cannot be carried through a rewrite: {why}. Nothing is written until that rule is changed or removed"
+            )
+        }
+        Blocked::TooManyRules { foreign, ours } => format!(
+            "{ours} rules are needed and others have {foreign}; S3 allows {} together. Merge or remove rules of others, or let policies cover fewer services",
+            retention::MAX_RULES
+        ),
+        Blocked::ProtectedPrefix { prefix } => {
+            format!(
+                "A rule over {prefix} would reach checkpoints or the sink log; nothing is written. Move `checkpointPrefix` out of the services' prefixes"
+            )
+        }
+    }
+}
+
+fn size(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
