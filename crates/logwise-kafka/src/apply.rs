@@ -1,0 +1,362 @@
+use crate::client::{KafkaClient, off_the_async_threads};
+use crate::error::{Cause, KafkaError};
+use crate::observe::fetch_metadata;
+use futures::executor::block_on;
+use logwise_plan::partitions::{Grow, Plan};
+use logwise_runtime::crash::{self, System};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// New partitions in one request: a controller refuses what would pass this number.
+const MAX_NEW_PARTITIONS: i32 = 10_000;
+
+/// Largest total that librdkafka accepts; one larger would spoil the whole request.
+const MAX_TOTAL: i32 = 100_000;
+
+/// How long brokers may take to show what their controller has decided.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Pause between two looks while that is awaited.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// What became of one growth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The topic has the wanted partitions, by our hand.
+    Done,
+    /// The topic had the wanted partitions already.
+    AlreadySo,
+    /// The topic no longer has the count that the growth assumed; nothing was done.
+    Superseded {
+        /// Partitions it has now.
+        partitions: i32,
+    },
+    /// The broker refused, or the topic does not exist.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// It is not known whether the growth was carried out.
+    Unknown {
+        /// What failed.
+        why: String,
+    },
+}
+
+/// Carries out the growths of `plan` and says of each what became of it, in the order of the plan.
+///
+/// The count that each growth assumes is read again, the broker validates all that hold, and those that pass are sent
+/// as one batch (of at most 10,000 new partitions, or several); each topic succeeds or fails by itself. A growth without
+/// an answer is looked up before it is reported. Partitions never shrink. Each call is waited for at most the
+/// client's deadline: two calls for a batch, one before and one after all batches.
+pub async fn apply(client: &Arc<KafkaClient>, plan: &Plan) -> Vec<(Grow, Outcome)> {
+    if plan.actions.is_empty() {
+        return Vec::new();
+    }
+    let actions = plan.actions.clone();
+    let carried_out = off_the_async_threads(client, move |client| carry_out(client, &actions)).await;
+    carried_out.unwrap_or_else(|cause| all_unknown(&plan.actions, &cause.to_string()))
+}
+
+/// Blocking, so that a batch once begun is followed to its end whoever stops waiting for it.
+fn carry_out(client: &KafkaClient, actions: &[Grow]) -> Vec<(Grow, Outcome)> {
+    let not_sent = |error: &KafkaError| all_unknown(actions, &format!("nothing was sent: {}", error.message()));
+    let counts = match partition_counts(client) {
+        Ok(counts) => counts,
+        Err(error) => return not_sent(&error),
+    };
+    let mut batch: Vec<Growth> = actions.iter().map(|grow| Growth::checked(grow, &counts)).collect();
+    if batch.iter().any(Growth::is_open) {
+        let admin = match client.admin() {
+            Ok(admin) => admin,
+            Err(error) => return not_sent(&failed(client, Cause::from_library(&error))),
+        };
+        let mut rest = batch.as_mut_slice();
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at_mut(part_length(rest));
+            ask(client, &admin, Step::Validate, part);
+            ask(client, &admin, Step::Send, part);
+            rest = others;
+        }
+    }
+    look_up_doubtful(client, &mut batch);
+    batch.into_iter().map(|Growth { grow, state }| (grow, state.outcome())).collect()
+}
+
+/// One growth on its way.
+struct Growth {
+    grow: Grow,
+    state: State,
+}
+
+enum State {
+    /// To be sent.
+    Open,
+    /// Decided.
+    Settled(Outcome),
+    /// To be decided by the count the topic has now.
+    Doubtful(Doubt),
+}
+
+struct Doubt {
+    why: String,
+    /// Whether the wanted count, if found, is our work.
+    sent: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Validate,
+    Send,
+}
+
+impl Growth {
+    fn checked(grow: &Grow, counts: &BTreeMap<String, i32>) -> Self {
+        let state = match counts.get(&grow.topic) {
+            None => State::Settled(no_such_topic()),
+            Some(&partitions) if partitions == grow.to => State::Settled(Outcome::AlreadySo),
+            Some(&partitions) if partitions != grow.from || partitions > grow.to => {
+                State::Settled(Outcome::Superseded { partitions })
+            }
+            Some(_) if grow.to > MAX_TOTAL => State::Settled(Outcome::Refused {
+                why: format!("more than {MAX_TOTAL} partitions cannot be asked for"),
+            }),
+            Some(_) => State::Open,
+        };
+        Self { grow: grow.clone(), state }
+    }
+
+    fn new_partitions(&self) -> i32 {
+        if self.is_open() { self.grow.to.saturating_sub(self.grow.from) } else { 0 }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Takes the broker's answer about this topic.
+    fn answered(&mut self, step: Step, answer: Result<(), RDKafkaErrorCode>) {
+        self.state = match answer {
+            Ok(()) if step == Step::Validate => State::Open,
+            Ok(()) => State::Settled(Outcome::Done),
+            Err(code) => self.refused(step, &Cause::from_code(code), code == RDKafkaErrorCode::InvalidPartitions),
+        };
+    }
+
+    fn refused(&self, step: Step, cause: &Cause, has_enough: bool) -> State {
+        let why = match step {
+            _ if has_enough => format!("the controller counts {} partitions or more, brokers do not yet", self.grow.to),
+            Step::Validate => format!("nothing was sent: {cause}"),
+            Step::Send => cause.to_string(),
+        };
+        if has_enough || cause.is_unanswered() {
+            State::Doubtful(Doubt { why, sent: step == Step::Send })
+        } else {
+            State::Settled(Outcome::Refused { why: cause.to_string() })
+        }
+    }
+
+    /// The broker's answer, if any, does not speak of this topic.
+    fn not_answered(&mut self, step: Step, why: &str) {
+        self.state = match step {
+            Step::Validate => State::Settled(Outcome::Unknown { why: format!("nothing was sent: {why}") }),
+            Step::Send => State::Doubtful(Doubt { why: why.to_owned(), sent: true }),
+        };
+    }
+
+    fn looked_up(&self, doubt: &Doubt, count: Option<i32>) -> Outcome {
+        match count {
+            None => no_such_topic(),
+            Some(count) if count == self.grow.to && doubt.sent => Outcome::Done,
+            Some(count) if count == self.grow.to => Outcome::AlreadySo,
+            Some(count) if count != self.grow.from => Outcome::Superseded { partitions: count },
+            Some(_) => Outcome::Unknown { why: doubt.why.clone() },
+        }
+    }
+}
+
+impl State {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Settled(outcome) => outcome,
+            Self::Open => Outcome::Unknown { why: "nothing was sent".to_owned() },
+            Self::Doubtful(doubt) => Outcome::Unknown { why: doubt.why },
+        }
+    }
+}
+
+/// How many growths of `batch` go into its first request; at least one.
+fn part_length(batch: &[Growth]) -> usize {
+    let mut new = 0_i32;
+    let fitting = batch.iter().take_while(|growth| {
+        new = new.saturating_add(growth.new_partitions());
+        new <= MAX_NEW_PARTITIONS
+    });
+    fitting.count().max(1)
+}
+
+/// Sends all open growths in one call and takes the answer of each.
+fn ask(client: &KafkaClient, admin: &AdminClient<DefaultClientContext>, step: Step, batch: &mut [Growth]) {
+    let open: Vec<&Grow> = batch.iter().filter(|growth| growth.is_open()).map(|growth| &growth.grow).collect();
+    let wanted: Vec<NewPartitions<'_>> =
+        open.iter().filter_map(|grow| Some(NewPartitions::new(&grow.topic, usize::try_from(grow.to).ok()?))).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let deadline = Some(client.deadline());
+    let options =
+        AdminOptions::new().request_timeout(deadline).operation_timeout(deadline).validate_only(step == Step::Validate);
+    if step == Step::Send {
+        crash::before(System::Kafka);
+    }
+    let answers = block_on(admin.create_partitions(&wanted, &options));
+    if step == Step::Send {
+        crash::after(System::Kafka);
+    }
+    client.note_events(admin.inner());
+    match answers {
+        Ok(answers) => take_answers(step, answers, batch),
+        Err(error) => {
+            let cause = Cause::from_library(&error);
+            take_failure(
+                step,
+                &failed(client, if cause.is_unanswered() { client.explain(cause) } else { cause }),
+                batch,
+            );
+        }
+    }
+}
+
+fn take_answers(step: Step, answers: Vec<Result<String, (String, RDKafkaErrorCode)>>, batch: &mut [Growth]) {
+    let mut answers: BTreeMap<String, Result<(), RDKafkaErrorCode>> = answers
+        .into_iter()
+        .map(|answer| match answer {
+            Ok(topic) => (topic, Ok(())),
+            Err((topic, code)) => (topic, Err(code)),
+        })
+        .collect();
+    for growth in batch.iter_mut().filter(|growth| growth.is_open()) {
+        match answers.remove(&growth.grow.topic) {
+            Some(answer) => growth.answered(step, answer),
+            None => growth.not_answered(step, "the broker said nothing about this topic"),
+        }
+    }
+}
+
+/// The call as a whole failed.
+fn take_failure(step: Step, error: &KafkaError, batch: &mut [Growth]) {
+    let why = error.message();
+    for growth in batch.iter_mut().filter(|growth| growth.is_open()) {
+        growth.not_answered(step, &why);
+    }
+}
+
+/// Reads the world again for growths whose answer does not tell what happened: once, and for a moment longer while a
+/// topic still shows the count from before, because brokers learn of a growth after the controller has answered.
+fn look_up_doubtful(client: &KafkaClient, batch: &mut [Growth]) {
+    let until = Instant::now() + SETTLING;
+    while batch.iter().any(|growth| matches!(growth.state, State::Doubtful(_))) {
+        let Ok(counts) = partition_counts(client) else { return };
+        let last = Instant::now() >= until;
+        for growth in batch.iter_mut() {
+            if let State::Doubtful(doubt) = &growth.state {
+                let outcome = growth.looked_up(doubt, counts.get(&growth.grow.topic).copied());
+                if last || !matches!(outcome, Outcome::Unknown { .. }) {
+                    growth.state = State::Settled(outcome);
+                }
+            }
+        }
+        if !last {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+}
+
+/// Partitions of every topic of the cluster.
+fn partition_counts(client: &KafkaClient) -> Result<BTreeMap<String, i32>, KafkaError> {
+    let (metadata, _) = fetch_metadata(client)?;
+    let counted = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), counted(topic.partitions().len()))).collect())
+}
+
+fn no_such_topic() -> Outcome {
+    Outcome::Refused { why: "the topic does not exist".to_owned() }
+}
+
+fn failed(client: &KafkaClient, source: Cause) -> KafkaError {
+    KafkaError::CreatePartitions { at: client.at().to_owned(), deadline: client.deadline(), source }
+}
+
+fn all_unknown(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
+    actions.iter().map(|grow| (grow.clone(), Outcome::Unknown { why: why.to_owned() })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(topic: &str, from: i32, to: i32) -> Growth {
+        Growth::checked(&Grow { topic: topic.to_owned(), from, to }, &BTreeMap::from([(topic.to_owned(), from)]))
+    }
+
+    fn outcome(growth: Growth) -> Outcome {
+        growth.state.outcome()
+    }
+
+    #[test]
+    fn each_topic_takes_its_own_answer() {
+        let mut batch = ["a", "b", "c"].map(|topic| open(topic, 1, 3));
+        let refused = Err(("b".to_owned(), RDKafkaErrorCode::PolicyViolation));
+        take_answers(Step::Validate, vec![Ok("a".to_owned()), refused], &mut batch);
+        assert!(batch[0].is_open() && !batch[1].is_open() && !batch[2].is_open(), "only what passed is sent");
+        take_answers(Step::Send, vec![Ok("a".to_owned())], &mut batch);
+        let [a, b, c] = batch.map(outcome);
+        assert_eq!(a, Outcome::Done);
+        assert_eq!(b, Outcome::Refused { why: "policy violation".into() });
+        assert_eq!(c, Outcome::Unknown { why: "nothing was sent: the broker said nothing about this topic".into() });
+    }
+
+    #[test]
+    fn what_a_doubtful_answer_meant_is_decided_by_the_count_found() {
+        let found = |step, code, count| {
+            let mut growth = open("a", 1, 3);
+            growth.answered(step, Err(code));
+            let State::Doubtful(doubt) = &growth.state else { panic!("{code:?} leaves no doubt") };
+            growth.looked_up(doubt, count)
+        };
+        let (invalid, silent) = (RDKafkaErrorCode::InvalidPartitions, RDKafkaErrorCode::RequestTimedOut);
+        assert_eq!(found(Step::Send, silent, Some(3)), Outcome::Done);
+        assert_eq!(found(Step::Send, silent, Some(1)), Outcome::Unknown { why: "request timed out".into() });
+        assert_eq!(found(Step::Send, silent, Some(2)), Outcome::Superseded { partitions: 2 });
+        assert_eq!(found(Step::Send, invalid, Some(3)), Outcome::Done);
+        assert_eq!(found(Step::Send, invalid, Some(5)), Outcome::Superseded { partitions: 5 });
+        assert_eq!(found(Step::Validate, invalid, Some(3)), Outcome::AlreadySo);
+        let unseen = "the controller counts 3 partitions or more, brokers do not yet";
+        assert_eq!(found(Step::Validate, invalid, Some(1)), Outcome::Unknown { why: unseen.into() });
+        let unsent = "nothing was sent: request timed out";
+        assert_eq!(found(Step::Validate, silent, Some(1)), Outcome::Unknown { why: unsent.into() });
+        assert!(matches!(found(Step::Send, silent, None), Outcome::Refused { .. }));
+    }
+
+    #[test]
+    fn a_request_asks_for_no_more_than_a_controller_takes() {
+        let batch = [open("a", 1, 6_001), open("b", 1, 4_001), open("c", 1, 2), open("d", 1, 20_000), open("e", 1, 2)];
+        assert_eq!(part_length(&batch), 2);
+        assert_eq!(part_length(&batch[2..]), 1);
+        assert_eq!(part_length(&batch[3..]), 1, "one that is too large alone goes alone");
+        assert_eq!(part_length(&batch[4..]), 1);
+        let settled = Growth::checked(&Grow { topic: "x".into(), from: 1, to: 20_000 }, &BTreeMap::new());
+        assert_eq!(part_length(&[settled, open("b", 1, 10_001)]), 2, "what is not sent does not count");
+    }
+
+    #[test]
+    fn a_total_that_would_spoil_the_request_is_refused_before() {
+        assert!(matches!(outcome(open("a", 1, 100_001)), Outcome::Refused { .. }));
+        assert!(open("a", 1, 100_000).is_open());
+    }
+}

@@ -1,0 +1,109 @@
+//! Validate, observe, plan, apply, report.
+
+use crate::report::{self, Found};
+use crate::{KafkaClient, KafkaClients, Outcome, apply, observe};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::Store;
+use logwise_api::validate;
+use logwise_api::{Kafka, LogwiseCluster};
+use logwise_plan::partitions::{self, Grow};
+use logwise_runtime::{Part, Report, Shell, streams};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Objects looked at at the same time.
+const CONCURRENCY: u16 = 16;
+
+/// What the Kafka controller works with.
+pub struct Context {
+    /// Where it reports to.
+    pub shell: Arc<Shell>,
+    /// Kafka clients, shared by all objects that name the same cluster.
+    pub clients: KafkaClients,
+    /// Which object uses which client.
+    pub in_use: InUse,
+    /// Seconds between two looks.
+    pub period_seconds: u32,
+}
+
+/// Keeps the client of every object open between two looks; a client that no object uses is closed.
+#[derive(Default)]
+pub struct InUse(Mutex<HashMap<String, Arc<KafkaClient>>>);
+
+impl InUse {
+    fn hold(&self, cluster: &LogwiseCluster, client: &Arc<KafkaClient>) {
+        let uid = cluster.metadata.uid.clone().unwrap_or_default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, client.clone());
+    }
+
+    /// Lets the client of a deleted object go.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// Looks at every LogwiseCluster until `shutdown`.
+pub async fn run(
+    clusters: impl Stream<Item = Arc<LogwiseCluster>> + Send + 'static,
+    store: Store<LogwiseCluster>,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    Controller::for_shared_stream(streams::spec_changes(clusters), store)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, |_, error, _| match *error {}, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
+    Ok(context.shell.reconcile(Part::Kafka, cluster.as_ref(), look(&cluster, &context)).await)
+}
+
+async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
+    let Some(kafka) = cluster.spec.kafka.as_ref() else {
+        context.in_use.forget(cluster.metadata.uid.as_deref().unwrap_or_default());
+        return Report::default();
+    };
+    let policy = match validate::kafka_topics(cluster, context.period_seconds).transpose() {
+        Ok(policy) => policy,
+        Err(invalid) => return report::invalid(cluster, &invalid),
+    };
+    let (client, look) = match observe_cluster(kafka, policy.as_ref(), context).await {
+        Ok(found) => found,
+        Err(error) => return report::no_client(cluster, &error),
+    };
+    context.in_use.hold(cluster, &client);
+    let plan = policy.as_ref().map(|policy| partitions::plan(policy, &look.facts, Timestamp::now()));
+    let outcomes = match &plan {
+        Some(plan) if may_change(cluster) => apply_plan(&client, plan).await,
+        _ => Vec::new(),
+    };
+    let found = Found { cluster, policy: policy.as_ref(), look: &look, plan: plan.as_ref(), outcomes: &outcomes };
+    found.measure(&context.shell.metrics);
+    found.report(context.period_seconds)
+}
+
+/// Dry run is decided here, at the write edge, and nowhere before.
+pub(crate) fn may_change(cluster: &LogwiseCluster) -> bool {
+    !validate::observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
+}
+
+async fn observe_cluster(
+    kafka: &Kafka,
+    policy: Option<&partitions::Policy>,
+    context: &Context,
+) -> Result<(Arc<KafkaClient>, crate::Look), crate::KafkaError> {
+    let client = context.clients.get(&kafka.bootstrap_servers)?;
+    let look = observe(&client, policy.map(|p| &p.topics)).await;
+    Ok((client, look))
+}
+
+async fn apply_plan(client: &Arc<KafkaClient>, plan: &partitions::Plan) -> Vec<(Grow, Outcome)> {
+    if plan.actions.is_empty() { Vec::new() } else { apply(client, plan).await }
+}

@@ -1,0 +1,23 @@
+//! Kafka as the Logwise operator sees it: the only user of librdkafka.
+//!
+//! - [`KafkaClients`] shares one client among all objects that name the same bootstrap servers.
+//! - [`observe`] reads topics, their health and end offsets: one metadata request and one ListOffsets request per
+//!   leader, whatever the number of topics.
+//! - [`apply`] grows topics: it checks what each growth assumed, lets the broker validate, then sends one batch.
+//!
+//! Nothing is created, changed or deleted except partitions that a plan names, and no consumer group is used.
+#![deny(unsafe_code)]
+
+mod apply;
+mod client;
+mod controller;
+mod error;
+mod ffi;
+mod observe;
+mod report;
+
+pub use apply::{Outcome, apply};
+pub use client::{DEFAULT_DEADLINE, KafkaClient, KafkaClients};
+pub use controller::{Context, InUse, run};
+pub use error::{Cause, KafkaError};
+pub use observe::{ClusterFacts, Look, observe};

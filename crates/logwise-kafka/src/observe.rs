@@ -1,0 +1,249 @@
+use crate::client::{Connection, KafkaClient, off_the_async_threads};
+use crate::error::{Cause, KafkaError};
+use crate::ffi::{self, EndOffset, NoOffset};
+use logwise_plan::Known;
+use logwise_plan::partitions::{Observed, Topic};
+use logwise_plan::selector::TopicSelector;
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What one look at a Kafka cluster found.
+#[derive(Debug)]
+pub struct Look {
+    /// The selected topics.
+    pub facts: Observed,
+    /// The cluster itself.
+    pub cluster: Known<ClusterFacts>,
+    /// What failed, if anything did; the facts say `Unknown` for the same reason.
+    pub error: Option<KafkaError>,
+}
+
+/// The cluster as its brokers describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Id that the cluster keeps for life.
+    pub cluster_id: Option<String>,
+    /// Brokers that the cluster lists at present.
+    pub brokers: i32,
+}
+
+/// Reads the topics that `selector` chooses, their health and their end offsets.
+///
+/// One metadata request and one ListOffsets request per leader, each answered within the client's deadline, whatever
+/// the number of topics. Without a selector only the brokers are read.
+pub async fn observe(client: &Arc<KafkaClient>, selector: Option<&TopicSelector>) -> Look {
+    let selector = selector.cloned();
+    let looked = off_the_async_threads(client, move |client| match selector {
+        Some(selector) => look_at_topics(client, &selector),
+        None => look_at_brokers(client),
+    });
+    looked.await.unwrap_or_else(|source| {
+        Look::failed(KafkaError::FetchMetadata { at: client.at().to_owned(), deadline: client.deadline(), source })
+    })
+}
+
+impl Look {
+    fn failed(error: KafkaError) -> Self {
+        let why = error.message();
+        Self {
+            facts: Observed { topics: Known::Unknown(why.clone()) },
+            cluster: Known::Unknown(why),
+            error: Some(error),
+        }
+    }
+}
+
+fn look_at_brokers(client: &KafkaClient) -> Look {
+    match client.call(|connection| ffi::describe_cluster(connection, client.deadline())) {
+        Ok((brokers, cluster_id)) => Look {
+            facts: Observed { topics: Known::Known(BTreeMap::new()) },
+            cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(brokers) }),
+            error: None,
+        },
+        Err(source) => Look::failed(KafkaError::DescribeCluster {
+            at: client.at().to_owned(),
+            deadline: client.deadline(),
+            source,
+        }),
+    }
+}
+
+fn look_at_topics(client: &KafkaClient, selector: &TopicSelector) -> Look {
+    let (metadata, cluster_id) = match fetch_metadata(client) {
+        Ok(found) => found,
+        Err(error) => return Look::failed(error),
+    };
+    let layouts: BTreeMap<&str, Layout> = metadata
+        .topics()
+        .iter()
+        .filter(|topic| selector.matches(topic.name()))
+        .map(|topic| (topic.name(), Layout::of(topic)))
+        .collect();
+    let (ends, error) = match end_offsets(client, &layouts) {
+        Ok(ends) => (Ok(ends), None),
+        Err(error) => (Err(error.message()), Some(error)),
+    };
+    let topics = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.topic(name, &ends))).collect();
+    Look {
+        facts: Observed { topics: Known::Known(topics) },
+        cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(metadata.brokers().len()) }),
+        error,
+    }
+}
+
+/// All topics and brokers of the cluster, and its id: one request.
+pub(crate) fn fetch_metadata(client: &KafkaClient) -> Result<(Metadata, Option<String>), KafkaError> {
+    client
+        .call(|connection| {
+            let metadata = connection.fetch_metadata(None, client.deadline());
+            Ok((metadata.map_err(|error| Cause::from_library(&error))?, ffi::cluster_id(connection)))
+        })
+        .map_err(|source| KafkaError::FetchMetadata { at: client.at().to_owned(), deadline: client.deadline(), source })
+}
+
+type Ends = HashMap<(String, i32), Result<i64, NoOffset>>;
+
+/// The end offsets of all partitions that have a leader; a partition without one is not asked about, because
+/// librdkafka would wait for a leader until the deadline.
+fn end_offsets(client: &KafkaClient, layouts: &BTreeMap<&str, Layout>) -> Result<Ends, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    for (name, layout) in layouts {
+        for &partition in &layout.led {
+            asked.add_partition(name, partition);
+        }
+    }
+    if asked.count() == 0 {
+        return Ok(Ends::new());
+    }
+    client.call(|connection| list_end_offsets(connection, client, asked)).map_err(|source| KafkaError::ListOffsets {
+        at: client.at().to_owned(),
+        deadline: client.deadline(),
+        source,
+    })
+}
+
+fn list_end_offsets(
+    connection: &Connection,
+    client: &KafkaClient,
+    mut asked: TopicPartitionList,
+) -> Result<Ends, Cause> {
+    asked.set_all_offsets(Offset::End).map_err(|error| Cause::from_library(&error))?;
+    let ends = ffi::list_end_offsets(connection, &asked, client.deadline())?;
+    if ends.iter().all(|end| end.offset == Err(NoOffset::Unanswered)) {
+        return Err(Cause::from_code(rdkafka::error::RDKafkaErrorCode::OperationTimedOut));
+    }
+    Ok(ends.into_iter().map(|EndOffset { topic, partition, offset }| ((topic, partition), offset)).collect())
+}
+
+/// One topic as metadata describes it.
+#[derive(Debug, Default)]
+struct Layout {
+    /// Partitions with a leader.
+    led: Vec<i32>,
+    /// Partitions without a leader.
+    leaderless: Vec<i32>,
+    under_replicated: usize,
+    /// Why the topic as a whole could not be described.
+    error: Option<String>,
+}
+
+impl Layout {
+    fn of(topic: &MetadataTopic) -> Self {
+        let (led, leaderless): (Vec<_>, Vec<_>) =
+            topic.partitions().iter().partition(|partition| partition.leader() >= 0);
+        let ids = |partitions: Vec<&MetadataPartition>| partitions.iter().map(|partition| partition.id()).collect();
+        Self {
+            led: ids(led),
+            leaderless: ids(leaderless),
+            under_replicated: topic.partitions().iter().filter(|p| p.isr().len() < p.replicas().len()).count(),
+            error: topic.error().map(|code| Cause::from_code(code.into()).to_string()),
+        }
+    }
+
+    fn topic(&self, name: &str, ends: &Result<Ends, String>) -> Topic {
+        Topic {
+            partitions: count(self.led.len() + self.leaderless.len()),
+            leaderless: count(self.leaderless.len()),
+            under_replicated: count(self.under_replicated),
+            end_offsets: match (&self.error, ends) {
+                (Some(why), _) | (None, Err(why)) => Known::Unknown(why.clone()),
+                (None, Ok(ends)) => self.end_offset_sum(name, ends),
+            },
+        }
+    }
+
+    fn end_offset_sum(&self, name: &str, ends: &Ends) -> Known<i64> {
+        let mut sum = 0_i64;
+        let mut unread: Vec<String> =
+            self.leaderless.iter().map(|id| format!("partition {id} has no leader")).collect();
+        for &partition in &self.led {
+            match ends.get(&(name.to_owned(), partition)).unwrap_or(&Err(NoOffset::Unanswered)) {
+                Ok(offset) => sum = sum.saturating_add(*offset),
+                Err(NoOffset::Unanswered) => unread.push(format!("partition {partition}: no answer from its leader")),
+                Err(NoOffset::Failed(why)) => unread.push(format!("partition {partition}: {why}")),
+            }
+        }
+        match unread.as_slice() {
+            [] if self.led.is_empty() => Known::Unknown("no partition is listed".to_owned()),
+            [] => Known::Known(sum),
+            [only] => Known::Unknown(only.clone()),
+            [first, others @ ..] => Known::Unknown(format!("{first} (and {} more partitions)", others.len())),
+        }
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(of: &[(i32, Result<i64, NoOffset>)]) -> Result<Ends, String> {
+        Ok(of.iter().map(|(partition, end)| (("t".to_owned(), *partition), end.clone())).collect())
+    }
+
+    #[test]
+    fn end_offsets_add_up_over_all_partitions() {
+        let layout = Layout { led: vec![0, 1], ..Layout::default() };
+        let topic = layout.topic("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
+        assert_eq!(topic, Topic { partitions: 2, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(42) });
+    }
+
+    #[test]
+    fn one_unreadable_partition_leaves_the_sum_unknown() {
+        let layout = Layout { led: vec![0, 1, 2], ..Layout::default() };
+        let failed = || Err(NoOffset::Failed("storage error".into()));
+        for (unread, why) in [
+            (vec![(0, Ok(1)), (1, failed()), (2, Ok(1))], "partition 1: storage error"),
+            (vec![(0, Ok(1)), (1, Err(NoOffset::Unanswered)), (2, Ok(1))], "partition 1: no answer from its leader"),
+            (vec![(0, Ok(1)), (2, Ok(1))], "partition 1: no answer from its leader"),
+            (vec![(0, failed()), (1, failed()), (2, Ok(1))], "partition 0: storage error (and 1 more partitions)"),
+        ] {
+            assert_eq!(layout.topic("t", &ends(&unread)).end_offsets, Known::Unknown(why.into()));
+        }
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_counts_and_is_unread() {
+        let layout = Layout { led: vec![0], leaderless: vec![1], under_replicated: 1, error: None };
+        let topic = layout.topic("t", &ends(&[(0, Ok(7))]));
+        assert_eq!((topic.partitions, topic.leaderless, topic.under_replicated), (2, 1, 1));
+        assert_eq!(topic.end_offsets, Known::Unknown("partition 1 has no leader".into()));
+    }
+
+    #[test]
+    fn a_topic_without_partitions_or_with_an_error_is_never_zero() {
+        assert_eq!(
+            Layout::default().topic("t", &ends(&[])).end_offsets,
+            Known::Unknown("no partition is listed".into())
+        );
+        let broken = Layout { led: vec![0], error: Some("leader not available".into()), ..Layout::default() };
+        assert_eq!(broken.topic("t", &ends(&[(0, Ok(7))])).end_offsets, Known::Unknown("leader not available".into()));
+        let silent = Layout { led: vec![0], ..Layout::default() };
+        assert_eq!(silent.topic("t", &Err("no answer".into())).end_offsets, Known::Unknown("no answer".into()));
+    }
+}

@@ -1,0 +1,319 @@
+//! What a look at Kafka found and did, in conditions, status, events and metrics.
+
+use crate::controller::may_change;
+use crate::{KafkaError, Look, Outcome};
+use kube::ResourceExt;
+use logwise_api::validate::Invalid;
+use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster};
+use logwise_plan::partitions::{self, Grow, Hold, Topic};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use logwise_runtime::metrics::{Metrics, Pipeline};
+use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report};
+use serde_json::{Map, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Topics listed in status; the rest is in the metrics and the decision record.
+const MAX_HELD_TOPICS: usize = 20;
+
+/// Topics named in a message.
+const MAX_NAMED: usize = 3;
+
+/// The spec cannot be used.
+pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
+    let ready = Draft::new(ConditionType::KafkaReady, false, Reason::InvalidSpec, invalid.to_string());
+    unread(cluster, ready, ErrorClass::Invalid)
+}
+
+/// No client could be made.
+pub(crate) fn no_client(cluster: &LogwiseCluster, error: &KafkaError) -> Report {
+    unread(cluster, unreachable(error), error.class())
+}
+
+fn unread(cluster: &LogwiseCluster, ready: Draft, class: ErrorClass) -> Report {
+    let status = KafkaStatus { settled_generation: settled_before(cluster), ..KafkaStatus::default() };
+    Report { status: part_status(&status, vec![ready]), failure: Some(class), ..Report::default() }
+}
+
+fn settled_before(cluster: &LogwiseCluster) -> Option<i64> {
+    cluster.status.as_ref()?.kafka.as_ref()?.settled_generation
+}
+
+fn part_status(status: &KafkaStatus, conditions: Vec<Draft>) -> PartStatus {
+    let mut fields = Map::new();
+    fields.insert("kafka".into(), json!(status));
+    PartStatus { fields, conditions }
+}
+
+fn unreachable(error: &KafkaError) -> Draft {
+    let (reason, next) = match error.class() {
+        ErrorClass::Denied => (Reason::PermissionDenied, "Allow the operator to describe this cluster and its topics"),
+        ErrorClass::Invalid => (Reason::InvalidSpec, "Correct `kafka.bootstrapServers`"),
+        _ => (Reason::BrokerUnreachable, "Check that the brokers run and that `kafka.bootstrapServers` names them"),
+    };
+    Draft::new(ConditionType::KafkaReady, false, reason, format!("{}. {next}", error.message()))
+}
+
+/// Everything one look knows.
+pub(crate) struct Found<'a> {
+    pub cluster: &'a LogwiseCluster,
+    pub policy: Option<&'a partitions::Policy>,
+    pub look: &'a Look,
+    pub plan: Option<&'a partitions::Plan>,
+    pub outcomes: &'a [(Grow, Outcome)],
+}
+
+impl Found<'_> {
+    /// The report of this look.
+    pub(crate) fn report(&self, period_seconds: u32) -> Report {
+        let conditions = [Some(self.ready()), self.limited()].into_iter().flatten().collect();
+        Report {
+            status: part_status(&self.status(), conditions),
+            events: self.event().into_iter().collect(),
+            decision: self.decision(),
+            failure: self.failure(),
+            // A topic that was just grown is looked at again at once: Ready waits for what the brokers say.
+            next_look: Duration::from_secs(if self.is_growing() { 1 } else { period_seconds.into() }),
+        }
+    }
+
+    /// Sets the gauges and counts what was done.
+    pub(crate) fn measure(&self, metrics: &Metrics) {
+        let of = Pipeline { namespace: self.cluster.namespace().unwrap_or_default(), cluster: self.cluster.name_any() };
+        if let Some(topics) = self.topics() {
+            metrics.kafka(&of, count(topics.len()), partition_sum(topics), count(self.limited_topics().count()));
+        }
+        let grown = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done)).count();
+        if grown > 0 {
+            metrics.partitions_increased(&of, grown as u64);
+        }
+    }
+
+    fn topics(&self) -> Option<&BTreeMap<String, Topic>> {
+        self.look.facts.topics.known()
+    }
+
+    fn is_growing(&self) -> bool {
+        self.outcomes
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. }))
+    }
+
+    /// Topics that have fewer partitions than they should have and stay so.
+    fn limited_topics(&self) -> impl Iterator<Item = (&str, &Hold, i32)> {
+        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
+        holds.filter_map(|(name, hold)| wanted(hold).map(|wanted| (name.as_str(), hold, wanted)))
+    }
+
+    fn unreadable_topics(&self) -> Vec<(&str, &str)> {
+        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
+        let unreadable = holds.filter_map(|(name, hold)| match hold {
+            Hold::Unreadable { why } => Some((name.as_str(), why.as_str())),
+            _ => None,
+        });
+        unreadable.collect()
+    }
+
+    fn ready(&self) -> Draft {
+        let kind = ConditionType::KafkaReady;
+        if let Some(error) = &self.look.error {
+            return unreachable(error);
+        }
+        let refused: Vec<String> = self.outcomes.iter().filter_map(|(grow, outcome)| refusal(grow, outcome)).collect();
+        if !refused.is_empty() {
+            return Draft::new(
+                kind,
+                false,
+                Reason::RetryingAfterError,
+                format!("{}. It is tried again", list(&refused)),
+            );
+        }
+        let unreadable: Vec<String> =
+            self.unreadable_topics().iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        if !unreadable.is_empty() {
+            let message = format!("Topics could not be read completely: {}. It is tried again", list(&unreadable));
+            return Draft::new(kind, false, Reason::Unreadable, message);
+        }
+        let sick: Vec<String> = self.sick_topics().cloned().collect();
+        if !sick.is_empty() {
+            let message = format!(
+                "Topics with partitions without a leader or with replicas out of sync: {}. Bring all brokers back",
+                list(&sick)
+            );
+            return Draft::new(kind, false, Reason::UnderReplicated, message);
+        }
+        let message = match self.topics() {
+            Some(topics) if self.policy.is_some() => format!("{} topics of the pipeline are healthy", topics.len()),
+            _ => "The cluster answers; topics are not managed".to_owned(),
+        };
+        Draft::new(kind, true, Reason::Available, message)
+    }
+
+    fn sick_topics(&self) -> impl Iterator<Item = &String> {
+        let topics = self.topics().into_iter().flatten();
+        topics.filter(|(_, topic)| topic.leaderless > 0 || topic.under_replicated > 0).map(|(name, _)| name)
+    }
+
+    fn limited(&self) -> Option<Draft> {
+        let kind = ConditionType::PartitionsLimited;
+        self.plan?;
+        if self.topics().is_none() {
+            return Some(Draft::new(kind, Truth::Unknown, Reason::Unreadable, "The topics could not be read"));
+        }
+        let Some((_, hold, _)) = self.limited_topics().next() else {
+            return Some(Draft::new(kind, false, Reason::WithinRange, ""));
+        };
+        let (reason, next) = match hold {
+            Hold::Maximum { .. } => (Reason::PartitionCeiling, "Raise `kafka.topics.maxPartitions`"),
+            Hold::Unhealthy { .. } => (Reason::UnderReplicated, "They grow when every replica is in sync again"),
+            _ => (Reason::RecommendOnly, "Set `kafka.partitionScaling.mode` to Automatic to grow them"),
+        };
+        let named: Vec<String> = self.limited_topics().map(|(name, ..)| name.to_owned()).collect();
+        let message = format!("Topics with fewer partitions than they should have: {}. {next}", list(&named));
+        Some(Draft::new(kind, true, reason, message))
+    }
+
+    fn status(&self) -> KafkaStatus {
+        let cluster = self.look.cluster.known();
+        let topics = self.topics().filter(|_| self.policy.is_some());
+        KafkaStatus {
+            settled_generation: if self.is_settled() {
+                self.cluster.metadata.generation
+            } else {
+                settled_before(self.cluster)
+            },
+            pending_changes: Some(self.pending_changes()),
+            cluster_id: cluster.and_then(|c| c.cluster_id.clone()),
+            brokers: cluster.map(|c| c.brokers),
+            topics: topics.map(|t| size(t.len())),
+            partitions: topics.map(|t| i32::try_from(partition_sum(t)).unwrap_or(i32::MAX)),
+            under_replicated_topics: topics.map(|t| size(t.values().filter(|t| t.under_replicated > 0).count())),
+            leaderless_topics: topics.map(|t| size(t.values().filter(|t| t.leaderless > 0).count())),
+            limited_topics: topics.map(|_| size(self.limited_topics().count())),
+            held_topics: self.held_topics(),
+        }
+    }
+
+    /// Changes that are wanted and not carried out because somebody said so.
+    fn pending_changes(&self) -> i32 {
+        let recommended =
+            self.limited_topics().filter(|(_, hold, _)| matches!(hold, Hold::RecommendOnly { .. })).count();
+        let planned = if may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
+        size(recommended + planned)
+    }
+
+    fn held_topics(&self) -> Vec<HeldTopic> {
+        let partitions = |name: &str| self.topics()?.get(name).map(|topic| topic.partitions);
+        let limited = self.limited_topics().map(|(name, hold, wanted)| (name, hold_name(hold), Some(wanted)));
+        let unreadable = self.unreadable_topics().into_iter().map(|(name, _)| (name, "Unreadable", None));
+        let mut held: Vec<_> = limited.chain(unreadable).collect();
+        held.sort_by_key(|(name, ..)| *name);
+        held.into_iter()
+            .take(MAX_HELD_TOPICS)
+            .map(|(name, reason, wanted_partitions)| HeldTopic {
+                name: name.to_owned(),
+                partitions: partitions(name),
+                wanted_partitions,
+                reason: reason.to_owned(),
+            })
+            .collect()
+    }
+
+    /// Whether nothing of this generation is left to do. An object that may not change has nothing to do.
+    fn is_settled(&self) -> bool {
+        if self.look.error.is_some() {
+            return false;
+        }
+        if !may_change(self.cluster) {
+            return true;
+        }
+        let blocked = |hold: &Hold| matches!(hold, Hold::Unreadable { .. } | Hold::Unhealthy { .. });
+        self.plan
+            .is_none_or(|plan| plan.blocked.is_none() && plan.actions.is_empty() && !plan.holds.values().any(blocked))
+    }
+
+    fn failure(&self) -> Option<ErrorClass> {
+        let failed = self
+            .outcomes
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Refused { .. } | Outcome::Unknown { .. }));
+        let look = self.look.error.as_ref().map(KafkaError::class);
+        look.or((failed || !self.unreadable_topics().is_empty()).then_some(ErrorClass::Transient))
+    }
+
+    fn decision(&self) -> Option<Decision> {
+        let (policy, plan) = (self.policy?, self.plan?);
+        let outcome: Vec<String> = self.outcomes.iter().map(|(_, outcome)| format!("{outcome:?}")).collect();
+        // Topics that have what they should have say nothing; the record stays small with ten thousand of them.
+        let holds: BTreeMap<_, _> = plan.holds.iter().filter(|(_, hold)| **hold != Hold::Sufficient).collect();
+        let concerned = |name: &String| holds.contains_key(name) || plan.actions.iter().any(|grow| grow.topic == *name);
+        let topics: BTreeMap<_, _> = self.topics().into_iter().flatten().filter(|(name, _)| concerned(name)).collect();
+        Some(Decision {
+            inputs: json!({"policy": policy, "topics": topics}),
+            actions: json!(plan.actions),
+            holds: json!(holds),
+            outcome: json!(outcome),
+        })
+    }
+
+    fn event(&self) -> Option<EventDraft> {
+        let done = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done));
+        let grown: Vec<String> = done.map(|(grow, _)| format!("{} {} -> {}", grow.topic, grow.from, grow.to)).collect();
+        (!grown.is_empty()).then(|| EventDraft {
+            warning: false,
+            reason: "PartitionsIncreased",
+            action: "ScalePartitions",
+            note: list(&grown),
+        })
+    }
+}
+
+fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Refused { why } | Outcome::Unknown { why } => {
+            Some(format!("Topic {} was not grown: {why}", grow.topic))
+        }
+        Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. } => None,
+    }
+}
+
+/// Partitions a held topic should have, if it should have more.
+const fn wanted(hold: &Hold) -> Option<i32> {
+    match hold {
+        Hold::Maximum { wanted } | Hold::RecommendOnly { wanted } | Hold::Unhealthy { wanted, .. } => Some(*wanted),
+        Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
+    }
+}
+
+const fn hold_name(hold: &Hold) -> &'static str {
+    match hold {
+        Hold::Sufficient => "Sufficient",
+        Hold::AboveMaximum => "AboveMaximum",
+        Hold::Maximum { .. } => "Maximum",
+        Hold::RecommendOnly { .. } => "RecommendOnly",
+        Hold::Disabled => "Disabled",
+        Hold::Unhealthy { .. } => "Unhealthy",
+        Hold::Unreadable { .. } => "Unreadable",
+    }
+}
+
+/// The first few, and how many more.
+fn list(entries: &[String]) -> String {
+    let named = entries.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match entries.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn partition_sum(topics: &BTreeMap<String, Topic>) -> i64 {
+    topics.values().map(|topic| i64::from(topic.partitions)).sum()
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn size(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
