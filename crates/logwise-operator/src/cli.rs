@@ -1,0 +1,152 @@
+//! The command line of `logwise-operator`.
+
+use crate::config::{Endpoint, File, Installation, Listen, LogFormat, LogLevel, Namespace, Seconds};
+use clap::{Args, Parser, Subcommand};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Kubernetes operator for Logwise log pipelines.
+#[derive(Debug, Parser)]
+#[command(name = "logwise-operator", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to stop.
+    Run(Box<Settings>),
+    /// Print the custom resource definitions, or write one file each into a folder.
+    Crds {
+        /// Folder to write to.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Each key of the configuration file; a flag wins over the environment, the environment over the file.
+#[derive(Args, Debug)]
+pub struct Settings {
+    /// Configuration file (YAML).
+    #[arg(long, env = "LOGWISE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// `installation`: name of this installation, part of the ids of lifecycle rules.
+    #[arg(long, env = "LOGWISE_INSTALLATION")]
+    installation: Option<Installation>,
+    /// `namespaces`: namespaces looked at, separated by commas; none: all.
+    #[arg(long, env = "LOGWISE_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<Namespace>,
+    /// `http.listen`: address of the HTTP interface.
+    #[arg(long, env = "LOGWISE_HTTP_LISTEN")]
+    http_listen: Option<Listen>,
+    /// `database.url`: sqlite://<path> or mysql://<user>:<password>@<host>:<port>/<schema>.
+    #[arg(long, env = "LOGWISE_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// `aws.endpointURL`: endpoint for every AWS service.
+    #[arg(long, env = "LOGWISE_AWS_ENDPOINT_URL")]
+    aws_endpoint_url: Option<Endpoint>,
+    /// `intervals.kafkaSeconds`: between two looks at Kafka.
+    #[arg(long, env = "LOGWISE_INTERVALS_KAFKA_SECONDS")]
+    intervals_kafka_seconds: Option<Seconds>,
+    /// `intervals.sparkSeconds`: between two looks at Spark and its workers' group.
+    #[arg(long, env = "LOGWISE_INTERVALS_SPARK_SECONDS")]
+    intervals_spark_seconds: Option<Seconds>,
+    /// `intervals.s3Seconds`: between two looks at a bucket's lifecycle rules.
+    #[arg(long, env = "LOGWISE_INTERVALS_S3_SECONDS")]
+    intervals_s3_seconds: Option<Seconds>,
+    /// `intervals.discoverySeconds`: between two listings of the services in a bucket.
+    #[arg(long, env = "LOGWISE_INTERVALS_DISCOVERY_SECONDS")]
+    intervals_discovery_seconds: Option<Seconds>,
+    /// `log.format`: form of a log line.
+    #[arg(long, env = "LOGWISE_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// `log.level`: what is logged.
+    #[arg(long, env = "LOGWISE_LOG_LEVEL", value_enum)]
+    log_level: Option<LogLevel>,
+}
+
+/// The configuration in force.
+#[derive(Clone)]
+pub struct Config {
+    /// Name of this installation.
+    pub installation: String,
+    /// Namespaces looked at; empty: all.
+    pub namespaces: Vec<String>,
+    /// Address of the HTTP interface.
+    pub listen: SocketAddr,
+    /// URL of the Orchestrator DB; may hold a password.
+    pub database_url: String,
+    /// Endpoint for every AWS service.
+    pub aws_endpoint_url: Option<String>,
+    /// Seconds between two looks at Kafka.
+    pub kafka_seconds: u32,
+    /// Seconds between two looks at Spark.
+    pub spark_seconds: u32,
+    /// Seconds between two looks at a bucket.
+    pub s3_seconds: u32,
+    /// Seconds between two listings of a bucket's services.
+    pub discovery_seconds: u32,
+    /// Form of a log line.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_level: LogLevel,
+}
+
+impl Settings {
+    /// Flags and environment over the file over the defaults.
+    pub fn over(&self, file: &File) -> Config {
+        let seconds = |flag: Option<Seconds>, file: Option<Seconds>, default| flag.or(file).map_or(default, Seconds::get);
+        let namespaces = if self.namespaces.is_empty() { &file.namespaces } else { &self.namespaces };
+        let installation = self.installation.as_ref().or(file.installation.as_ref());
+        let endpoint = self.aws_endpoint_url.as_ref().or(file.aws.endpoint_url.as_ref());
+        let database = self.database_url.clone().or_else(|| file.database.url.clone());
+        let listen = self.http_listen.or(file.http.listen);
+        let intervals = &file.intervals;
+        Config {
+            installation: installation.map_or("logwise", Installation::as_str).to_owned(),
+            namespaces: namespaces.iter().map(|n| n.as_str().to_owned()).collect(),
+            listen: listen.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)), |listen| listen.0),
+            database_url: database.unwrap_or_else(|| "sqlite://logwise.db".to_owned()),
+            aws_endpoint_url: endpoint.map(|e| e.as_str().to_owned()),
+            kafka_seconds: seconds(self.intervals_kafka_seconds, intervals.kafka_seconds, 60),
+            spark_seconds: seconds(self.intervals_spark_seconds, intervals.spark_seconds, 30),
+            s3_seconds: seconds(self.intervals_s3_seconds, intervals.s3_seconds, 60),
+            discovery_seconds: seconds(self.intervals_discovery_seconds, intervals.discovery_seconds, 300),
+            log_format: self.log_format.or(file.log.format).unwrap_or_default(),
+            log_level: self.log_level.or(file.log.level).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let cli = Cli::try_parse_from(["logwise-operator", "run", "--intervals-kafka-seconds", "5"]).unwrap();
+        let Command::Run(settings) = cli.command else { panic!("not run") };
+        let file = crate::config::parse("c", "intervals: {kafkaSeconds: 7, sparkSeconds: 9}\ninstallation: prod\n").unwrap();
+        let config = settings.over(&file);
+        assert_eq!((config.kafka_seconds, config.spark_seconds, config.s3_seconds), (5, 9, 60));
+        assert_eq!(config.installation, "prod");
+    }
+
+    #[test]
+    fn a_bad_flag_says_what_is_allowed() {
+        let error = Cli::try_parse_from(["logwise-operator", "run", "--intervals-kafka-seconds", "0"]).unwrap_err();
+        assert!(error.to_string().contains("1 to 86400"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,339 @@
+//! The operator's configuration: one YAML file; every scalar key also as a flag and an environment variable.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+/// The configuration file. Unknown keys are errors.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct File {
+    /// Name of this installation; part of the ids of lifecycle rules.
+    pub installation: Option<Installation>,
+    /// Namespaces looked at; empty: all.
+    pub namespaces: Vec<Namespace>,
+    /// The HTTP interface.
+    pub http: Http,
+    /// The Orchestrator DB.
+    pub database: DatabaseSection,
+    /// AWS.
+    pub aws: Aws,
+    /// Times between looks.
+    pub intervals: Intervals,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `http`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Http {
+    /// Address to listen on.
+    pub listen: Option<Listen>,
+}
+
+/// `database`.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DatabaseSection {
+    /// `sqlite://<path>` or `mysql://<user>:<password>@<host>:<port>/<schema>`.
+    pub url: Option<String>,
+}
+
+impl fmt::Debug for DatabaseSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.write_str("DatabaseSection")
+    }
+}
+
+/// `aws`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Aws {
+    /// Endpoint for every AWS service, for S3-compatible stores and tests.
+    #[serde(rename = "endpointURL")]
+    pub endpoint_url: Option<Endpoint>,
+}
+
+/// `intervals`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Intervals {
+    /// Between two looks at Kafka.
+    pub kafka_seconds: Option<Seconds>,
+    /// Between two looks at Spark and its workers' group.
+    pub spark_seconds: Option<Seconds>,
+    /// Between two looks at a bucket's lifecycle rules.
+    pub s3_seconds: Option<Seconds>,
+    /// Between two listings of the services in a bucket.
+    pub discovery_seconds: Option<Seconds>,
+}
+
+/// `log`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Log {
+    /// Form of a line.
+    pub format: Option<LogFormat>,
+    /// What is logged.
+    pub level: Option<LogLevel>,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Failures only.
+    Error,
+    /// And what may need attention.
+    Warn,
+    /// And what changed.
+    #[default]
+    Info,
+    /// And what was looked at.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A DNS label of at most 32 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Installation(String);
+
+/// A Kubernetes namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Namespace(String);
+
+/// `<IP address>:<port>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Listen(pub SocketAddr);
+
+/// `http://` or `https://` and a host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Endpoint(String);
+
+/// 1 to 86,400 seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Seconds(u32);
+
+impl Installation {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Namespace {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Endpoint {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Seconds {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+fn dns_label(text: &str, most: usize) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=most).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+impl TryFrom<String> for Installation {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let allowed = "must be a DNS label of 1 to 32 characters: lower-case letters, digits and '-', neither first nor last";
+        dns_label(&text, 32).then_some(Self(text)).ok_or_else(|| allowed.to_owned())
+    }
+}
+
+impl TryFrom<String> for Namespace {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        dns_label(&text, 63).then_some(Self(text)).ok_or_else(|| "must be a namespace name of 1 to 63 characters".to_owned())
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "must be <IP address>:<port>, such as 0.0.0.0:8080".to_owned())
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let good = host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace));
+        good.then_some(Self(text)).ok_or_else(|| "must be http:// or https:// and a host, without user or password".to_owned())
+    }
+}
+
+impl TryFrom<u32> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        (1..=86_400).contains(&seconds).then_some(Self(seconds)).ok_or_else(|| "must be from 1 to 86400".to_owned())
+    }
+}
+
+impl From<Installation> for String {
+    fn from(installation: Installation) -> Self {
+        installation.0
+    }
+}
+
+impl From<Namespace> for String {
+    fn from(namespace: Namespace) -> Self {
+        namespace.0
+    }
+}
+
+macro_rules! from_str_by_try_from {
+    ($($name:ty),*) => {$(
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::try_from(text.to_owned())
+            }
+        }
+    )*};
+}
+from_str_by_try_from!(Installation, Namespace, Listen, Endpoint);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u32>().map_err(|_| "must be from 1 to 86400".to_owned()).and_then(Self::try_from)
+    }
+}
+
+/// The file cannot be used. One line for people: file, line, key, what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{path}: cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no configuration.
+    #[error("{path}:{line}: {problem}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// Key and allowed values.
+        problem: String,
+    },
+}
+
+/// Reads the configuration file.
+pub fn read(path: &Path) -> Result<File, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+    parse(&shown, &text)
+}
+
+/// Parses the text of a configuration file; `path` is for the error.
+pub fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(File::default());
+    }
+    serde_yaml::from_str(text).map_err(|error| {
+        let line = error.location().map_or(1, |at| at.line());
+        ConfigError::Parse { path: path.to_owned(), line, problem: with_key(text, line, &one_line(&error.to_string())) }
+    })
+}
+
+/// The parser names the section; the key itself stands in the line.
+fn with_key(text: &str, line: usize, problem: &str) -> String {
+    let key = text.lines().nth(line.saturating_sub(1)).and_then(|line| line.split_once(':')).map(|(key, _)| key.trim());
+    match key {
+        Some(key) if !key.is_empty() && !problem.contains(key) => format!("{key}: {problem}"),
+        _ => problem.to_owned(),
+    }
+}
+
+/// Without the position, which stands in front, and without line breaks.
+fn one_line(problem: &str) -> String {
+    let text = problem.split_once(" at line ").map_or(problem, |(before, _)| before);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        parse("c.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_mistake_names_file_line_key_and_what_is_allowed() {
+        let unknown = problem("installation: prod\nintervalls:\n  kafkaSeconds: 3\n");
+        assert!(unknown.starts_with("c.yaml:2: ") && unknown.contains("`intervalls`") && unknown.contains("`intervals`"), "{unknown}");
+        let range = problem("installation: prod\nintervals:\n  kafkaSeconds: 0\n");
+        assert!(range.starts_with("c.yaml:3: ") && range.contains("kafkaSeconds") && range.contains("1 to 86400"), "{range}");
+        let label = problem("installation: Prod_1\n");
+        assert!(label.starts_with("c.yaml:1: ") && label.contains("installation") && label.contains("32 characters"), "{label}");
+        let format = problem("log:\n  format: xml\n");
+        assert!(format.starts_with("c.yaml:2: ") && format.contains("json"), "{format}");
+        let syntax = problem("installation: [\n");
+        assert!(syntax.starts_with("c.yaml:"), "{syntax}");
+        assert!(!syntax.contains('\n'));
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        assert_eq!(parse("c.yaml", "# nothing\n\n").unwrap(), File::default());
+    }
+
+    #[test]
+    fn the_database_url_is_never_shown() {
+        let file = parse("c.yaml", "database:\n  url: mysql://u:canary@h:3306/s\n").unwrap();
+        assert!(!format!("{file:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The Logwise operator: configuration, wiring, health and metrics.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+mod http;
+mod logging;
+mod mirror;
+mod run;
+mod summary;
+mod watch;
+
+pub use run::{RunError, run};

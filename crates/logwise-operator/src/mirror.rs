@@ -1,0 +1,255 @@
+//! The mirror: what the watches show and what was decided goes to the Orchestrator DB, which nobody waits for.
+
+use crate::watch::Watch;
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, Resource, ResourceExt};
+use logwise_api::{Condition, LogwiseCluster, RetentionPolicy};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason};
+use logwise_runtime::{Metrics, ObjectKey, Part, PartStatus, Recorded, Report, Shell, crash};
+use logwise_store::{CommitHooks, ConditionRow, DatabaseUrl, DecisionRow, LiveList, MirrorHealth, ObjectRow, Outbox, OutboxHandle, OutboxOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// A failure shorter than this is not worth a condition.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the mirror's own state is looked at. No call outside.
+const HEALTH_PERIOD: Duration = Duration::from_secs(5);
+
+/// Longest time the question for a list's revision may take.
+const LIST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A resource that is mirrored.
+pub trait Mirrored:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
+    /// Its conditions.
+    fn conditions(&self) -> &[Condition];
+}
+
+impl Mirrored for LogwiseCluster {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+}
+
+impl Mirrored for RetentionPolicy {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+}
+
+/// The way to the Orchestrator DB.
+pub struct Mirror {
+    outbox: Mutex<Option<Outbox>>,
+    handle: OutboxHandle,
+    metrics: Arc<Metrics>,
+}
+
+impl Mirror {
+    /// Starts the task that writes; the database need not answer yet.
+    pub fn start(url: DatabaseUrl, metrics: Arc<Metrics>) -> Self {
+        let hooks = CommitHooks { before: |_| crash::before(crash::System::Sql), after: |_| crash::after(crash::System::Sql) };
+        let outbox = Outbox::start(url, OutboxOptions { hooks, ..OutboxOptions::default() });
+        let handle = outbox.handle();
+        Self { outbox: Mutex::new(Some(outbox)), handle, metrics }
+    }
+
+    /// Takes a decision record.
+    pub fn decided(&self, recorded: Recorded) {
+        let Recorded { id, uid, namespace, name, generation, part, at, decision } = recorded;
+        self.handle.send_decision(DecisionRow {
+            plan_id: id.clone(),
+            id,
+            uid,
+            namespace,
+            name,
+            part: part.label().to_owned(),
+            generation,
+            decided_at: at,
+            inputs: decision.inputs,
+            actions: decision.actions,
+            holds: decision.holds,
+            outcome: decision.outcome,
+        });
+    }
+
+    /// Runs the watch of one kind and mirrors what it shows; `gone` is told of every object that ended.
+    pub async fn follow<K: Mirrored>(self: Arc<Self>, client: Client, watch: Watch<K>, namespaces: Vec<String>, gone: impl Fn(&ObjectKey)) {
+        let store = watch.store();
+        let mut known = Known::new();
+        let mut health = self.handle.health();
+        let mut sent_again = health.borrow().resend;
+        let mut events = pin!(watch.events());
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(Event::InitDone)) => {
+                        let live = live(&store);
+                        known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key));
+                        self.listed::<K>(&client, &namespaces, &live).await;
+                        known = live;
+                    }
+                    Some(Ok(event)) => self.seen(event, &mut known, &gone),
+                    Some(Err(error)) => {
+                        tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "the watch failed; it starts again");
+                    }
+                    None => return,
+                },
+                Ok(()) = health.changed() => {
+                    let resend = health.borrow_and_update().resend;
+                    if resend != sent_again {
+                        sent_again = resend;
+                        store.state().iter().for_each(|object| self.handle.send_object(row(object.as_ref(), false)));
+                        self.listed::<K>(&client, &namespaces, &live(&store)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn seen<K: Mirrored>(&self, event: Event<K>, known: &mut Known, gone: &impl Fn(&ObjectKey)) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                let key = ObjectKey::of(&object);
+                known.insert(key.uid.clone(), key);
+                self.handle.send_object(row(&object, false));
+            }
+            Event::Delete(object) => {
+                let key = ObjectKey::of(&object);
+                known.remove(&key.uid);
+                self.handle.send_object(row(&object, true));
+                gone(&key);
+            }
+            Event::Init | Event::InitDone => {}
+        }
+    }
+
+    /// Tells the database which objects exist, so that rows of those that ended unseen are marked.
+    async fn listed<K: Mirrored>(&self, client: &Client, namespaces: &[String], live: &Known) {
+        let namespace = match namespaces {
+            [] => None,
+            [only] => Some(only.clone()),
+            // A list over several namespaces cannot be told apart from one over all.
+            _ => return,
+        };
+        let api: Api<K> = namespace.as_ref().map_or_else(|| Api::all(client.clone()), |ns| Api::namespaced(client.clone(), ns));
+        // Asked after the list was complete: rows are only ever written from what the watch showed before.
+        let params = ListParams::default().limit(1);
+        let Ok(Ok(list)) = tokio::time::timeout(LIST_DEADLINE, api.list_metadata(&params)).await else { return };
+        let Some(revision) = list.metadata.resource_version.and_then(|text| text.parse().ok()) else { return };
+        self.handle.send_list(LiveList {
+            kind: K::kind(&()).into_owned(),
+            namespace,
+            revision,
+            uids: live.keys().cloned().collect(),
+            observed_at: Timestamp::now(),
+        });
+    }
+
+    /// Keeps `MirrorInSync` and the mirror's metrics until `shutdown`.
+    pub async fn watch_health(self: Arc<Self>, clusters: Store<LogwiseCluster>, shell: Arc<Shell>, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = tokio::time::sleep(HEALTH_PERIOD) => {}
+            }
+            let health = self.handle.health().borrow().clone();
+            let lag = health.failing_since.map_or(Duration::ZERO, |since| {
+                Timestamp::now().duration_since(since).try_into().unwrap_or(Duration::ZERO)
+            });
+            let dropped = i64::try_from(health.dropped_decisions).unwrap_or(i64::MAX);
+            self.metrics.mirror(i64::try_from(lag.as_secs()).unwrap_or(i64::MAX), dropped);
+            for cluster in clusters.state() {
+                if let Some(draft) = in_sync(&cluster, &health, lag) {
+                    let status = PartStatus { conditions: vec![draft], ..PartStatus::default() };
+                    shell.publish(Part::Mirror, cluster.as_ref(), Report { status, ..Report::default() }).await;
+                }
+            }
+        }
+    }
+
+    /// Writes what is pending, for at most `deadline`.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let Some(outbox) = self.outbox.lock().await.take() else { return };
+        if let Err(unflushed) = outbox.shutdown(deadline).await {
+            tracing::warn!("the Orchestrator DB did not take everything before the end: {unflushed}");
+        }
+    }
+}
+
+/// Objects by uid.
+type Known = HashMap<String, ObjectKey>;
+
+fn live<K: Mirrored>(store: &Store<K>) -> Known {
+    store.state().iter().map(|object| ObjectKey::of(object.as_ref())).map(|key| (key.uid.clone(), key)).collect()
+}
+
+/// What to say about the mirror on `cluster`: nothing before a failure has lasted, the truth from then on.
+fn in_sync(cluster: &LogwiseCluster, health: &MirrorHealth, lag: Duration) -> Option<Draft> {
+    let kind = ConditionType::MirrorInSync;
+    if lag >= PATIENCE {
+        let cause = health.last_error.as_deref().unwrap_or("it does not answer");
+        let message = format!("The Orchestrator DB does not take the mirror: {cause}. Reconciling goes on; rows are written when it is back");
+        return Some(Draft::new(kind, false, Reason::DatabaseUnavailable, message));
+    }
+    let said_before = cluster.conditions().iter().any(|condition| condition.type_ == kind.name());
+    (said_before && lag.is_zero()).then(|| Draft::new(kind, true, Reason::InSync, "The Orchestrator DB holds what the objects say"))
+}
+
+fn row<K: Mirrored>(object: &K, deleted: bool) -> ObjectRow {
+    let key = ObjectKey::of(object);
+    let (spec, status) = documents(object);
+    ObjectRow {
+        uid: key.uid,
+        kind: K::kind(&()).into_owned(),
+        namespace: key.namespace,
+        name: key.name,
+        generation: key.generation,
+        revision: object.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        deleted,
+        spec,
+        status,
+        conditions: object.conditions().iter().filter(|c| is_mirrored(&c.type_)).map(condition_row).collect(),
+        observed_at: Timestamp::now(),
+    }
+}
+
+fn documents<K: Serialize>(object: &K) -> (Value, Value) {
+    let mut object = serde_json::to_value(object).unwrap_or(Value::Null);
+    let mut part = |name: &str| object.get_mut(name).map_or(Value::Null, Value::take);
+    let (spec, mut status) = (part("spec"), part("status"));
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|c| c.get("type").and_then(Value::as_str).is_none_or(is_mirrored));
+    }
+    (spec, status)
+}
+
+/// A condition about the mirror, if mirrored, would be a change to mirror.
+fn is_mirrored(kind: &str) -> bool {
+    kind != ConditionType::MirrorInSync.name()
+}
+
+fn condition_row(condition: &Condition) -> ConditionRow {
+    ConditionRow {
+        r#type: condition.type_.clone(),
+        status: condition.status.as_str().to_owned(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        observed_generation: condition.observed_generation.unwrap_or_default(),
+        last_transition_time: condition.last_transition_time.0,
+    }
+}
