@@ -1,0 +1,63 @@
+"""Auto Scaling: ids, pages and parameters that AWS refuses."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from .bed import Case, client, signed
+from .documents import Answer
+
+
+class Protection(Case):
+    def test_it_is_set_and_taken(self) -> None:
+        first, second = self.group(0, 4, 2)
+        protect = client("autoscaling").set_instance_protection
+        protect(AutoScalingGroupName=self.name, InstanceIds=[first, second], ProtectedFromScaleIn=True)
+        protect(AutoScalingGroupName=self.name, InstanceIds=[second], ProtectedFromScaleIn=False)
+        seen = {one["id"]: one["protected"] for one in self.seen()["instances"]}
+        self.assertEqual(seen, {first: True, second: False})
+
+    def test_instances_of_others_and_too_many(self) -> None:
+        self.group(0, 4, 1)
+        protect = client("autoscaling").set_instance_protection
+        wrong = {"AutoScalingGroupName": self.name, "ProtectedFromScaleIn": True}
+        message = self.refused("ValidationError", 400, protect, InstanceIds=["i-0unknown"], **wrong)
+        self.assertEqual(message, f"The instance i-0unknown is not part of Auto Scaling group {self.name}.")
+        many = [f"i-{number}" for number in range(51)]
+        message = self.refused("ValidationError", 400, protect, InstanceIds=many, **wrong)
+        self.assertIn("must not exceed 50", message)
+
+
+class Detaching(Case):
+    def test_not_below_min(self) -> None:
+        (only,) = self.group(1, 4, 1)
+        names = {"AutoScalingGroupName": self.name, "InstanceIds": [only]}
+        detach = client("autoscaling").detach_instances
+        message = self.refused("ValidationError", 400, detach, **names, ShouldDecrementDesiredCapacity=True)
+        self.assertIn("min-size=1", message)
+        self.assertEqual([one["id"] for one in self.seen()["instances"]], [only])
+
+
+class Parameters(Case):
+    def refusal(self, **form: str) -> str:
+        """What a raw call that boto3 would not send is answered."""
+        answer = Answer(
+            "POST", "/", urlencode({"AutoScalingGroupName": self.name, **form}).encode(),
+            **signed("autoscaling"), **{"Content-Type": "application/x-www-form-urlencoded"},
+        )  # fmt: skip
+        self.assertEqual((answer.status, answer.code), (400, "ValidationError"))
+        return answer.body.decode()
+
+    def test_missing_and_senseless_ones(self) -> None:
+        self.group(1, 4, 2)
+        self.assertIn("Value null at 'desiredCapacity'", self.refusal(Action="SetDesiredCapacity"))
+        for wrong in ("-1", "two", "1.5"):
+            self.assertIn(f"not {wrong}", self.refusal(Action="SetDesiredCapacity", DesiredCapacity=wrong))
+        self.assertEqual(self.seen()["desired"], 2)
+
+
+class Paging(Case):
+    def test_limits_and_tokens(self) -> None:
+        describe = client("autoscaling").describe_auto_scaling_groups
+        self.refused("ValidationError", 400, describe, MaxRecords=101)
+        self.refused("InvalidNextToken", 400, describe, NextToken=self.name)

@@ -1,0 +1,82 @@
+//! Keys and certificates of the cluster, made by openssl once per bed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+
+use crate::command::{command, output};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const CURVE: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:prime256v1"];
+/// Without a configuration of ours openssl would add the machine's own extensions.
+const CONFIGURATION: &str = "[req]\ndistinguished_name = name\n[name]\n";
+
+/// The clients of the API server: name of the files, subject.
+const CLIENTS: [(&str, &str); 4] = [
+    ("admin", "/O=system:masters/CN=admin"),
+    ("controllers", "/CN=system:kube-controller-manager"),
+    ("scheduler", "/CN=system:kube-scheduler"),
+    ("kwok", "/O=system:masters/CN=kwok"),
+];
+
+/// Makes `NAME.crt` and `NAME.key` for the authority (`ca`), the servers (`servers`, for `host`) and each client,
+/// and `accounts.key` and `accounts.pub`, with which tokens of ServiceAccounts are signed, in the folder `pki`. A
+/// folder that exists is complete and kept.
+pub async fn ensure(pki: &Path, host: &str) -> Result<()> {
+    if pki.is_dir() {
+        return Ok(());
+    }
+    let parent = pki.parent().context("the folder of certificates has no parent")?;
+    let part = tempfile::Builder::new()
+        .prefix("pki.part-")
+        .tempdir_in(parent)
+        .context("creating a folder for certificates")?;
+    fs::set_permissions(part.path(), fs::Permissions::from_mode(0o700))
+        .context("closing the folder of certificates")?;
+    fs::write(part.path().join("openssl.cnf"), CONFIGURATION).context("writing openssl.cnf")?;
+    authority(part.path()).await?;
+    let names = format!(
+        "subjectAltName=IP:{host},IP:10.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+    );
+    let clients = CLIENTS.map(|(name, subject)| signed(part.path(), name, subject, &["extendedKeyUsage=clientAuth"]));
+    let server_extensions = [names.as_str(), "extendedKeyUsage=serverAuth"];
+    let servers = signed(part.path(), "servers", "/CN=logwise-testbed", &server_extensions);
+    futures::try_join!(servers, try_join_all(clients), accounts(part.path()))?;
+    fs::rename(part.keep(), pki).context("moving the certificates into place")
+}
+
+async fn authority(folder: &Path) -> Result<()> {
+    let extensions =
+        ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
+    openssl(folder, &[&request("ca.key", "ca.crt", "/CN=logwise-testbed-ca"), &extensions[..]].concat()).await
+}
+
+async fn signed(folder: &Path, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
+    let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+    let mut args = request(&key, &certificate, subject);
+    args.extend(["-CA", "ca.crt", "-CAkey", "ca.key"]);
+    args.extend(extensions.iter().flat_map(|extension| ["-addext", extension]));
+    openssl(folder, &args).await
+}
+
+fn request<'a>(key: &'a str, certificate: &'a str, subject: &'a str) -> Vec<&'a str> {
+    let mut args = vec!["req", "-x509", "-config", "openssl.cnf", "-newkey", "ec"];
+    args.extend(CURVE);
+    args.extend(["-nodes", "-days", "3650", "-keyout", key, "-out", certificate, "-subj", subject]);
+    args
+}
+
+async fn accounts(folder: &Path) -> Result<()> {
+    openssl(folder, &[&["genpkey", "-algorithm", "EC"], &CURVE[..], &["-out", "accounts.key"]].concat()).await?;
+    openssl(folder, &["pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"]).await
+}
+
+async fn openssl(folder: &Path, args: &[&str]) -> Result<()> {
+    let mut openssl = command("openssl", args);
+    openssl.current_dir(folder);
+    output(openssl, DEADLINE).await.map(drop)
+}

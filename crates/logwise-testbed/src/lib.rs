@@ -1,0 +1,42 @@
+//! The test bed: real servers on loopback addresses, started for tests and for the demo.
+//!
+//! The binary `logwise-testbed` prepares, starts and ends them; tests attach to a running bed through
+//! [`bed`], get a corner of their own through [`world`] and run the operator through [`operator`].
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod aws;
+pub mod bed;
+pub mod cache;
+pub mod certificates;
+pub mod cli;
+pub mod command;
+pub mod environment;
+pub mod exec;
+pub mod folder;
+pub mod http;
+pub mod install;
+pub mod kafka;
+pub mod kubernetes;
+pub mod lock;
+pub mod mariadb;
+pub mod operator;
+pub mod prerequisites;
+pub mod proc;
+pub mod process;
+pub mod profile;
+pub mod progress;
+pub mod shipper;
+pub mod site;
+pub mod source;
+pub mod spark;
+pub mod stand_in;
+pub mod state;
+pub mod stream;
+pub mod supervisor;
+pub mod tools;
+pub mod topics;
+pub mod up;
+pub mod versions;
+pub mod workspace;
+pub mod world;

@@ -1,0 +1,99 @@
+//! Which servers a command is about.
+
+use std::collections::BTreeSet;
+
+use clap::ValueEnum;
+
+/// A choice on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// The Kubernetes control plane.
+    Kube,
+    /// One Kafka broker.
+    Kafka,
+    /// The AWS stand-in.
+    Aws,
+    /// MariaDB.
+    Sql,
+    /// A Spark master, and a worker per instance of the AWS stand-in.
+    Spark,
+    /// Everything.
+    All,
+}
+
+/// A part of a bed that is prepared and started as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The Kubernetes control plane.
+    Kube,
+    /// One Kafka broker.
+    Kafka,
+    /// The AWS stand-in.
+    Aws,
+    /// MariaDB.
+    Sql,
+    /// Spark.
+    Spark,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Part; 5] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark];
+
+    /// The word for it on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Kube => "kube",
+            Part::Kafka => "kafka",
+            Part::Aws => "aws",
+            Part::Sql => "sql",
+            Part::Spark => "spark",
+        }
+    }
+}
+
+impl Part {
+    /// The names of its servers.
+    pub fn servers(self) -> &'static [&'static str] {
+        match self {
+            Part::Kube => &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"],
+            Part::Kafka => &["kafka"],
+            Part::Aws => &["aws"],
+            Part::Sql => &["mariadb"],
+            Part::Spark => &["spark-master", "spark-supervisor"],
+        }
+    }
+}
+
+/// The parts that the profiles name; none named is all.
+pub fn parts(profiles: &[Profile]) -> BTreeSet<Part> {
+    if profiles.is_empty() {
+        return Part::ALL.into();
+    }
+    profiles.iter().flat_map(|profile| parts_of(*profile)).copied().collect()
+}
+
+fn parts_of(profile: Profile) -> &'static [Part] {
+    match profile {
+        Profile::Kube => &[Part::Kube],
+        Profile::Kafka => &[Part::Kafka],
+        Profile::Aws => &[Part::Aws],
+        Profile::Sql => &[Part::Sql],
+        // The workers follow the instances of the stand-in.
+        Profile::Spark => &[Part::Aws, Part::Spark],
+        Profile::All => &Part::ALL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_profile_is_everything_and_spark_brings_the_stand_in() {
+        assert_eq!(parts(&[]), BTreeSet::from(Part::ALL));
+        assert_eq!(parts(&[Profile::All]), BTreeSet::from(Part::ALL));
+        assert_eq!(parts(&[Profile::Spark]), BTreeSet::from([Part::Aws, Part::Spark]));
+        assert_eq!(parts(&[Profile::Sql, Profile::Kube, Profile::Sql]), BTreeSet::from([Part::Kube, Part::Sql]));
+    }
+}
