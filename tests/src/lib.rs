@@ -1,0 +1,121 @@
+//! What the end-to-end tests share: objects as people write them, and ways to wait for what kubectl shows.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, ensure};
+use logwise_testbed::world::World;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Longest wait for something that should happen within seconds. Long, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A rule of somebody else with a part that no model of lifecycle rules knows.
+pub const FOREIGN_ODD: &str = "<Rule><ID>terraform-odd</ID><Filter><And><Prefix>tmp/</Prefix><ObjectSizeGreaterThan>1024</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Days>3</Days></Expiration><LaterField><A>1</A></LaterField></Rule>";
+
+/// A rule of somebody else in the form that S3 calls legacy.
+pub const FOREIGN_LEGACY: &str = "<Rule>\n  <ID>by-hand</ID>\n  <Prefix>backup/</Prefix>\n  <Status>Disabled</Status>\n  <Expiration><Days>400</Days></Expiration>\n</Rule>";
+
+/// A lifecycle configuration that holds these rules.
+pub fn configuration(rules: &[&str]) -> String {
+    format!(
+        "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}</LifecycleConfiguration>",
+        rules.concat()
+    )
+}
+
+/// A LogwiseCluster over everything of `world`: topics grow to 3 partitions, the bucket is managed, workers are observed.
+pub fn cluster(world: &World, name: &str) -> Value {
+    json!({
+        "apiVersion": "logwise.io/v1alpha1",
+        "kind": "LogwiseCluster",
+        "metadata": {"name": name},
+        "spec": {
+            "aws": {"region": world.bed.aws.region},
+            "storage": {"bucketName": world.bucket},
+            "kafka": {
+                "bootstrapServers": [world.bed.kafka.bootstrap],
+                "topics": {"namePrefix": world.topic_prefix, "defaultPartitions": 3, "maxPartitions": 12},
+                "partitionScaling": {"mode": "Automatic"},
+            },
+        },
+    })
+}
+
+/// Adds the Spark section: the bed's master and the world's group between these bounds.
+pub fn with_spark(world: &World, mut cluster: Value, bounds: (i32, i32)) -> Result<Value> {
+    let spark = world.bed.spark.as_ref().context("this bed has no Spark master: start it with --profile all")?;
+    cluster["spec"]["spark"] = json!({
+        "masters": [{"host": spark.host, "port": spark.port, "uiPort": spark.ui_port}],
+        "workers": {
+            "type": "AutoScalingGroup",
+            "autoScalingGroup": {"name": world.group},
+            "autoscaling": {"minReplicas": bounds.0, "maxReplicas": bounds.1},
+        },
+    });
+    Ok(cluster)
+}
+
+/// A RetentionPolicy for every service.
+pub fn policy(name: &str, cluster: &str, days: i32) -> Value {
+    json!({
+        "apiVersion": "logwise.io/v1alpha1",
+        "kind": "RetentionPolicy",
+        "metadata": {"name": name},
+        "spec": {"clusterRef": {"name": cluster}, "serviceSelector": {}, "expiration": {"days": days}},
+    })
+}
+
+/// Applies objects in the world's namespace, as `kubectl apply` does.
+pub async fn apply(world: &World, objects: &[&Value]) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    world.apply(&list.to_string()).await.map(drop)
+}
+
+/// The condition of that type, if the object has it.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// Waits until the condition has this status and reason for the object's current generation; returns the object.
+pub async fn wait_condition(world: &World, object: (&str, &str), expected: (&str, &str, &str)) -> Result<Value> {
+    let (kind, name) = object;
+    let (wanted, status, reason) = expected;
+    let what = format!("{kind}/{name} to be {wanted}={status} ({reason})");
+    world
+        .wait_until(&what, PATIENCE, async || {
+            let object = world.get_json(kind, name).await?;
+            let found = condition(&object, wanted).with_context(|| format!("no {wanted} in {}", object["status"]))?;
+            ensure!(
+                found["status"] == status && found["reason"] == reason,
+                "{wanted} is {} ({}): {}",
+                found["status"],
+                found["reason"],
+                found["message"]
+            );
+            ensure!(found["observedGeneration"] == object["metadata"]["generation"], "not of this generation: {found}");
+            Ok(object)
+        })
+        .await
+}
+
+/// The plan id that waits for approval on a policy.
+pub async fn plan_id(world: &World, name: &str) -> Result<String> {
+    let object = wait_condition(world, ("lrp", name), ("Programmed", "False", "ApprovalRequired")).await?;
+    object["status"]["plan"]["id"].as_str().map(str::to_owned).context("status.plan.id is missing")
+}
+
+/// Approves a plan the way the message says.
+pub async fn approve(world: &World, name: &str, id: &str) -> Result<()> {
+    let patch = json!({"spec": {"changePolicy": {"approvedPlans": [id]}}}).to_string();
+    world.kubectl(&["patch", "lrp", name, "--type", "merge", "-p", &patch]).await.map(drop)
+}
+
+/// Notes of the events of one reason about one object.
+pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<String>> {
+    let selector = format!("reason={reason}");
+    let text = world.kubectl(&["get", "events.v1.events.k8s.io", "-o", "json", "--field-selector", &selector]).await?;
+    let list: Value = serde_json::from_str(&text)?;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let about = items.iter().filter(|event| event["regarding"]["name"] == object);
+    Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+}
