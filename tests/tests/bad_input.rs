@@ -19,7 +19,9 @@ async fn world(name: &str) -> Result<(World, Operator)> {
 
 /// The message of a condition, which must start with the fact and end with a next step.
 fn message<'a>(object: &'a Value, kind: &str) -> Result<&'a str> {
-    condition(object, kind).and_then(|c| c["message"].as_str()).with_context(|| format!("no {kind} in {}", object["status"]))
+    condition(object, kind)
+        .and_then(|c| c["message"].as_str())
+        .with_context(|| format!("no {kind} in {}", object["status"]))
 }
 
 /// A second, healthy object of the same operator goes on to be served.
@@ -42,10 +44,12 @@ async fn kafka_unreachable() -> Result<()> {
     let message = message(&object, "KafkaReady")?;
     assert!(message.contains("127.255.255.254:9") && message.contains("Check that the brokers run"), "{message}");
     wait_condition(&world, ("lwc", "demo"), ("StorageReady", "True", "Available")).await?;
-    world.wait_until("the group to grow", logwise_tests::PATIENCE, async || {
-        ensure!(world.group(&world.group).await?.desired == 2, "the Spark part did not go on");
-        Ok(())
-    }).await?;
+    world
+        .wait_until("the group to grow", logwise_tests::PATIENCE, async || {
+            ensure!(world.group(&world.group).await?.desired == 2, "the Spark part did not go on");
+            Ok(())
+        })
+        .await?;
     assert_others_are_served(&world).await
 }
 
@@ -109,10 +113,12 @@ async fn permission_denied_for_the_group() -> Result<()> {
     assert_eq!(world.group(&world.group).await?.desired, 1);
     assert_others_are_served(&world).await?;
     world.clear_faults(&world.group).await?;
-    world.wait_until("the group to grow", logwise_tests::PATIENCE, async || {
-        ensure!(world.group(&world.group).await?.desired == 2, "not raised after the permission was given");
-        Ok(())
-    }).await
+    world
+        .wait_until("the group to grow", logwise_tests::PATIENCE, async || {
+            ensure!(world.group(&world.group).await?.desired == 2, "not raised after the permission was given");
+            Ok(())
+        })
+        .await
 }
 
 #[tokio::test]
@@ -146,11 +152,13 @@ async fn a_lost_answer_is_neither_repeated_nor_forgotten() -> Result<()> {
     let id = plan_id(&world, "default").await?;
     approve(&world, "default", &id).await?;
     wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
-    world.wait_until("the raise to be seen", logwise_tests::PATIENCE, async || {
-        let object = world.get_json("lwc", "demo").await?;
-        ensure!(object["status"]["spark"]["workers"]["desiredReplicas"] == 2, "{}", object["status"]["spark"]);
-        Ok(())
-    }).await?;
+    world
+        .wait_until("the raise to be seen", logwise_tests::PATIENCE, async || {
+            let object = world.get_json("lwc", "demo").await?;
+            ensure!(object["status"]["spark"]["workers"]["desiredReplicas"] == 2, "{}", object["status"]["spark"]);
+            Ok(())
+        })
+        .await?;
     assert_eq!(world.calls(&world.group, true).await?.len(), 1, "the raise was sent once");
     let puts = world.calls(&world.bucket, true).await?;
     assert_eq!(puts.iter().filter(|c| c.action == "PutBucketLifecycleConfiguration").count(), 1, "{puts:?}");

@@ -6,7 +6,8 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, plan_id, policy, wait_condition, with_spark,
+    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, plan_id, policy, wait_condition,
+    with_spark,
 };
 use serde_json::json;
 
@@ -60,9 +61,13 @@ async fn assert_end_state(world: &World, point: &str) -> Result<()> {
         .wait_until("the mirror", PATIENCE, async || {
             let rows = world.query("SELECT COUNT(*) FROM logwise_objects WHERE deleted = 0").await?;
             ensure!(rows.trim() == "2", "{rows} rows");
-            let ready = world.query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Programmed' AND status = 'True'").await?;
+            let ready = world
+                .query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Programmed' AND status = 'True'")
+                .await?;
             ensure!(ready.trim() == "1", "the policy's row is stale");
-            let twice = world.query("SELECT COUNT(*) FROM (SELECT id FROM logwise_decisions GROUP BY id HAVING COUNT(*) > 1) AS t").await?;
+            let twice = world
+                .query("SELECT COUNT(*) FROM (SELECT id FROM logwise_decisions GROUP BY id HAVING COUNT(*) > 1) AS t")
+                .await?;
             ensure!(twice.trim() == "0", "decisions recorded twice");
             Ok(())
         })

@@ -31,7 +31,10 @@ async fn first_light(world: &World, operator: &mut Operator) -> Result<()> {
     let pipeline = with_spark(world, cluster(world, "demo"), (2, 4))?;
     apply(world, &[&pipeline, &policy("default", "demo", 30)]).await?;
     let id = plan_id(world, "default").await?;
-    ensure!(world.lifecycle(&world.bucket).await?.document == Some(configuration(&[FOREIGN_ODD, FOREIGN_LEGACY])), "rules were written before approval");
+    ensure!(
+        world.lifecycle(&world.bucket).await?.document == Some(configuration(&[FOREIGN_ODD, FOREIGN_LEGACY])),
+        "rules were written before approval"
+    );
     approve(world, "default", &id).await?;
     wait_condition(world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
     wait_condition(world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
@@ -81,7 +84,8 @@ async fn assert_workers(world: &World) -> Result<()> {
             let page: Value = reqwest::get(&page).await?.json().await?;
             let workers = page["workers"].as_array().context("no workers")?;
             let alive = |host: &str| workers.iter().any(|w| w["state"] == "ALIVE" && w["host"] == host);
-            let missing: Vec<&str> = group.instances.iter().map(|i| i.private_ip.as_str()).filter(|ip| !alive(ip)).collect();
+            let missing: Vec<&str> =
+                group.instances.iter().map(|i| i.private_ip.as_str()).filter(|ip| !alive(ip)).collect();
             ensure!(missing.is_empty(), "no worker on {missing:?}");
             Ok(())
         })
@@ -103,12 +107,18 @@ async fn apply_changes_every_system_and_is_mirrored_to_sqlite() -> Result<()> {
     world
         .wait_until("rows in SQLite", PATIENCE, async || {
             let mut database = sqlx::SqliteConnection::connect(&url).await?;
-            let rows = sqlx::query("SELECT kind, name FROM logwise_objects WHERE deleted = 0 ORDER BY kind").fetch_all(&mut database).await?;
+            let rows = sqlx::query("SELECT kind, name FROM logwise_objects WHERE deleted = 0 ORDER BY kind")
+                .fetch_all(&mut database)
+                .await?;
             let rows: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
             ensure!(rows == expected_rows(), "{rows:?}");
-            let ready = sqlx::query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Ready' AND status = 'True'").fetch_one(&mut database).await?;
+            let ready = sqlx::query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Ready' AND status = 'True'")
+                .fetch_one(&mut database)
+                .await?;
             ensure!(ready.get::<i64, _>(0) == 2, "not both objects are Ready in SQL");
-            let done = sqlx::query("SELECT part FROM logwise_decisions WHERE actions <> '[]' ORDER BY part").fetch_all(&mut database).await?;
+            let done = sqlx::query("SELECT part FROM logwise_decisions WHERE actions <> '[]' ORDER BY part")
+                .fetch_all(&mut database)
+                .await?;
             let done: Vec<String> = done.iter().map(|row| row.get(0)).collect();
             ensure!(done == ["kafka", "spark", "storage"], "decisions with actions: {done:?}");
             Ok(())
@@ -129,7 +139,8 @@ async fn apply_changes_every_system_and_is_mirrored_to_mariadb() -> Result<()> {
         .wait_until("rows in MariaDB", PATIENCE, async || {
             let rows = world.query("SELECT kind, name FROM logwise_objects WHERE deleted = 0 ORDER BY kind").await?;
             ensure!(rows.contains("LogwiseCluster\tdemo") && rows.contains("RetentionPolicy\tdefault"), "{rows}");
-            let ready = world.query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Ready' AND status = 'True'").await?;
+            let ready =
+                world.query("SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Ready' AND status = 'True'").await?;
             ensure!(ready.trim() == "2", "{ready} objects are Ready in SQL");
             Ok(())
         })

@@ -19,7 +19,10 @@ fn from_manifests() -> Result<Arrows> {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
         let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
         let section = section.split("\n[").next().unwrap_or_default();
-        let ours = section.lines().filter_map(|line| line.strip_suffix(".workspace = true")).filter(|name| name.starts_with("logwise-"));
+        let ours = section
+            .lines()
+            .filter_map(|line| line.strip_suffix(".workspace = true"))
+            .filter(|name| name.starts_with("logwise-"));
         arrows.insert(name, ours.map(str::to_owned).collect());
     }
     Ok(arrows)

@@ -41,7 +41,10 @@ fn bad_configuration_is_one_line_with_file_line_key_and_what_is_allowed() -> Res
         let (code, error, file) = refused(text)?;
         ensure!(code == Some(2), "{text:?} ended with {code:?}: {error}");
         ensure!(error.trim_end().lines().count() == 1, "{error}");
-        ensure!(error.contains(&format!("{file}:{line}:")) && error.contains(key) && error.contains(allowed), "{text:?}: {error}");
+        ensure!(
+            error.contains(&format!("{file}:{line}:")) && error.contains(key) && error.contains(allowed),
+            "{text:?}: {error}"
+        );
     }
     Ok(())
 }

@@ -48,11 +48,12 @@ async fn traces(world: &World, database: &Path) -> Result<String> {
     let kubernetes = writes(&world.bed.audit_log(), &world.namespace)?;
     let (bucket, group) = futures::try_join!(world.calls(&world.bucket, true), world.calls(&world.group, true))?;
     let topic = world.bed.kafka_topics_describe(&world.topic("api")).await?;
-    let versions: Vec<Value> = futures::future::try_join_all([world.get_json("lwc", "demo"), world.get_json("lrp", "default")])
-        .await?
-        .into_iter()
-        .map(|object| object["metadata"]["resourceVersion"].clone())
-        .collect();
+    let versions: Vec<Value> =
+        futures::future::try_join_all([world.get_json("lwc", "demo"), world.get_json("lrp", "default")])
+            .await?
+            .into_iter()
+            .map(|object| object["metadata"]["resourceVersion"].clone())
+            .collect();
     Ok(format!(
         "kubernetes {} {kubernetes:?}\naws {} {}\nkafka {topic:?}\nversions {versions:?}\nsql {:?}",
         kubernetes.len(),
@@ -88,9 +89,16 @@ async fn nothing_is_written_while_nothing_changes() -> Result<()> {
             Ok(())
         })
         .await?;
-    ensure!(settled.contains("kubernetes") && !settled.contains("kubernetes 0"), "the audit log shows no write at all: {settled}");
+    ensure!(
+        settled.contains("kubernetes") && !settled.contains("kubernetes 0"),
+        "the audit log shows no write at all: {settled}"
+    );
     let looks = |metrics: &str| {
-        metrics.lines().filter(|line| line.starts_with("logwise_operator_reconcile_total{part=\"kafka\"")).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("logwise_operator_reconcile_total{part=\"kafka\""))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum::<u64>()
     };
     let before = looks(&operator.metrics().await?);
     tokio::time::sleep(SILENCE).await;

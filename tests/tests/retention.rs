@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 async fn world(name: &str, services: &[&str]) -> Result<(World, Operator)> {
     let world = World::new(&Bed::attach()?, name).await?;
-    let keys = services.iter().map(|s| NewObject::sized(&format!("logs/service_name={s}/year=2026/part-0.parquet"), 10));
+    let keys =
+        services.iter().map(|s| NewObject::sized(&format!("logs/service_name={s}/year=2026/part-0.parquet"), 10));
     let mut objects: Vec<NewObject> = keys.collect();
     objects.push(NewObject::sized("logs/_spark_metadata/0", 10));
     objects.push(NewObject::sized("checkpoint/application/metadata", 10));

@@ -100,7 +100,8 @@ pub struct Config {
 impl Settings {
     /// Flags and environment over the file over the defaults.
     pub fn over(&self, file: &File) -> Config {
-        let seconds = |flag: Option<Seconds>, file: Option<Seconds>, default| flag.or(file).map_or(default, Seconds::get);
+        let seconds =
+            |flag: Option<Seconds>, file: Option<Seconds>, default| flag.or(file).map_or(default, Seconds::get);
         let namespaces = if self.namespaces.is_empty() { &file.namespaces } else { &self.namespaces };
         let installation = self.installation.as_ref().or(file.installation.as_ref());
         let endpoint = self.aws_endpoint_url.as_ref().or(file.aws.endpoint_url.as_ref());
@@ -137,7 +138,8 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let cli = Cli::try_parse_from(["logwise-operator", "run", "--intervals-kafka-seconds", "5"]).unwrap();
         let Command::Run(settings) = cli.command else { panic!("not run") };
-        let file = crate::config::parse("c", "intervals: {kafkaSeconds: 7, sparkSeconds: 9}\ninstallation: prod\n").unwrap();
+        let file =
+            crate::config::parse("c", "intervals: {kafkaSeconds: 7, sparkSeconds: 9}\ninstallation: prod\n").unwrap();
         let config = settings.over(&file);
         assert_eq!((config.kafka_seconds, config.spark_seconds, config.s3_seconds), (5, 9, 60));
         assert_eq!(config.installation, "prod");

@@ -174,7 +174,8 @@ impl TryFrom<String> for Installation {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let allowed = "must be a DNS label of 1 to 32 characters: lower-case letters, digits and '-', neither first nor last";
+        let allowed =
+            "must be a DNS label of 1 to 32 characters: lower-case letters, digits and '-', neither first nor last";
         dns_label(&text, 32).then_some(Self(text)).ok_or_else(|| allowed.to_owned())
     }
 }
@@ -183,7 +184,9 @@ impl TryFrom<String> for Namespace {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        dns_label(&text, 63).then_some(Self(text)).ok_or_else(|| "must be a namespace name of 1 to 63 characters".to_owned())
+        dns_label(&text, 63)
+            .then_some(Self(text))
+            .ok_or_else(|| "must be a namespace name of 1 to 63 characters".to_owned())
     }
 }
 
@@ -200,8 +203,10 @@ impl TryFrom<String> for Endpoint {
 
     fn try_from(text: String) -> Result<Self, String> {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let good = host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace));
-        good.then_some(Self(text)).ok_or_else(|| "must be http:// or https:// and a host, without user or password".to_owned())
+        let good =
+            host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace));
+        good.then_some(Self(text))
+            .ok_or_else(|| "must be http:// or https:// and a host, without user or password".to_owned())
     }
 }
 
@@ -314,11 +319,20 @@ mod tests {
     #[test]
     fn every_mistake_names_file_line_key_and_what_is_allowed() {
         let unknown = problem("installation: prod\nintervalls:\n  kafkaSeconds: 3\n");
-        assert!(unknown.starts_with("c.yaml:2: ") && unknown.contains("`intervalls`") && unknown.contains("`intervals`"), "{unknown}");
+        assert!(
+            unknown.starts_with("c.yaml:2: ") && unknown.contains("`intervalls`") && unknown.contains("`intervals`"),
+            "{unknown}"
+        );
         let range = problem("installation: prod\nintervals:\n  kafkaSeconds: 0\n");
-        assert!(range.starts_with("c.yaml:3: ") && range.contains("kafkaSeconds") && range.contains("1 to 86400"), "{range}");
+        assert!(
+            range.starts_with("c.yaml:3: ") && range.contains("kafkaSeconds") && range.contains("1 to 86400"),
+            "{range}"
+        );
         let label = problem("installation: Prod_1\n");
-        assert!(label.starts_with("c.yaml:1: ") && label.contains("installation") && label.contains("32 characters"), "{label}");
+        assert!(
+            label.starts_with("c.yaml:1: ") && label.contains("installation") && label.contains("32 characters"),
+            "{label}"
+        );
         let format = problem("log:\n  format: xml\n");
         assert!(format.starts_with("c.yaml:2: ") && format.contains("json"), "{format}");
         let syntax = problem("installation: [\n");

@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod config;
+mod controllers;
 mod http;
 mod logging;
 mod mirror;

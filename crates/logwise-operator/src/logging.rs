@@ -14,7 +14,9 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogLevel::Trace => "trace",
     };
     // Libraries speak only of trouble: their information lines would drown ours.
-    let default = format!("warn,logwise={level},logwise_operator={level},logwise_runtime={level},logwise_kafka={level},logwise_spark={level},logwise_s3={level},logwise_aws={level},logwise_store={level}");
+    let default = format!(
+        "warn,logwise={level},logwise_operator={level},logwise_runtime={level},logwise_kafka={level},logwise_spark={level},logwise_s3={level},logwise_aws={level},logwise_store={level}"
+    );
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let text = match format {

@@ -11,7 +11,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use logwise_api::{Condition, LogwiseCluster, RetentionPolicy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::{Metrics, ObjectKey, Part, PartStatus, Recorded, Report, Shell, crash};
-use logwise_store::{CommitHooks, ConditionRow, DatabaseUrl, DecisionRow, LiveList, MirrorHealth, ObjectRow, Outbox, OutboxHandle, OutboxOptions};
+use logwise_store::{
+    CommitHooks, ConditionRow, DatabaseUrl, DecisionRow, LiveList, MirrorHealth, ObjectRow, Outbox, OutboxHandle,
+    OutboxOptions,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,7 +36,14 @@ const LIST_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A resource that is mirrored.
 pub trait Mirrored:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
 {
     /// Its conditions.
     fn conditions(&self) -> &[Condition];
@@ -61,7 +71,8 @@ pub struct Mirror {
 impl Mirror {
     /// Starts the task that writes; the database need not answer yet.
     pub fn start(url: DatabaseUrl, metrics: Arc<Metrics>) -> Self {
-        let hooks = CommitHooks { before: |_| crash::before(crash::System::Sql), after: |_| crash::after(crash::System::Sql) };
+        let hooks =
+            CommitHooks { before: |_| crash::before(crash::System::Sql), after: |_| crash::after(crash::System::Sql) };
         let outbox = Outbox::start(url, OutboxOptions { hooks, ..OutboxOptions::default() });
         let handle = outbox.handle();
         Self { outbox: Mutex::new(Some(outbox)), handle, metrics }
@@ -86,8 +97,15 @@ impl Mirror {
         });
     }
 
-    /// Runs the watch of one kind and mirrors what it shows; `gone` is told of every object that ended.
-    pub async fn follow<K: Mirrored>(self: Arc<Self>, client: Client, watch: Watch<K>, namespaces: Vec<String>, gone: impl Fn(&ObjectKey)) {
+    /// Runs the watch of one kind and mirrors what it shows; `gone` is told of every object that ended, with its last
+    /// state if the end was seen.
+    pub async fn follow<K: Mirrored>(
+        self: Arc<Self>,
+        client: Client,
+        watch: Watch<K>,
+        namespaces: Vec<String>,
+        gone: impl Fn(&ObjectKey, Option<K>),
+    ) {
         let store = watch.store();
         let mut known = Known::new();
         let mut health = self.handle.health();
@@ -98,7 +116,7 @@ impl Mirror {
                 event = events.next() => match event {
                     Some(Ok(Event::InitDone)) => {
                         let live = live(&store);
-                        known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key));
+                        known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, None));
                         self.listed::<K>(&client, &namespaces, &live).await;
                         known = live;
                     }
@@ -120,7 +138,7 @@ impl Mirror {
         }
     }
 
-    fn seen<K: Mirrored>(&self, event: Event<K>, known: &mut Known, gone: &impl Fn(&ObjectKey)) {
+    fn seen<K: Mirrored>(&self, event: Event<K>, known: &mut Known, gone: &impl Fn(&ObjectKey, Option<K>)) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let key = ObjectKey::of(&object);
@@ -131,7 +149,7 @@ impl Mirror {
                 let key = ObjectKey::of(&object);
                 known.remove(&key.uid);
                 self.handle.send_object(row(&object, true));
-                gone(&key);
+                gone(&key, Some(object));
             }
             Event::Init | Event::InitDone => {}
         }
@@ -145,7 +163,8 @@ impl Mirror {
             // A list over several namespaces cannot be told apart from one over all.
             _ => return,
         };
-        let api: Api<K> = namespace.as_ref().map_or_else(|| Api::all(client.clone()), |ns| Api::namespaced(client.clone(), ns));
+        let api: Api<K> =
+            namespace.as_ref().map_or_else(|| Api::all(client.clone()), |ns| Api::namespaced(client.clone(), ns));
         // Asked after the list was complete: rows are only ever written from what the watch showed before.
         let params = ListParams::default().limit(1);
         let Ok(Ok(list)) = tokio::time::timeout(LIST_DEADLINE, api.list_metadata(&params)).await else { return };
@@ -160,7 +179,12 @@ impl Mirror {
     }
 
     /// Keeps `MirrorInSync` and the mirror's metrics until `shutdown`.
-    pub async fn watch_health(self: Arc<Self>, clusters: Store<LogwiseCluster>, shell: Arc<Shell>, shutdown: impl Future<Output = ()>) {
+    pub async fn watch_health(
+        self: Arc<Self>,
+        clusters: Store<LogwiseCluster>,
+        shell: Arc<Shell>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
@@ -203,11 +227,14 @@ fn in_sync(cluster: &LogwiseCluster, health: &MirrorHealth, lag: Duration) -> Op
     let kind = ConditionType::MirrorInSync;
     if lag >= PATIENCE {
         let cause = health.last_error.as_deref().unwrap_or("it does not answer");
-        let message = format!("The Orchestrator DB does not take the mirror: {cause}. Reconciling goes on; rows are written when it is back");
+        let message = format!(
+            "The Orchestrator DB does not take the mirror: {cause}. Reconciling goes on; rows are written when it is back"
+        );
         return Some(Draft::new(kind, false, Reason::DatabaseUnavailable, message));
     }
     let said_before = cluster.conditions().iter().any(|condition| condition.type_ == kind.name());
-    (said_before && lag.is_zero()).then(|| Draft::new(kind, true, Reason::InSync, "The Orchestrator DB holds what the objects say"))
+    (said_before && lag.is_zero())
+        .then(|| Draft::new(kind, true, Reason::InSync, "The Orchestrator DB holds what the objects say"))
 }
 
 fn row<K: Mirrored>(object: &K, deleted: bool) -> ObjectRow {

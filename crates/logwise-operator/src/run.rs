@@ -1,29 +1,20 @@
 //! Wiring: one watch per kind, the controllers, the mirror and the HTTP interface, until a signal.
 
 use crate::cli::Config;
+use crate::controllers::{self, Ground};
 use crate::mirror::Mirror;
-use crate::watch::Watch;
-use crate::{http, logging, summary};
-use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use crate::{http, logging};
+use futures::future::join_all;
 use kube::Client;
-use kube::runtime::reflector::Store;
-use logwise_api::{LogwiseCluster, RetentionPolicy};
-use logwise_aws::{AwsClients, AwsSettings};
-use logwise_kafka::KafkaClients;
-use logwise_runtime::metrics::Pipeline;
-use logwise_runtime::{DecisionLog, Metrics, ObjectKey, Shell};
-use logwise_s3::Discovery;
+use logwise_runtime::{DecisionLog, Metrics, Shell};
 use logwise_store::{DatabaseUrl, UrlError};
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 /// Time that controllers have to end what they began.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -95,9 +86,8 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let readiness = Arc::new(http::Readiness::default());
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| RunError::Listen { address: config.listen, source })?;
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|source| RunError::Listen { address: config.listen, source })?;
     let server = axum::serve(listener, http::router(readiness.clone(), metrics.clone()));
     let server = tokio::spawn(server.with_graceful_shutdown(stopped(&stop)).into_future());
     let client = kubernetes().await?;
@@ -105,7 +95,8 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let sink = mirror.clone();
     let decisions = DecisionLog::new(move |recorded| sink.decided(recorded));
     let shell = Arc::new(Shell::new(client.clone(), metrics, decisions));
-    let tasks = start_controllers(&config, client, shell, &mirror, &readiness, &stop)?;
+    let ground = Ground { config: &config, client, shell, mirror: &mirror, readiness: &readiness, stop: &stop };
+    let tasks = controllers::start(&ground).map_err(RunError::HttpClient)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), installation = %config.installation, listen = %config.listen, "started");
     let _ = stop.clone().wait_for(|stop| *stop).await;
     readiness.stopping.store(true, Ordering::Release);
@@ -141,109 +132,10 @@ fn stop_on_signal() -> Result<watch::Receiver<bool>, RunError> {
     Ok(receiver)
 }
 
-fn stopped(stop: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + use<> {
+/// Ends with the stop signal.
+pub(crate) fn stopped(stop: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + use<> {
     let mut stop = stop.clone();
     async move {
         let _ = stop.wait_for(|stop| *stop).await;
-    }
-}
-
-fn start_controllers(
-    config: &Config,
-    client: Client,
-    shell: Arc<Shell>,
-    mirror: &Arc<Mirror>,
-    readiness: &Arc<http::Readiness>,
-    stop: &watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, RunError> {
-    let aws = Arc::new(AwsClients::new(AwsSettings { endpoint_url: config.aws_endpoint_url.clone(), ..AwsSettings::default() }));
-    let clusters = Watch::<LogwiseCluster>::new(client.clone(), &config.namespaces);
-    let policies = Watch::<RetentionPolicy>::new(client.clone(), &config.namespaces);
-    let (cluster_store, policy_store) = (clusters.store(), policies.store());
-    let kafka = Arc::new(logwise_kafka::Context {
-        shell: shell.clone(),
-        clients: KafkaClients::new(logwise_kafka::DEFAULT_DEADLINE),
-        in_use: logwise_kafka::InUse::default(),
-        period_seconds: config.kafka_seconds,
-    });
-    let spark = Arc::new(logwise_spark::Context {
-        shell: shell.clone(),
-        aws: aws.clone(),
-        http: logwise_spark::http_client().map_err(RunError::HttpClient)?,
-        period_seconds: config.spark_seconds,
-    });
-    let s3 = Arc::new(logwise_s3::Context {
-        shell: shell.clone(),
-        client: client.clone(),
-        aws,
-        discovery: Discovery::new(Duration::from_secs(config.discovery_seconds.into())),
-        installation: config.installation.clone(),
-        period_seconds: config.s3_seconds,
-        clusters: cluster_store.clone(),
-        policies: policy_store.clone(),
-    });
-    let summary = Arc::new(summary::Context { shell: shell.clone(), waiting: Mutex::new(HashMap::new()) });
-    let synced = synced(cluster_store.clone(), policy_store, readiness.clone());
-    let start = |controller: BoxFuture<'static, ()>| start_when(&synced, stop, controller);
-    let mut controllers = vec![
-        start(logwise_kafka::run(clusters.subscribe(), cluster_store.clone(), kafka.clone(), stopped(stop)).boxed()),
-        start(logwise_spark::run(clusters.subscribe(), cluster_store.clone(), spark, stopped(stop)).boxed()),
-        start(logwise_s3::run(clusters.subscribe(), policies.subscribe(), s3.clone(), stopped(stop)).boxed()),
-        start(logwise_s3::run_orphans(policies.subscribe(), s3, stopped(stop)).boxed()),
-        start(summary::run(clusters.subscribe(), cluster_store.clone(), summary.clone(), stopped(stop)).boxed()),
-    ];
-    controllers.push(tokio::spawn(mirror.clone().watch_health(cluster_store, shell.clone(), stopped(stop))));
-    let gone = Gone { shell, kafka, summary };
-    let policies_gone = gone.clone();
-    tokio::spawn(mirror.clone().follow(client.clone(), clusters, config.namespaces.clone(), move |key| gone.forget(key, true)));
-    tokio::spawn(mirror.clone().follow(client, policies, config.namespaces.clone(), move |key| policies_gone.forget(key, false)));
-    Ok(controllers)
-}
-
-/// Becomes true when the first list of both kinds has arrived. One task waits for the stores: of several waiters on
-/// one store only the last would be woken.
-fn synced(clusters: Store<LogwiseCluster>, policies: Store<RetentionPolicy>, readiness: Arc<http::Readiness>) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        // An error means that the watch has ended, which happens only with the process.
-        if clusters.wait_until_ready().await.is_ok() && policies.wait_until_ready().await.is_ok() {
-            readiness.synced.store(true, Ordering::Release);
-            sender.send_replace(true);
-        }
-        std::future::pending::<()>().await;
-    });
-    receiver
-}
-
-/// Starts a controller when both kinds have been listed; a stop before that ends the wait.
-fn start_when(synced: &watch::Receiver<bool>, stop: &watch::Receiver<bool>, controller: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let (mut synced, stop) = (synced.clone(), stopped(stop));
-    tokio::spawn(async move {
-        tokio::select! {
-            Ok(_) = synced.wait_for(|synced| *synced) => {}
-            () = stop => return,
-        }
-        controller.await;
-    })
-}
-
-/// Everybody who remembers something about an object.
-#[derive(Clone)]
-struct Gone {
-    shell: Arc<Shell>,
-    kafka: Arc<logwise_kafka::Context>,
-    summary: Arc<summary::Context>,
-}
-
-impl Gone {
-    fn forget(&self, key: &ObjectKey, is_cluster: bool) {
-        self.shell.forget(&key.uid);
-        if is_cluster {
-            self.kafka.in_use.forget(&key.uid);
-            self.summary.forget(&key.uid);
-            self.shell.metrics.forget(&Pipeline { namespace: key.namespace.clone(), cluster: key.name.clone() });
-            let (namespace, name) = (&key.namespace, &key.name);
-            tracing::info!(kind = "LogwiseCluster", %namespace, %name, "deleted: topics, instances, driver and bucket are left as they are");
-        }
     }
 }

@@ -91,21 +91,40 @@ fn view(cluster: &LogwiseCluster) -> View {
     };
     if spec.kafka.is_some() {
         let kafka = status.kafka.as_ref();
-        part("Kafka", ConditionType::KafkaReady, kafka.and_then(|k| k.settled_generation), kafka.and_then(|k| k.pending_changes));
+        part(
+            "Kafka",
+            ConditionType::KafkaReady,
+            kafka.and_then(|k| k.settled_generation),
+            kafka.and_then(|k| k.pending_changes),
+        );
     }
     if spec.spark.is_some() {
         let spark = status.spark.as_ref();
-        part("Spark", ConditionType::SparkReady, spark.and_then(|s| s.settled_generation), spark.and_then(|s| s.pending_changes));
+        part(
+            "Spark",
+            ConditionType::SparkReady,
+            spark.and_then(|s| s.settled_generation),
+            spark.and_then(|s| s.pending_changes),
+        );
     }
     if spec.storage.is_some() {
         let storage = status.storage.as_ref();
-        part("Storage", ConditionType::StorageReady, storage.and_then(|s| s.settled_generation), storage.and_then(|s| s.pending_changes));
+        part(
+            "Storage",
+            ConditionType::StorageReady,
+            storage.and_then(|s| s.settled_generation),
+            storage.and_then(|s| s.pending_changes),
+        );
     }
     View { generation, suspended: spec.suspend, observe_only: spec.change_policy.mode == ChangeMode::Observe, parts }
 }
 
 /// The part's readiness, if it speaks of this generation.
-fn readiness(status: &LogwiseClusterStatus, kind: ConditionType, generation: i64) -> Option<(Truth, Option<Reason>, String)> {
+fn readiness(
+    status: &LogwiseClusterStatus,
+    kind: ConditionType,
+    generation: i64,
+) -> Option<(Truth, Option<Reason>, String)> {
     let condition = status.conditions.iter().find(|c| c.type_ == kind.name())?;
     if condition.observed_generation != Some(generation) {
         return None;

@@ -1,8 +1,9 @@
 //! One watch per kind. Everybody else reads its store or subscribes to it.
 
+use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::{Stream, TryStreamExt};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::{ReflectHandle, Store, store::Writer, store_shared};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -11,29 +12,34 @@ use std::fmt::Debug;
 use std::future::ready;
 use std::sync::Arc;
 
-/// Events a subscriber may lag behind before the watch waits for it.
-const BUFFER: usize = 1_024;
-
 /// A watch that has not begun.
 pub struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
     api: Api<K>,
     namespaces: Arc<BTreeSet<String>>,
     writer: Writer<K>,
     store: Store<K>,
+    subscribers: Vec<UnboundedSender<Arc<K>>>,
 }
 
 impl<K> Watch<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     /// A watch over `namespaces`; none: all.
     pub fn new(client: Client, namespaces: &[String]) -> Self {
-        let (store, writer) = store_shared(BUFFER);
+        let (store, writer) = reflector::store();
         let api = match namespaces {
             [only] => Api::namespaced(client, only),
             _ => Api::all(client),
         };
-        Self { api, namespaces: Arc::new(namespaces.iter().cloned().collect()), writer, store }
+        let namespaces = Arc::new(namespaces.iter().cloned().collect());
+        Self { api, namespaces, writer, store, subscribers: Vec::new() }
     }
 
     /// The objects as last seen.
@@ -41,15 +47,19 @@ where
         self.store.clone()
     }
 
-    /// Every object as it is seen; to be called before [`Watch::events`].
-    pub fn subscribe(&self) -> ReflectHandle<K> {
-        self.writer.subscribe().expect("the writer was made by store_shared, which always gives handles")
+    /// Every object as it is seen, again after each new list. A queue of its own per subscriber: kube's shared handle
+    /// can miss its wake-up when an object is gone before it is looked at. Controllers take at once and fold repeats,
+    /// so the queue stays short.
+    pub fn subscribe(&mut self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+        let (sender, receiver) = unbounded();
+        self.subscribers.push(sender);
+        receiver
     }
 
     /// Runs the watch: what happened, object by object. Nothing moves unless this stream is polled.
     pub fn events(self) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> {
-        let namespaces = self.namespaces;
-        watcher(self.api, watcher::Config::default())
+        let Self { api, namespaces, writer, store, subscribers } = self;
+        watcher(api, watcher::Config::default())
             .default_backoff()
             .try_filter(move |event| ready(concerns(event, &namespaces)))
             .map_ok(|event| {
@@ -58,7 +68,24 @@ where
                     object.managed_fields_mut().clear();
                 })
             })
-            .reflect_shared(self.writer)
+            .reflect(writer)
+            .inspect_ok(move |event| seen(event, &store).iter().for_each(|object| tell(&subscribers, object)))
+    }
+}
+
+/// Objects to look at after `event`; the store shows it already.
+fn seen<K: Resource<DynamicType = ()> + Clone>(event: &watcher::Event<K>, store: &Store<K>) -> Vec<Arc<K>> {
+    match event {
+        watcher::Event::Apply(object) => store.get(&ObjectRef::from_obj(object)).into_iter().collect(),
+        watcher::Event::InitDone => store.state(),
+        watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitApply(_) => Vec::new(),
+    }
+}
+
+fn tell<K>(subscribers: &[UnboundedSender<Arc<K>>], object: &Arc<K>) {
+    for subscriber in subscribers {
+        // A subscriber that has ended is a controller that has stopped.
+        let _ = subscriber.unbounded_send(object.clone());
     }
 }
 

@@ -58,8 +58,7 @@ impl TopicPattern {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    let limited =
-        RegexBuilder::new(pattern).size_limit(MAX_PATTERN_SIZE).nest_limit(MAX_PATTERN_NESTING).build();
+    let limited = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_SIZE).nest_limit(MAX_PATTERN_NESTING).build();
     limited.map_err(|e| e.to_string())
 }
 

@@ -97,8 +97,7 @@ pub enum Hold {
 
 /// Decides whether to raise the desired capacity of the group.
 pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
-    let mut plan =
-        Plan { actions: Vec::new(), holds: Vec::new(), next_look_seconds: policy.look_period_seconds };
+    let mut plan = Plan { actions: Vec::new(), holds: Vec::new(), next_look_seconds: policy.look_period_seconds };
     let group = match &observed.group {
         Known::Known(group) => group,
         Known::Absent => {

@@ -55,7 +55,12 @@ impl ConditionType {
     pub const fn is_positive(self) -> bool {
         !matches!(
             self,
-            Self::Reconciling | Self::Stalled | Self::Suspended | Self::ChangesPending | Self::PartitionsLimited | Self::ScalingLimited
+            Self::Reconciling
+                | Self::Stalled
+                | Self::Suspended
+                | Self::ChangesPending
+                | Self::PartitionsLimited
+                | Self::ScalingLimited
         )
     }
 }

@@ -44,7 +44,9 @@ pub fn after(system: System) {
 }
 
 fn die_if_chosen(system: System, number: u32, when: &str) {
-    if cfg!(debug_assertions) && chosen().is_some_and(|point| *point == (system.name().to_owned(), number, when.to_owned())) {
+    if cfg!(debug_assertions)
+        && chosen().is_some_and(|point| *point == (system.name().to_owned(), number, when.to_owned()))
+    {
         // Nothing may run after this point: no destructor, no flush.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

@@ -117,7 +117,12 @@ mod tests {
         }
         assert_eq!(seen.lock().unwrap().len(), 1);
         for second in 3..5 {
-            log.record(&key, Part::Kafka, decision(json!(["grow"]), json!([])), Timestamp::from_second(second).unwrap());
+            log.record(
+                &key,
+                Part::Kafka,
+                decision(json!(["grow"]), json!([])),
+                Timestamp::from_second(second).unwrap(),
+            );
         }
         assert_eq!(seen.lock().unwrap().len(), 3);
         let ids: std::collections::BTreeSet<_> = seen.lock().unwrap().iter().map(|r| r.id.clone()).collect();

@@ -53,7 +53,9 @@ impl Events {
         match tokio::time::timeout(WRITE_DEADLINE, call).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, reason = draft.reason, "event not written"),
-            Err(_) => tracing::warn!(reason = draft.reason, "event not written: the API server did not answer within 5 s"),
+            Err(_) => {
+                tracing::warn!(reason = draft.reason, "event not written: the API server did not answer within 5 s")
+            }
         }
     }
 }

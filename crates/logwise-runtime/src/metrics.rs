@@ -151,8 +151,16 @@ impl Metrics {
 
     fn register_operator(&self, registry: &mut Registry) {
         registry.register("logwise_operator_reconcile", "Reconciles by part and result", self.reconciles.clone());
-        registry.register("logwise_operator_reconcile_duration_seconds", "Duration of a reconcile", self.durations.clone());
-        registry.register("logwise_operator_reconcile_errors", "Failed reads and writes by part and class", self.errors.clone());
+        registry.register(
+            "logwise_operator_reconcile_duration_seconds",
+            "Duration of a reconcile",
+            self.durations.clone(),
+        );
+        registry.register(
+            "logwise_operator_reconcile_errors",
+            "Failed reads and writes by part and class",
+            self.errors.clone(),
+        );
         registry.register(
             "logwise_operator_condition_transitions",
             "Conditions that changed their status or reason",
@@ -182,7 +190,11 @@ impl Metrics {
         registry.register("logwise_spark_workers", "Spark workers by state", self.workers.clone());
         registry.register("logwise_spark_scale_decisions", "Changes of the group's size", self.scale_decisions.clone());
         registry.register("logwise_s3_lifecycle_rules", "Lifecycle rules of the bucket by owner", self.rules.clone());
-        registry.register("logwise_plan_pending_changes", "Changes that are wanted but held", self.pending_changes.clone());
+        registry.register(
+            "logwise_plan_pending_changes",
+            "Changes that are wanted but held",
+            self.pending_changes.clone(),
+        );
     }
 
     /// Everything in the OpenMetrics text format.

@@ -87,7 +87,11 @@ impl Shell {
     /// Runs one look of `part` at `object` under guard and publishes its report, whatever the end.
     pub async fn reconcile<K>(&self, part: Part, object: &K, look: impl Future<Output = Report>) -> Action
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + serde::Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
     {
         let started = Instant::now();
         let (report, ending) = match guarded(DEADLINE, look).await {
@@ -102,7 +106,11 @@ impl Shell {
     /// Writes a report and says when to look again.
     pub async fn publish<K>(&self, part: Part, object: &K, report: Report) -> Action
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + serde::Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
     {
         let key = ObjectKey::of(object);
         if let Some(decision) = report.decision {
@@ -174,7 +182,10 @@ impl Shell {
 
 /// Conditions that only repeat what others say.
 const fn is_derived(kind: ConditionType) -> bool {
-    matches!(kind, ConditionType::Ready | ConditionType::Reconciling | ConditionType::Stalled | ConditionType::ChangesPending)
+    matches!(
+        kind,
+        ConditionType::Ready | ConditionType::Reconciling | ConditionType::Stalled | ConditionType::ChangesPending
+    )
 }
 
 /// What is said when a look panicked or hung: the part's own readiness is unknown.
@@ -186,7 +197,8 @@ fn broken_report(part: Part, broken: &Broken) -> Report {
         Part::Retention | Part::Summary => ConditionType::Ready,
         Part::Mirror => ConditionType::MirrorInSync,
     };
-    let message = format!("The last look did not end: {broken}. It is tried again; please report this with the operator's log");
+    let message =
+        format!("The last look did not end: {broken}. It is tried again; please report this with the operator's log");
     let status = PartStatus {
         conditions: vec![Draft::new(kind, crate::conditions::Truth::Unknown, Reason::InternalError, message)],
         ..PartStatus::default()

@@ -149,7 +149,11 @@ impl StatusWriter {
     /// Writes the share of `part` if it changed; returns the conditions that changed their status or reason.
     pub async fn write<K>(&self, part: Part, object: &K, wanted: &PartStatus) -> Result<Vec<Transition>, StatusError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + serde::Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
     {
         let generation = object.meta().generation.unwrap_or_default();
         let uid = object.uid().unwrap_or_default();
@@ -174,8 +178,10 @@ impl StatusWriter {
 
     /// The object's status; the share of `part` is our own last write while the watch lags behind it.
     fn current<K: Resource + serde::Serialize>(&self, part: Part, uid: &str, object: &K) -> Value {
-        let mut status =
-            serde_json::to_value(object).ok().and_then(|mut o| o.get_mut("status").map(Value::take)).unwrap_or(Value::Null);
+        let mut status = serde_json::to_value(object)
+            .ok()
+            .and_then(|mut o| o.get_mut("status").map(Value::take))
+            .unwrap_or(Value::Null);
         let seen = revision(object.meta().resource_version.as_deref());
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = written.get(&(uid.to_owned(), part)).filter(|own| own.revision > seen) {
@@ -227,7 +233,8 @@ fn overlay(part: Part, status: &mut Value, share: &Value) {
             None => status.remove(*field),
         };
     }
-    let owned = |c: &Value| part.conditions().iter().any(|kind| c.get("type").and_then(Value::as_str) == Some(kind.name()));
+    let owned =
+        |c: &Value| part.conditions().iter().any(|kind| c.get("type").and_then(Value::as_str) == Some(kind.name()));
     let mut conditions: Vec<Value> = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     conditions.retain(|c| !owned(c));
     conditions.extend(share.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default());
@@ -282,6 +289,9 @@ mod tests {
     fn our_own_last_write_hides_the_lagging_watch() {
         let mut status = json!({"kafka": {"topics": 9}, "spark": {"cores": 1}, "conditions": [{"type": "SparkReady"}, {"type": "KafkaReady"}]});
         overlay(Part::Kafka, &mut status, &json!({"conditions": [{"type": "PartitionsLimited"}]}));
-        assert_eq!(status, json!({"spark": {"cores": 1}, "conditions": [{"type": "SparkReady"}, {"type": "PartitionsLimited"}]}));
+        assert_eq!(
+            status,
+            json!({"spark": {"cores": 1}, "conditions": [{"type": "SparkReady"}, {"type": "PartitionsLimited"}]})
+        );
     }
 }

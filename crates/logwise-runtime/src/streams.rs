@@ -36,7 +36,8 @@ mod tests {
             object.metadata.generation = Some(generation);
             Arc::new(object)
         };
-        let stream = futures::stream::iter([object("u", 1), object("u", 1), object("u", 2), object("v", 2), object("v", 2)]);
+        let stream =
+            futures::stream::iter([object("u", 1), object("u", 1), object("u", 2), object("v", 2), object("v", 2)]);
         assert_eq!(spec_changes(stream).count().await, 3);
     }
 }

@@ -135,7 +135,12 @@ mod tests {
     use super::*;
 
     fn part(name: &'static str, truth: Truth, reason: Reason, settled: i64) -> PartView {
-        PartView { name, ready: Some((truth, Some(reason), "m".into())), settled_generation: settled, pending_changes: 0 }
+        PartView {
+            name,
+            ready: Some((truth, Some(reason), "m".into())),
+            settled_generation: settled,
+            pending_changes: 0,
+        }
     }
 
     fn view(parts: Vec<PartView>) -> View {
@@ -151,7 +156,10 @@ mod tests {
 
     #[test]
     fn ready_when_every_part_is_ready_and_settled() {
-        let all = view(vec![part("Kafka", Truth::True, Reason::Available, 2), part("Spark", Truth::True, Reason::Available, 2)]);
+        let all = view(vec![
+            part("Kafka", Truth::True, Reason::Available, 2),
+            part("Spark", Truth::True, Reason::Available, 2),
+        ]);
         assert_eq!(conditions(&all), [&[("Ready", "True", "Running")], &QUIET[..]].concat());
     }
 
@@ -168,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_part_that_needs_a_person_stalls_and_takes_reconciling_away() {
-        let parts = vec![part("Kafka", Truth::True, Reason::Available, 1), part("Storage", Truth::False, Reason::BucketNotFound, 1)];
+        let parts = vec![
+            part("Kafka", Truth::True, Reason::Available, 1),
+            part("Storage", Truth::False, Reason::BucketNotFound, 1),
+        ];
         let expected = [("Ready", "False", "BucketNotFound"), ("Stalled", "True", "BucketNotFound")];
         assert_eq!(conditions(&view(parts)), [&expected[..], &QUIET].concat());
     }

@@ -66,10 +66,12 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let policies = policies_of(cluster, context);
     if cluster.spec.storage.is_none() {
         report::no_storage(&context.shell, &policies).await;
+        release(&policies, context).await;
         return Report::default();
     }
     if let Some(older) = older_owner(cluster, context) {
         report::conflicted_policies(&context.shell, &policies, &older).await;
+        release(&policies, context).await;
         return report::conflicted(cluster, &older);
     }
     let validated = match validated(cluster, context, &policies) {
@@ -169,12 +171,20 @@ async fn carry_out(
     apply(bucket, write).await
 }
 
+/// Lets policies go that are being deleted: nothing here may touch the rules that they may have left.
+pub(crate) async fn release(policies: &[Arc<RetentionPolicy>], context: &Context) {
+    for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_some()) {
+        if let Err(error) = finalizer::remove(&context.client, policy).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");
+        }
+    }
+}
+
 /// Reports on one policy; lets it go when it is being deleted and none of its rules is left.
 async fn finish_policy(policy: &Arc<RetentionPolicy>, look: &PolicyLook<'_>, context: &Context) {
     let report = look.report();
     context.shell.publish(Part::Retention, policy.as_ref(), report).await;
-    let leaves = policy.meta().deletion_timestamp.is_some() && look.may_go();
-    if leaves && let Err(error) = finalizer::remove(&context.client, policy).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");
+    if look.may_go() {
+        release(std::slice::from_ref(policy), context).await;
     }
 }

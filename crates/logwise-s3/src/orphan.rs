@@ -1,12 +1,12 @@
 //! Retention policies whose LogwiseCluster does not exist: somebody has to say so and let them go.
 
-use crate::controller::Context;
-use crate::{finalizer, policy_report};
+use crate::controller::{Context, release};
+use crate::policy_report;
 use futures::{Stream, StreamExt};
+use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::{Part, streams};
@@ -40,9 +40,6 @@ async fn reconcile(policy: Arc<RetentionPolicy>, context: Arc<Context>) -> Resul
     let message = format!("LogwiseCluster {name} does not exist in this namespace. Create it, or delete this policy");
     let report = policy_report::refused(&policy, Reason::ClusterNotFound, &message);
     context.shell.publish(Part::Retention, policy.as_ref(), report).await;
-    let leaves = policy.meta().deletion_timestamp.is_some();
-    if leaves && let Err(error) = finalizer::remove(&context.client, &policy).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");
-    }
+    release(std::slice::from_ref(&policy), &context).await;
     Ok(Action::requeue(PERIOD))
 }

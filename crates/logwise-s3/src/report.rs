@@ -168,6 +168,15 @@ impl Found<'_> {
         self.observed.error.as_ref().map(AwsError::class).or(write)
     }
 
+    /// What each policy got, without the services whose rule is the wanted one: the record stays small with many.
+    fn notable(&self) -> std::collections::BTreeMap<String, retention::PolicyPlan> {
+        let mut policies = self.plan.policies.clone();
+        for policy in policies.values_mut() {
+            policy.services.retain(|_, decision| *decision != retention::Decision::InForce);
+        }
+        policies
+    }
+
     fn decision(&self) -> Option<Decision> {
         let outcome: Vec<String> = self.outcome.iter().map(|outcome| policy_report::words(outcome)).collect();
         let version = self.observed.facts.document.known().map(|document| document.version.clone());
@@ -176,7 +185,7 @@ impl Found<'_> {
         Some(Decision {
             inputs: json!({"policy": self.policy, "documentVersion": version, "services": services}),
             actions: json!(write),
-            holds: json!({"blocked": self.plan.blocked, "policies": self.plan.policies}),
+            holds: json!({"blocked": self.plan.blocked, "policies": self.notable()}),
             outcome: json!(outcome),
         })
     }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
-use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_api::LogwiseCluster;
+use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_aws::{AwsClients, AwsError, group};
 use logwise_plan::{Known, workers};
 use logwise_runtime::{Part, Report, Shell, streams};
@@ -76,7 +76,13 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Some(plan) if may_change(cluster) => apply(cluster, context, plan).await,
         _ => Vec::new(),
     };
-    let look = report::Look { cluster, policy: policy.as_ref(), observed: &observed, plan: plan.as_ref(), outcomes: &outcomes };
+    let look = report::Look {
+        cluster,
+        policy: policy.as_ref(),
+        observed: &observed,
+        plan: plan.as_ref(),
+        outcomes: &outcomes,
+    };
     look.measure(&context.shell.metrics);
     look.report(context.period_seconds)
 }

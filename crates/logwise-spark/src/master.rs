@@ -116,7 +116,11 @@ struct Driver {
 fn parse(address: &str, page: &[u8]) -> Result<Master, String> {
     let page: Page = serde_json::from_slice(page).map_err(|error| {
         let html = page.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
-        if html { "answered HTML instead of JSON".to_owned() } else { format!("answered JSON of another shape ({error})") }
+        if html {
+            "answered HTML instead of JSON".to_owned()
+        } else {
+            format!("answered JSON of another shape ({error})")
+        }
     })?;
     if page.status != "ALIVE" {
         return Err(format!("is {}", page.status));
@@ -150,7 +154,10 @@ mod tests {
     #[test]
     fn a_page_that_is_no_answer_says_what_it_is() {
         assert_eq!(parse("m", b" <html>"), Err("answered HTML instead of JSON".to_owned()));
-        assert_eq!(parse("m", br#"{"status":"STANDBY","workers":[],"activedrivers":[]}"#), Err("is STANDBY".to_owned()));
+        assert_eq!(
+            parse("m", br#"{"status":"STANDBY","workers":[],"activedrivers":[]}"#),
+            Err("is STANDBY".to_owned())
+        );
         assert!(parse("m", b"{}").unwrap_err().starts_with("answered JSON of another shape"));
         assert!(parse("m", b"").is_err());
     }

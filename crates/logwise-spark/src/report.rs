@@ -1,6 +1,7 @@
 //! What a look at the Spark side found and did, in conditions, status, events and metrics.
 
 use crate::controller::{Observed, Outcome, may_change};
+use kube::ResourceExt;
 use logwise_api::validate::Invalid;
 use logwise_api::{LogwiseCluster, SparkStatus, WorkersStatus};
 use logwise_aws::group;
@@ -8,7 +9,6 @@ use logwise_plan::{Known, workers};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report};
-use kube::ResourceExt;
 use serde_json::{Map, json};
 use std::time::Duration;
 
@@ -101,13 +101,18 @@ impl Look<'_> {
             return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
         }
         if let Some(name) = self.absent_group() {
-            let message = format!("Auto Scaling group {name} does not exist. Create it or correct `spark.workers.autoScalingGroup.name`");
+            let message = format!(
+                "Auto Scaling group {name} does not exist. Create it or correct `spark.workers.autoScalingGroup.name`"
+            );
             return Draft::new(kind, false, Reason::GroupNotFound, message);
         }
         let master = match &self.observed.master {
             Ok(master) => master,
             Err(error) => {
-                let message = format!("{}. Check that a master runs and that `spark.masters` names its host and uiPort", sentence(error));
+                let message = format!(
+                    "{}. Check that a master runs and that `spark.masters` names its host and uiPort",
+                    sentence(error)
+                );
                 return Draft::new(kind, false, Reason::MasterUnreachable, message);
             }
         };
@@ -140,7 +145,9 @@ impl Look<'_> {
                 Draft::new(kind, true, Reason::ScaleInHeld, message)
             }
             Some(workers::Hold::GroupMaximum { wanted, max_size }) => {
-                let message = format!("{wanted} workers are wanted and the group allows {max_size}. Raise the group's own maximum size");
+                let message = format!(
+                    "{wanted} workers are wanted and the group allows {max_size}. Raise the group's own maximum size"
+                );
                 Draft::new(kind, true, Reason::TooFewWorkers, message)
             }
             Some(_) => Draft::new(kind, Truth::Unknown, Reason::Unreadable, "The group could not be read"),
@@ -151,7 +158,11 @@ impl Look<'_> {
         let master = self.observed.master.as_ref().ok();
         let group = self.group();
         SparkStatus {
-            settled_generation: if self.is_settled() { self.cluster.metadata.generation } else { settled_before(self.cluster) },
+            settled_generation: if self.is_settled() {
+                self.cluster.metadata.generation
+            } else {
+                settled_before(self.cluster)
+            },
             pending_changes: Some(if may_change(self.cluster) { 0 } else { self.planned() }),
             master: master.map(|m| m.address.clone()),
             workers: (group.is_some() || master.is_some()).then(|| WorkersStatus {
@@ -174,7 +185,10 @@ impl Look<'_> {
         if !may_change(self.cluster) || self.policy.is_none() {
             return self.observed.error.is_none();
         }
-        self.group().is_some() && self.observed.master.is_ok() && self.planned() == 0 && self.missing_workers().is_none()
+        self.group().is_some()
+            && self.observed.master.is_ok()
+            && self.planned() == 0
+            && self.missing_workers().is_none()
     }
 
     fn failure(&self) -> Option<ErrorClass> {
@@ -221,7 +235,9 @@ fn refusal(class: ErrorClass) -> Reason {
 
 fn next_step(class: ErrorClass) -> &'static str {
     match class {
-        ErrorClass::Denied => "Allow the operator autoscaling:DescribeAutoScalingGroups and autoscaling:SetDesiredCapacity on this group",
+        ErrorClass::Denied => {
+            "Allow the operator autoscaling:DescribeAutoScalingGroups and autoscaling:SetDesiredCapacity on this group"
+        }
         ErrorClass::NotFound | ErrorClass::Invalid => "Correct `spark.workers.autoScalingGroup`",
         ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => "It is tried again",
     }

@@ -30,6 +30,7 @@ pub mod shipper;
 pub mod site;
 pub mod source;
 pub mod spark;
+pub mod spark_install;
 pub mod stand_in;
 pub mod state;
 pub mod stream;

@@ -23,6 +23,8 @@ use crate::source::{Line, Source};
 
 const TICK: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Beyond the deadline of a record, for the report of its failure.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// After a pause of the machine the lost time is not made good in one burst.
 const LONGEST_BURST: Duration = Duration::from_secs(1);
 
@@ -91,7 +93,10 @@ pub async fn run(config: &Config) -> Result<BTreeMap<String, Tally>> {
 
 fn table(tallies: &BTreeMap<String, Tally>) -> Vec<String> {
     let row = |name: &str, tally: Tally| format!("{name:<32} {:>10} {:>10}", tally.shipped, tally.failed);
-    let total = tallies.values().fold(Tally::default(), |sum, one| Tally { shipped: sum.shipped + one.shipped, failed: sum.failed + one.failed });
+    let total = tallies.values().fold(Tally::default(), |sum, one| Tally {
+        shipped: sum.shipped + one.shipped,
+        failed: sum.failed + one.failed,
+    });
     std::iter::once(format!("{:<32} {:>10} {:>10}", "SERVICE", "SHIPPED", "FAILED"))
         .chain(tallies.iter().map(|(name, tally)| row(name, *tally)))
         .chain([row("total", total)])
@@ -126,6 +131,8 @@ struct Shipper<'a> {
     admin: AdminClient<DefaultClientContext>,
     /// The services whose topics exist.
     topics: BTreeSet<String>,
+    /// The last thing that went wrong.
+    trouble: Option<String>,
 }
 
 impl<'a> Shipper<'a> {
@@ -144,6 +151,7 @@ impl<'a> Shipper<'a> {
             producer: settings.create_with_context(Counter::default()).context("creating a Kafka producer")?,
             admin: client.create().context("creating a Kafka admin client")?,
             topics: BTreeSet::new(),
+            trouble: None,
         })
     }
 
@@ -158,20 +166,35 @@ impl<'a> Shipper<'a> {
                 return Ok(());
             }
             let lines = self.source.read(pace.due(now))?;
-            self.ensure_topics(&lines).await?;
-            for line in &lines {
+            match self.ensure_topics(&lines).await {
+                // Kafka may be away for a while; what it never was, is a mistake.
+                Err(error) if self.topics.is_empty() => return Err(error),
+                result => self.tell(result.err().map(|error| format!("{error:#}"))),
+            }
+            for line in lines.iter().filter(|line| self.topics.contains(&line.service)) {
                 self.send(line).await?;
             }
         }
     }
 
+    /// Says on standard error what is wrong, once.
+    fn tell(&mut self, trouble: Option<String>) {
+        if let Some(text) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            // Nobody can be told that standard error is closed.
+            drop(writeln!(std::io::stderr().lock(), "{text}; its lines are left out until that works"));
+        }
+        self.trouble = trouble;
+    }
+
     async fn ensure_topics(&mut self, lines: &[Line]) -> Result<()> {
-        let missing: BTreeSet<&str> = lines.iter().map(|line| line.service.as_str()).filter(|service| !self.topics.contains(*service)).collect();
+        let missing: BTreeSet<&str> =
+            lines.iter().map(|line| line.service.as_str()).filter(|service| !self.topics.contains(*service)).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let names: Vec<String> = missing.iter().map(|service| self.topic(service)).collect();
-        let wanted: Vec<NewTopic<'_>> = names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1))).collect();
+        let wanted: Vec<NewTopic<'_>> =
+            names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1))).collect();
         let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
         for result in self.admin.create_topics(&wanted, &options).await.context("creating topics")? {
             match result {
@@ -207,7 +230,7 @@ impl<'a> Shipper<'a> {
     async fn finish(self) -> Result<BTreeMap<String, Tally>> {
         let producer = self.producer;
         let last = move || {
-            producer.flush(DEADLINE + TICK).context("waiting for Kafka to take the last records")?;
+            producer.flush(DEADLINE + LAST_WORDS).context("waiting for Kafka to take the last records")?;
             let counter = producer.context();
             let tallies = counter.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok(tallies)
@@ -258,8 +281,20 @@ mod tests {
 
     #[test]
     fn the_table_names_each_service_and_the_total() {
-        let tallies = BTreeMap::from([("etcd".to_owned(), Tally { shipped: 12, failed: 0 }), ("kafka".to_owned(), Tally { shipped: 30, failed: 2 })]);
-        let words: Vec<Vec<String>> = table(&tallies).iter().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
-        assert_eq!(words, [vec!["SERVICE", "SHIPPED", "FAILED"], vec!["etcd", "12", "0"], vec!["kafka", "30", "2"], vec!["total", "42", "2"]]);
+        let tallies = BTreeMap::from([
+            ("etcd".to_owned(), Tally { shipped: 12, failed: 0 }),
+            ("kafka".to_owned(), Tally { shipped: 30, failed: 2 }),
+        ]);
+        let words: Vec<Vec<String>> =
+            table(&tallies).iter().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+        assert_eq!(
+            words,
+            [
+                vec!["SERVICE", "SHIPPED", "FAILED"],
+                vec!["etcd", "12", "0"],
+                vec!["kafka", "30", "2"],
+                vec!["total", "42", "2"]
+            ]
+        );
     }
 }

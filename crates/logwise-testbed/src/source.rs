@@ -121,7 +121,8 @@ impl Line {
 /// The service of a log file: its name, where the workers of many instances are one service.
 fn service(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
-    let shared = name.split_once("-i-").filter(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let shared =
+        name.split_once("-i-").filter(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let service = shared.map_or(name, |(service, _)| service);
     let usual = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     (!service.is_empty() && service.chars().all(usual) && !NOT_SHIPPED.contains(&service)).then(|| service.to_owned())
@@ -270,7 +271,8 @@ impl Source {
     }
 
     fn look_for_files(&mut self) -> Result<()> {
-        let entries = fs::read_dir(&self.folder).with_context(|| format!("listing the logs in {}", self.folder.display()))?;
+        let entries =
+            fs::read_dir(&self.folder).with_context(|| format!("listing the logs in {}", self.folder.display()))?;
         for path in entries.flatten().map(|entry| entry.path()) {
             let Some(service) = service(&path) else { continue };
             let wanted = self.only.as_ref().is_none_or(|only| only.contains(&service));
@@ -434,7 +436,8 @@ mod tests {
             bed.append(name, &"x\n".repeat(100));
         }
         let mut source = bed.source();
-        let services: BTreeSet<String> = (0..3).flat_map(|_| source.read(1).unwrap()).map(|line| line.service).collect();
+        let services: BTreeSet<String> =
+            (0..3).flat_map(|_| source.read(1).unwrap()).map(|line| line.service).collect();
         assert_eq!(services.len(), 3);
     }
 

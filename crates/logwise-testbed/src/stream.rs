@@ -45,7 +45,10 @@ impl Job {
     /// The job of a bed: a batch every 2 s, at most 20,000 records, at most 2 executors. Errors when the bed runs no Spark.
     pub fn of(bed: &Bed, bucket: &str, pattern: &str) -> Result<Job> {
         let Some(master) = &bed.spark else {
-            bail!("no Spark runs in {0}; start it with `logwise-testbed up --dir {0} --profile spark`", bed.dir.display())
+            bail!(
+                "no Spark runs in {0}; start it with `logwise-testbed up --dir {0} --profile spark`",
+                bed.dir.display()
+            )
         };
         Ok(Job {
             master: format!("spark://{}:{}", master.host, master.port),
@@ -158,7 +161,8 @@ pub async fn submit(spark: &Spark, job: &Job) -> Result<String> {
 
 /// Asks for a submission by its id. Errors when the master does not know it.
 pub async fn status(rest: &str, id: &str) -> Result<Status> {
-    let answer = ask(http::client()?.get(url(rest, &format!("status/{id}")))).await?.accepted("tell about the submission")?;
+    let answer =
+        ask(http::client()?.get(url(rest, &format!("status/{id}")))).await?.accepted("tell about the submission")?;
     let driver_state = answer.driver_state.with_context(|| format!("the Spark master knows no state of {id}"))?;
     Ok(Status { driver_state, worker: answer.worker_host_port })
 }
@@ -216,7 +220,10 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_the_masters_reason() {
-        let refused: Answer = serde_json::from_str(r#"{"action":"ErrorResponse","message":"Malformed request","serverSparkVersion":"3.5.7"}"#).unwrap();
+        let refused: Answer = serde_json::from_str(
+            r#"{"action":"ErrorResponse","message":"Malformed request","serverSparkVersion":"3.5.7"}"#,
+        )
+        .unwrap();
         let error = refused.accepted("take the streaming job").unwrap_err().to_string();
         assert_eq!(error, "the Spark master refused to take the streaming job: Malformed request");
     }
@@ -226,6 +233,9 @@ mod tests {
         let text = r#"{"action":"SubmissionStatusResponse","driverState":"RUNNING","serverSparkVersion":"3.5.7","submissionId":"driver-1","success":true,"workerHostPort":"127.0.9.4:17100","workerId":"w"}"#;
         let answer: Answer = serde_json::from_str(text).unwrap();
         let answer = answer.accepted("x").unwrap();
-        assert_eq!((answer.driver_state.as_deref(), answer.worker_host_port.as_deref()), (Some("RUNNING"), Some("127.0.9.4:17100")));
+        assert_eq!(
+            (answer.driver_state.as_deref(), answer.worker_host_port.as_deref()),
+            (Some("RUNNING"), Some("127.0.9.4:17100"))
+        );
     }
 }

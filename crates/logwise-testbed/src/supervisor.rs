@@ -72,7 +72,8 @@ struct Changes {
 
 /// `alive` says of each recorded worker whether its process runs. A recorded one that does not is started again.
 fn changes(instances: &[Instance], alive: &BTreeMap<String, bool>) -> Changes {
-    let wanted: BTreeMap<String, &Instance> = instances.iter().filter(|one| one.wanted()).map(|one| (one.worker(), one)).collect();
+    let wanted: BTreeMap<String, &Instance> =
+        instances.iter().filter(|one| one.wanted()).map(|one| (one.worker(), one)).collect();
     let missing = |name: &String| !alive.get(name).copied().unwrap_or(false);
     Changes {
         start: wanted.iter().filter(|(name, _)| missing(name)).map(|(_, one)| (*one).clone()).collect(),
@@ -147,7 +148,8 @@ struct Pause {
 
 impl Pause {
     fn after(failures: u32, now: Instant) -> Pause {
-        let pause = Duration::from_secs(1).saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE);
+        let pause =
+            Duration::from_secs(1).saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE);
         Pause { failures, until: now + pause }
     }
 }
@@ -210,7 +212,8 @@ impl Keeper<'_> {
         }
         let Config { site, spark, size } = self.config;
         if let Some(record) = old {
-            let failures = if ran(record) >= SOUND { 0 } else { self.pauses.get(&name).map_or(0, |pause| pause.failures) };
+            let failures =
+                if ran(record) >= SOUND { 0 } else { self.pauses.get(&name).map_or(0, |pause| pause.failures) };
             self.pauses.insert(name.clone(), Pause::after(failures + 1, now));
             process::stop(&site.folder, &name).await?;
             say(format_args!("{name} had ended by itself"));
@@ -241,14 +244,22 @@ fn workers(folder: &Folder) -> Result<BTreeMap<String, Record>> {
 }
 
 async fn instances(endpoint: &str) -> Result<Vec<Instance>> {
-    let answer = http::client()?.get(format!("{endpoint}/_instances")).send().await.context("asking the stand-in for its instances")?;
+    let answer = http::client()?
+        .get(format!("{endpoint}/_instances"))
+        .send()
+        .await
+        .context("asking the stand-in for its instances")?;
     let answer = answer.error_for_status().context("asking the stand-in for its instances")?;
     answer.json().await.context("reading the stand-in's instances")
 }
 
 fn say(text: impl std::fmt::Display) {
     // Nobody can be told that standard error is closed.
-    drop(writeln!(std::io::stderr().lock(), "{} {text}", jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ INFO")));
+    drop(writeln!(
+        std::io::stderr().lock(),
+        "{} {text}",
+        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ INFO")
+    ));
 }
 
 #[cfg(test)]

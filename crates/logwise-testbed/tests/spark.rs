@@ -62,7 +62,8 @@ async fn a_marked_group_gets_a_worker_per_instance_and_an_unmarked_none() -> Res
     stand_in.delete_group(&unmarked).await
 }
 
-const SERVER_LOG: &str = "I1124 13:53:22.123456       1 server.go:12] first\n[2026-11-24 13:53:22,123] ERROR second (x)\n";
+const SERVER_LOG: &str =
+    "I1124 13:53:22.123456       1 server.go:12] first\n[2026-11-24 13:53:22,123] ERROR second (x)\n";
 
 /// Ships the log of a server `web` of our own and returns how many records Kafka has.
 async fn ship(bed: &Bed, prefix: &str) -> Result<u64> {
@@ -107,14 +108,23 @@ async fn the_job_writes_parquet_by_service_and_commits_what_it_read() -> Result<
     let data = stand_in.objects(&bucket, "logs/service_name=").await?;
     assert!(!data.is_empty(), "no data was written");
     for object in &data {
-        let rest = object.key.strip_prefix("logs/service_name=web/year=").with_context(|| format!("a strange key {}", object.key))?;
-        assert!(rest.contains("/month=") && rest.contains("/hour=") && rest.ends_with(".parquet") && object.size > 0, "{object:?}");
+        let rest = object
+            .key
+            .strip_prefix("logs/service_name=web/year=")
+            .with_context(|| format!("a strange key {}", object.key))?;
+        assert!(
+            rest.contains("/month=") && rest.contains("/hour=") && rest.ends_with(".parquet") && object.size > 0,
+            "{object:?}"
+        );
     }
     let status = stream::status(&job.rest, &submission).await?;
     assert_eq!(status.driver_state, "RUNNING");
     let ours = async || {
         let drivers = look(&bed).await?.activedrivers;
-        ensure!(drivers.iter().any(|driver| driver.id == submission && driver.mainclass == MAIN_CLASS), "drivers are {drivers:?}");
+        ensure!(
+            drivers.iter().any(|driver| driver.id == submission && driver.mainclass == MAIN_CLASS),
+            "drivers are {drivers:?}"
+        );
         Ok(())
     };
     wait_until("the driver in the master's list", LONG, ours).await?;

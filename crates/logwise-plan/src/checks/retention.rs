@@ -2,7 +2,7 @@
 
 use super::retention_report;
 use crate::retention::{
-    Approval, Blocked, ObservedRule, Observed, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
+    Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
 };
 use std::collections::BTreeSet;
 
@@ -158,7 +158,8 @@ impl<'a> View<'a> {
                 found.push(format!("{}: stays although its policy is being deleted", held.id));
             }
             let Some(prefix) = held.prefix else { continue };
-            let rivals = |other: &&Held| other.prefix == Some(prefix) && !(held.owner.observe_only && other.owner.observe_only);
+            let rivals =
+                |other: &&Held| other.prefix == Some(prefix) && !(held.owner.observe_only && other.owner.observe_only);
             if let Some(other) = self.after[i + 1..].iter().find(rivals) {
                 found.push(format!("{} and {} act on the same prefix", held.id, other.id));
             }

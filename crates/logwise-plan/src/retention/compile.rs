@@ -1,7 +1,7 @@
 //! From verdicts to one write that leaves every other rule alone.
 
 use super::classify::hex;
-use super::ours::{OwnRule, Ours, Standing};
+use super::ours::{Ours, OwnRule, Standing};
 use super::resolve::{Verdict, Verdicts};
 use super::{Blocked, Decision, Document, Plan, Policy, WriteRules};
 use sha2::{Digest, Sha256};

@@ -10,8 +10,8 @@ pub use compile::{MAX_RULES, is_owned_by, rule_id, service_prefix};
 pub use resolve::winner;
 
 use crate::{Known, selector::ServiceSelector};
-use ours::Ours;
 use jiff::Timestamp;
+use ours::Ours;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -73,7 +73,9 @@ fn the_shorter_rule_wins_and_a_longer_one_costs_nothing() {
         Meaning { prefix: prefix.to_owned(), settings }
     };
     let (short, long) = (rule("logs/service_name=a/", 5), rule("logs/", 10));
-    assert!(losses(std::slice::from_ref(&short), &[short.clone(), long.clone()]).iter().all(|o| !o.key.contains("=a/")));
+    assert!(
+        losses(std::slice::from_ref(&short), &[short.clone(), long.clone()]).iter().all(|o| !o.key.contains("=a/"))
+    );
     let lost = losses(std::slice::from_ref(&long), &[long.clone(), short.clone()]);
     assert!(!lost.is_empty() && lost.iter().all(|o| o.key.contains("=a/")));
     assert!(losses(&[short, long], &[]).is_empty());

@@ -192,5 +192,8 @@ fn retention() {
 #[test]
 fn a_difference_shows_what_changed_and_where() {
     assert_eq!(diff("a\nb\nc\n", "a\nx\nc\nd\n"), "  a\n- b\n+ x\n  c\n+ d\n");
-    assert_eq!(unread(&serde_yaml::from_str("a: {b: 1, c: 2}").unwrap(), &serde_yaml::from_str("a: {b: 1}").unwrap()), Some("a.c".into()));
+    assert_eq!(
+        unread(&serde_yaml::from_str("a: {b: 1, c: 2}").unwrap(), &serde_yaml::from_str("a: {b: 1}").unwrap()),
+        Some("a.c".into())
+    );
 }

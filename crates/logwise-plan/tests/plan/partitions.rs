@@ -13,16 +13,18 @@ fn known<T: Clone + std::fmt::Debug + 'static>(value: impl Strategy<Value = T> +
 }
 
 prop_compose! {
-    fn topics()(topics in prop::collection::btree_map("(logs[.][abc]|other|__offsets)", topic(), 0..5)) -> BTreeMap<String, Topic> {
+    fn topics()(
+        topics in prop::collection::btree_map("(logs[.][abc]|other|__offsets)", topic(), 0..5),
+    ) -> BTreeMap<String, Topic> {
         topics
     }
 }
 
 prop_compose! {
     fn topic()(
-        partitions in -1..12i32,
-        leaderless in prop_oneof![6 => Just(0), 1 => -1..3i32],
-        under_replicated in prop_oneof![6 => Just(0), 1 => -1..3i32],
+        partitions in -1..8i32,
+        leaderless in prop_oneof![3 => Just(0), 1 => -1..2i32],
+        under_replicated in prop_oneof![3 => Just(0), 1 => -1..2i32],
         end_offsets in known(0..1_000i64),
     ) -> Topic {
         Topic { partitions, leaderless, under_replicated, end_offsets }
@@ -33,7 +35,7 @@ prop_compose! {
     fn policy()(
         by_pattern in any::<bool>(),
         default_partitions in prop::option::of(-1..15i32),
-        max_partitions in -1..12i32,
+        max_partitions in -1..8i32,
         mode in prop_oneof![
             3 => Just(ScalingMode::Automatic), 1 => Just(ScalingMode::Recommend), 1 => Just(ScalingMode::Disabled),
         ],

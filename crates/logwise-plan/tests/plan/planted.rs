@@ -29,7 +29,8 @@ fn bad_partition_plans() {
     let topic = |partitions| Topic { partitions, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(9) };
     let sick = Topic { leaderless: 1, ..topic(1) };
     let unread = Topic { end_offsets: Known::Unknown("timed out".into()), ..topic(1) };
-    let topics = [("logs.a", topic(1)), ("logs.b", topic(3)), ("logs.sick", sick), ("logs.unread", unread), ("x", topic(1))];
+    let topics =
+        [("logs.a", topic(1)), ("logs.b", topic(3)), ("logs.sick", sick), ("logs.unread", unread), ("x", topic(1))];
     let topics: BTreeMap<String, Topic> = topics.map(|(name, topic)| (name.to_owned(), topic)).into();
     let observed = Observed { topics: Known::Known(topics) };
     let policy = Policy {
@@ -42,23 +43,35 @@ fn bad_partition_plans() {
     type Plan = partitions::Plan;
     let grow = |topic: &str, from, to| Grow { topic: topic.to_owned(), from, to };
     let good = plan(&policy, &observed, Timestamp::UNIX_EPOCH);
-    bites(&good, |plan| checks::partitions::violations(&policy, &observed, plan), &[
-        ("another partition count", &|p: &mut Plan| p.actions[0].from = 2),
-        ("does not grow", &|p| p.actions[0].to = 1),
-        ("does not grow", &|p| p.actions[0].to = 0),
-        ("passes maxPartitions", &|p| p.actions[0].to = 5),
-        ("passes the floor", &|p| p.actions[0].to = 4),
-        ("name one twice", &|p| p.actions.push(grow("logs.a", 1, 3))),
-        ("was not seen", &|p| p.actions.push(grow("logs.new", 1, 3))),
-        ("holds a topic that was not seen", &|p| { p.holds.insert("logs.new".into(), Hold::Sufficient); }),
-        ("grows an unhealthy topic", &|p| p.actions.push(grow("logs.sick", 1, 3))),
-        ("was not read completely", &|p| p.actions.push(grow("logs.unread", 1, 3))),
-        ("one decision", &|p| p.actions.push(grow("x", 1, 3))),
-        ("one decision", &|p| { p.holds.remove("logs.b"); }),
-        ("does not apply", &|p| { p.holds.insert("logs.b".into(), Hold::AboveMaximum); }),
-        ("does not apply", &|p| { p.holds.insert("logs.sick".into(), Hold::Sufficient); }),
-        ("is blocked although", &|p| p.blocked = Some(Blocked::Unreadable { why: "?".into() })),
-    ]);
+    bites(
+        &good,
+        |plan| checks::partitions::violations(&policy, &observed, plan),
+        &[
+            ("another partition count", &|p: &mut Plan| p.actions[0].from = 2),
+            ("does not grow", &|p| p.actions[0].to = 1),
+            ("does not grow", &|p| p.actions[0].to = 0),
+            ("passes maxPartitions", &|p| p.actions[0].to = 5),
+            ("passes the floor", &|p| p.actions[0].to = 4),
+            ("name one twice", &|p| p.actions.push(grow("logs.a", 1, 3))),
+            ("was not seen", &|p| p.actions.push(grow("logs.new", 1, 3))),
+            ("holds a topic that was not seen", &|p| {
+                p.holds.insert("logs.new".into(), Hold::Sufficient);
+            }),
+            ("grows an unhealthy topic", &|p| p.actions.push(grow("logs.sick", 1, 3))),
+            ("was not read completely", &|p| p.actions.push(grow("logs.unread", 1, 3))),
+            ("one decision", &|p| p.actions.push(grow("x", 1, 3))),
+            ("one decision", &|p| {
+                p.holds.remove("logs.b");
+            }),
+            ("does not apply", &|p| {
+                p.holds.insert("logs.b".into(), Hold::AboveMaximum);
+            }),
+            ("does not apply", &|p| {
+                p.holds.insert("logs.sick".into(), Hold::Sufficient);
+            }),
+            ("is blocked although", &|p| p.blocked = Some(Blocked::Unreadable { why: "?".into() })),
+        ],
+    );
     let idle = Policy { mode: ScalingMode::Recommend, ..policy.clone() };
     assert!(checks::partitions::violations(&idle, &observed, &good)[0].contains("mode is not Automatic"));
     let blind = Observed { topics: Known::Unknown("denied".into()) };
@@ -70,25 +83,30 @@ fn bad_partition_plans() {
 fn bad_worker_plans() {
     use workers::{Group, Hold, Observed, Plan, Policy, RaiseDesired, plan};
     let policy = Policy { group: "workers".into(), min_replicas: 4, max_replicas: 8, look_period_seconds: 30 };
-    let group = |desired, max_size| Observed { group: Known::Known(Group { min_size: 0, max_size, desired, in_service: 1 }) };
+    let group =
+        |desired, max_size| Observed { group: Known::Known(Group { min_size: 0, max_size, desired, in_service: 1 }) };
     let observed = group(2, 6);
     let good = plan(&policy, &observed, Timestamp::UNIX_EPOCH);
-    bites(&good, |plan| checks::workers::violations(&policy, &observed, plan), &[
-        ("more than one action", &|p: &mut Plan| p.actions.push(p.actions[0].clone())),
-        ("another group", &|p| p.actions[0].group = "other".into()),
-        ("another desired capacity", &|p| p.actions[0].from = 3),
-        ("does not raise", &|p| p.actions[0].to = 2),
-        ("does not raise", &|p| p.actions[0].to = 1),
-        ("passes maxReplicas", &|p| p.actions[0].to = 9),
-        ("passes the group's own maximum", &|p| p.actions[0].to = 7),
-        ("further than minReplicas", &|p| p.actions[0].to = 5),
-        ("neither acts nor says why", &|p| p.actions.clear()),
-        ("although there is room", &|p| p.actions.clear()),
-        ("does not apply", &|p| p.holds.push(Hold::WithinRange)),
-        ("does not apply", &|p| p.holds.push(Hold::GroupAbsent)),
-        ("does not apply", &|p| p.holds.push(Hold::ScaleIn { desired: 2, max_replicas: 8 })),
-        ("does not apply", &|p| p.holds.push(Hold::GroupMaximum { wanted: 4, max_size: 6 })),
-    ]);
+    bites(
+        &good,
+        |plan| checks::workers::violations(&policy, &observed, plan),
+        &[
+            ("more than one action", &|p: &mut Plan| p.actions.push(p.actions[0].clone())),
+            ("another group", &|p| p.actions[0].group = "other".into()),
+            ("another desired capacity", &|p| p.actions[0].from = 3),
+            ("does not raise", &|p| p.actions[0].to = 2),
+            ("does not raise", &|p| p.actions[0].to = 1),
+            ("passes maxReplicas", &|p| p.actions[0].to = 9),
+            ("passes the group's own maximum", &|p| p.actions[0].to = 7),
+            ("further than minReplicas", &|p| p.actions[0].to = 5),
+            ("neither acts nor says why", &|p| p.actions.clear()),
+            ("although there is room", &|p| p.actions.clear()),
+            ("does not apply", &|p| p.holds.push(Hold::WithinRange)),
+            ("does not apply", &|p| p.holds.push(Hold::GroupAbsent)),
+            ("does not apply", &|p| p.holds.push(Hold::ScaleIn { desired: 2, max_replicas: 8 })),
+            ("does not apply", &|p| p.holds.push(Hold::GroupMaximum { wanted: 4, max_size: 6 })),
+        ],
+    );
     let raise = RaiseDesired { group: "workers".into(), from: 2, to: 4 };
     for group in [Known::Absent, Known::Unknown("denied".into())] {
         let mut plan = plan(&policy, &Observed { group: group.clone() }, Timestamp::UNIX_EPOCH);
@@ -186,38 +204,46 @@ fn bad_writes() {
     let good = retention::plan(&policy, &observed, Timestamp::UNIX_EPOCH);
     assert_eq!(good.write.as_ref().map(|write| write.add.len()), Some(1));
     let id = |owner: &str, service: &str| rule_id(owner, "00000001", service);
-    bites(&good, |plan| checks::retention::violations(&policy, &observed, plan), &[
-        ("nothing changes", &|p: &mut RetentionPlan| *write(p) = retention::WriteRules { assumes: Some("v1".into()), ..Default::default() }),
-        ("another version", &|p| write(p).assumes = None),
-        ("order of ids", &|p| {
-            add(p, new_rule("keep", "rest", expire(30)));
-            write(p).add.reverse();
-        }),
-        ("that is in use", &|p| assert!(write(p).remove.remove(&id("keep", "grow")))),
-        ("not ours", &|p| remove(p, "theirs".into())),
-        ("not ours", &|p| remove(p, id("orphan", "lone"))),
-        ("not ours", &|p| remove(p, id("keep", "never-seen"))),
-        ("only observes", &|p| remove(p, id("see", "look"))),
-        ("its policy only observes", &|p| add(p, new_rule("see", "look", expire(5)))),
-        ("no policy asks for it", &|p| add(p, new_rule("gone", "left", expire(5)))),
-        ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=grow".into())),
-        ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=grow/year=2024/".into())),
-        ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=/".into())),
-        ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = "logs/".into())),
-        ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = String::new())),
-        ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = "checkpoint/x/".into())),
-        ("something else than its policy says", &|p| spoil(p, |rule| rule.settings = expire(31))),
-        ("does nothing", &|p| spoil(p, |rule| rule.settings = Settings::default())),
-        ("not of the policy that won", &|p| spoil(p, |rule| rule.id = id("see", "grow"))),
-        ("nobody found its service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=new/".into())),
-        ("act on the same prefix", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=rest/".into())),
-        ("is being deleted", &|p| assert!(write(p).remove.remove(&id("gone", "left")))),
-        ("without approval", &|p| add(p, new_rule("keep", "wait", expire(30)))),
-        ("without approval", &|p| {
-            add(p, new_rule("keep", "wait", expire(30)));
-            approval(p).approved = true;
-        }),
-    ]);
+    bites(
+        &good,
+        |plan| checks::retention::violations(&policy, &observed, plan),
+        &[
+            ("nothing changes", &|p: &mut RetentionPlan| {
+                *write(p) = retention::WriteRules { assumes: Some("v1".into()), ..Default::default() }
+            }),
+            ("another version", &|p| write(p).assumes = None),
+            ("order of ids", &|p| {
+                add(p, new_rule("keep", "rest", expire(30)));
+                write(p).add.reverse();
+            }),
+            ("that is in use", &|p| assert!(write(p).remove.remove(&id("keep", "grow")))),
+            ("not ours", &|p| remove(p, "theirs".into())),
+            ("not ours", &|p| remove(p, id("orphan", "lone"))),
+            ("not ours", &|p| remove(p, id("keep", "never-seen"))),
+            ("only observes", &|p| remove(p, id("see", "look"))),
+            ("its policy only observes", &|p| add(p, new_rule("see", "look", expire(5)))),
+            ("no policy asks for it", &|p| add(p, new_rule("gone", "left", expire(5)))),
+            ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=grow".into())),
+            ("not exactly that of one service", &|p| {
+                spoil(p, |rule| rule.prefix = "logs/service_name=grow/year=2024/".into())
+            }),
+            ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=/".into())),
+            ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = "logs/".into())),
+            ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = String::new())),
+            ("touches protected keys", &|p| spoil(p, |rule| rule.prefix = "checkpoint/x/".into())),
+            ("something else than its policy says", &|p| spoil(p, |rule| rule.settings = expire(31))),
+            ("does nothing", &|p| spoil(p, |rule| rule.settings = Settings::default())),
+            ("not of the policy that won", &|p| spoil(p, |rule| rule.id = id("see", "grow"))),
+            ("nobody found its service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=new/".into())),
+            ("act on the same prefix", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=rest/".into())),
+            ("is being deleted", &|p| assert!(write(p).remove.remove(&id("gone", "left")))),
+            ("without approval", &|p| add(p, new_rule("keep", "wait", expire(30)))),
+            ("without approval", &|p| {
+                add(p, new_rule("keep", "wait", expire(30)));
+                approval(p).approved = true;
+            }),
+        ],
+    );
 }
 
 #[test]
@@ -229,28 +255,38 @@ fn bad_reports() {
             part(p, owner).services.insert(service.into(), decision.clone());
         }
     };
-    bites(&good, |plan| checks::retention::violations(&policy, &observed, plan), &[
-        ("exactly the given policies", &|p: &mut RetentionPlan| { p.policies.remove("gone"); }),
-        ("counts 4 rules where there are 3", &|p| part(p, "keep").rules = 4),
-        ("which nobody found", &said("keep", "new", Decision::InForce)),
-        ("not decided by exactly the policy", &|p| { part(p, "keep").services.remove("rest"); }),
-        ("not decided by exactly the policy", &said("see", "rest", Decision::ObserveOnly)),
-        ("about having lost it", &|p| { part(p, "see").lost.insert("rest".into(), "keep".into()); }),
-        ("not what happens", &said("keep", "grow", Decision::InForce)),
-        ("not what happens", &said("keep", "wait", Decision::InForce)),
-        ("not what happens", &said("keep", "wait", Decision::Write)),
-        ("not what happens", &said("keep", "rest", Decision::ApprovalRequired)),
-        ("not what happens", &said("keep", "rest", Decision::ObserveOnly)),
-        ("not what happens", &said("keep", "rest", Decision::Blocked)),
-        ("not what happens", &said("see", "look", Decision::Write)),
-        ("about having been approved", &|p| approval(p).approved = true),
-        ("of another change", &|p| approval(p).entries[0].from = expire(91)),
-        ("of another change", &|p| approval(p).entries[0].to = expire(29)),
-        ("of another change", &|p| {
-            let change = Destructive { service: "look".into(), from: expire(60), to: expire(30) };
-            approval(p).entries.push(change);
-        }),
-    ]);
+    bites(
+        &good,
+        |plan| checks::retention::violations(&policy, &observed, plan),
+        &[
+            ("exactly the given policies", &|p: &mut RetentionPlan| {
+                p.policies.remove("gone");
+            }),
+            ("counts 4 rules where there are 3", &|p| part(p, "keep").rules = 4),
+            ("which nobody found", &said("keep", "new", Decision::InForce)),
+            ("not decided by exactly the policy", &|p| {
+                part(p, "keep").services.remove("rest");
+            }),
+            ("not decided by exactly the policy", &said("see", "rest", Decision::ObserveOnly)),
+            ("about having lost it", &|p| {
+                part(p, "see").lost.insert("rest".into(), "keep".into());
+            }),
+            ("not what happens", &said("keep", "grow", Decision::InForce)),
+            ("not what happens", &said("keep", "wait", Decision::InForce)),
+            ("not what happens", &said("keep", "wait", Decision::Write)),
+            ("not what happens", &said("keep", "rest", Decision::ApprovalRequired)),
+            ("not what happens", &said("keep", "rest", Decision::ObserveOnly)),
+            ("not what happens", &said("keep", "rest", Decision::Blocked)),
+            ("not what happens", &said("see", "look", Decision::Write)),
+            ("about having been approved", &|p| approval(p).approved = true),
+            ("of another change", &|p| approval(p).entries[0].from = expire(91)),
+            ("of another change", &|p| approval(p).entries[0].to = expire(29)),
+            ("of another change", &|p| {
+                let change = Destructive { service: "look".into(), from: expire(60), to: expire(30) };
+                approval(p).entries.push(change);
+            }),
+        ],
+    );
     let mut free = policy.clone();
     free.policies[0].approval = Approval::Never;
     assert!(checks::retention::violations(&free, &observed, &good).iter().any(|v| v.contains("where none is needed")));

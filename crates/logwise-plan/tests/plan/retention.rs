@@ -47,7 +47,8 @@ proptest! {
         let after = world.step();
         prop_assert_eq!(foreign(&world), foreign(&after));
         let write = world.plan().write.unwrap_or_default();
-        let ours: BTreeSet<_> = world.rules().iter().filter(|r| is_ours(&world, r)).filter_map(|r| r.id.clone()).collect();
+        let ours = world.rules().iter().filter(|r| is_ours(&world, r));
+        let ours: BTreeSet<_> = ours.filter_map(|r| r.id.clone()).collect();
         prop_assert!(write.remove.is_subset(&ours));
     }
 
@@ -56,7 +57,8 @@ proptest! {
         let add = world.plan().write.unwrap_or_default().add;
         for (i, rule) in add.iter().enumerate() {
             let name = rule.prefix.strip_prefix("logs/service_name=").and_then(|rest| rest.strip_suffix('/'));
-            prop_assert!(name.is_some_and(|name| !BAD_SERVICES.contains(&name) && !name.contains('/')), "{}", rule.prefix);
+            let is_good = |name: &str| !BAD_SERVICES.contains(&name) && !name.contains('/');
+            prop_assert!(name.is_some_and(is_good), "{}", rule.prefix);
             prop_assert!(!world.policy.checkpoint_prefix.starts_with(&rule.prefix));
             prop_assert!(!"logs/_spark_metadata/0".starts_with(&rule.prefix));
             prop_assert!(add[i + 1..].iter().all(|other| other.prefix != rule.prefix && other.id != rule.id));
@@ -138,8 +140,8 @@ proptest! {
     #[test]
     fn a_plan_id_stands_for_exactly_its_entries(days in 1..50i32, other in 1..50i32, service in "[a-z]{1,3}") {
         let to = |days| Settings { expiration_days: Some(days), ..Settings::default() };
-        let entry = |service: &str, days| Destructive { service: service.to_owned(), from: Settings::default(), to: to(days) };
-        let (one, two) = (entry(&service, days), entry("zzzz", other));
+        let entry = |service: String, days| Destructive { service, from: Settings::default(), to: to(days) };
+        let (one, two) = (entry(service, days), entry("zzzz".to_owned(), other));
         prop_assert_eq!(plan_id(&[one.clone(), two.clone()]), plan_id(&[two.clone(), one.clone()]));
         let changed = Destructive { from: to(99), ..one.clone() };
         let ids = [vec![], vec![one.clone()], vec![two.clone()], vec![changed], vec![one, two]];

@@ -83,8 +83,8 @@ prop_compose! {
         abort_multipart_days in prop::option::weighted(0.2, 1..3),
         moves in prop::bool::weighted(0.2),
     ) -> Settings {
-        let archive = Transition { days: 0, storage_class: "GLACIER_IR".to_owned() };
-        Settings { expiration_days, transitions: moves.then_some(archive).into_iter().collect(), abort_multipart_days, noncurrent_days }
+        let archive = moves.then(|| Transition { days: 0, storage_class: "GLACIER_IR".to_owned() });
+        Settings { expiration_days, transitions: archive.into_iter().collect(), abort_multipart_days, noncurrent_days }
     }
 }
 
@@ -105,10 +105,14 @@ prop_compose! {
         settings in settings(),
         approval in prop_oneof![3 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Never)],
         observe_only in prop::bool::weighted(0.2),
-        removal in prop_oneof![6 => Just(None), 1 => Just(Some(Removal::RemoveRules)), 1 => Just(Some(Removal::Orphan))],
+        removal in prop_oneof![
+            6 => Just(None), 1 => Just(Some(Removal::RemoveRules)), 1 => Just(Some(Removal::Orphan)),
+        ],
     ) -> PolicyEntry {
-        let approved_plans = BTreeSet::new();
-        PolicyEntry { owner: owner(place), uid8, priority, selector, settings, approval, approved_plans, observe_only, removal }
+        let (owner, approved_plans) = (owner(place), BTreeSet::new());
+        PolicyEntry {
+            owner, uid8, priority, selector, settings, approval, approved_plans, observe_only, removal,
+        }
     }
 }
 
@@ -120,8 +124,15 @@ fn uid8() -> impl Strategy<Value = String> {
 fn rule() -> impl Strategy<Value = (ObservedRule, Option<Meaning>)> {
     let service = prop::sample::select(SERVICES.to_vec());
     let odd = prop::sample::select(vec![
-        "", "logs/", "logs/service_name=", "logs/service_name=a", "logs/service_name=a/year=2024/", "logs/service_name=/",
-        "logs/_spark_metadata/", "checkpoint/", "archive/",
+        "",
+        "logs/",
+        "logs/service_name=",
+        "logs/service_name=a",
+        "logs/service_name=a/year=2024/",
+        "logs/service_name=/",
+        "logs/_spark_metadata/",
+        "checkpoint/",
+        "archive/",
     ]);
     let kinds = (0..5usize, uid8(), service.clone(), service, odd, settings(), 0..20u32);
     kinds.prop_map(|(place, uid8, service, other, odd, settings, dice)| {
@@ -165,7 +176,9 @@ fn services() -> impl Strategy<Value = Known<BTreeSet<String>>> {
 pub fn world() -> impl Strategy<Value = World> {
     let entries = (entry(0), entry(1), entry(2), entry(3), 0..5usize);
     let policies = entries.prop_map(|(a, b, c, d, len)| [a, b, c, d].into_iter().take(len).collect::<Vec<_>>());
-    let checkpoint = prop_oneof![9 => Just("checkpoint/"), 1 => Just("logs/service_name=b/checkpoint/")];
+    let checkpoint = prop_oneof![
+        18 => Just("checkpoint/"), 2 => Just("logs/service_name=b/checkpoint/"), 1 => Just("logs/"),
+    ];
     let document = prop_oneof![16 => Just("known"), 1 => Just("absent"), 1 => Just("unknown"), 2 => Just("odd")];
     let parts = (policies, rules(), services(), checkpoint, document, any::<[bool; 4]>());
     parts.prop_map(|(policies, rules, services, checkpoint, kind, approved)| {

@@ -192,8 +192,7 @@ class Refusals(Case):
     def test_noncurrent_versions(self) -> None:
         self.no(ARGUMENT, RULE + noncurrent(AGED.format(0)), RULE + noncurrent(AGED.format(-1)))
         self.no(ARGUMENT, RULE + noncurrent(NEWER.format(5)), RULE + move_noncurrent(-1, "GLACIER"))
-        for number in (0, 101):
-            self.no(ARGUMENT, RULE + noncurrent(AGED.format(1) + NEWER.format(number)))
+        self.no(ARGUMENT, *[RULE + noncurrent(AGED.format(1) + NEWER.format(number)) for number in (0, 101)])
         self.yes(*[RULE + noncurrent(AGED.format(1) + NEWER.format(number)) for number in (1, 100)])
 
     def test_one_bad_rule_spoils_the_document(self) -> None:

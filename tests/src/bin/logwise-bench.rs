@@ -1,0 +1,117 @@
+//! Figures for `docs/verified.md`: memory and CPU at rest, and the time from an edit to its conditions.
+//!
+//! Runs in the environment of a bed (`make bench`). Prints a table; asserts nothing: a figure is no test.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, ensure};
+use futures::TryStreamExt;
+use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use logwise_api::LogwiseCluster;
+use logwise_testbed::bed::Bed;
+use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::stand_in::NewObject;
+use logwise_testbed::world::World;
+use logwise_tests::{apply, approve, cluster, plan_id, policy, wait_condition, with_spark};
+use serde_json::json;
+use std::io::Write;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+/// Edits that change nothing outside.
+const EDITS: usize = 100;
+
+/// How long CPU time is counted.
+const REST: Duration = Duration::from_secs(60);
+
+/// Clock ticks per second in /proc, fixed on Linux.
+const TICKS: f64 = 100.0;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "bench").await?;
+    futures::try_join!(world.create_topic("api", 3), world.create_spark_group(1, 4, 1))?;
+    world.put_objects(&[NewObject::sized("logs/service_name=api/year=2026/part-0.parquet", 10)]).await?;
+    let intervals = json!({"kafkaSeconds": 60, "sparkSeconds": 30, "s3Seconds": 60, "discoverySeconds": 300});
+    let started = Instant::now();
+    let mut operator = Operator::start(&world, Options::config(json!({"intervals": intervals}))).await?;
+    operator.wait_ready().await?;
+    row("start to ready, ms", &started.elapsed().as_millis().to_string())?;
+    let pipeline = with_spark(&world, cluster(&world, "demo"), (1, 4))?;
+    apply(&world, &[&pipeline, &policy("default", "demo", 30)]).await?;
+    let id = plan_id(&world, "default").await?;
+    approve(&world, "default", &id).await?;
+    wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
+    edits(&world).await?;
+    rest(operator.pid()).await?;
+    ensure!(operator.stop().await? == 0, "the operator did not stop cleanly");
+    Ok(())
+}
+
+fn row(name: &str, value: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{name:<60} {value}")?;
+    Ok(())
+}
+
+async fn client(world: &World) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(&world.bed.kube.kubeconfig)?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+}
+
+/// From the answer to an edit until the watch shows Ready for its generation.
+async fn edits(world: &World) -> Result<()> {
+    let api: Api<LogwiseCluster> = Api::namespaced(client(world).await?, &world.namespace);
+    let mut events = pin!(api.watch(&WatchParams::default(), "0").await?);
+    let mut times = Vec::new();
+    for edit in 0..EDITS {
+        let maximum = 12 + i32::try_from(edit % 2)?;
+        let patch = Patch::Merge(json!({"spec": {"kafka": {"topics": {"maxPartitions": maximum}}}}));
+        let began = Instant::now();
+        let edited = api.patch("demo", &PatchParams::default(), &patch).await?;
+        let generation = edited.metadata.generation.context("no generation")?;
+        loop {
+            let event = events.try_next().await?.context("the watch ended")?;
+            let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
+            if is_ready(&object, generation) {
+                break;
+            }
+        }
+        times.push(began.elapsed());
+    }
+    times.sort();
+    row(
+        &format!("{EDITS} edits that change nothing outside, apply to Ready, p50 ms"),
+        &times[EDITS / 2].as_millis().to_string(),
+    )?;
+    row("  p99 ms", &times[EDITS * 99 / 100].as_millis().to_string())?;
+    Ok(())
+}
+
+fn is_ready(object: &LogwiseCluster, generation: i64) -> bool {
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.filter(|c| c.type_ == "Ready" && c.observed_generation == Some(generation));
+    ready.any(|c| c.status.as_str() == "True")
+}
+
+async fn rest(pid: u32) -> Result<()> {
+    let before = cpu_seconds(pid)?;
+    tokio::time::sleep(REST).await;
+    let used = cpu_seconds(pid)? - before;
+    row("CPU at rest with one object, percent of a core", &format!("{:.2}", 100.0 * used / REST.as_secs_f64()))?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    for (key, name) in [("VmRSS", "resident memory at rest, kB"), ("VmHWM", "  highest, kB"), ("Threads", "threads")] {
+        let value =
+            status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).context("no such line")?;
+        row(name, value.trim())?;
+    }
+    Ok(())
+}
+
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(") ").context("a stat line")?.1.split(' ').collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks / TICKS)
+}
