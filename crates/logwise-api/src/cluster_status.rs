@@ -68,7 +68,7 @@ pub struct KafkaStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub leaderless_topics: Option<i32>,
-    /// Number of topics that want more partitions than `maxPartitions` allows.
+    /// Number of topics that have fewer partitions than they should have and are left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub limited_topics: Option<i32>,

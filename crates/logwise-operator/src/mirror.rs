@@ -226,10 +226,12 @@ fn live<K: Mirrored>(store: &Store<K>) -> Known {
 fn in_sync(cluster: &LogwiseCluster, health: &MirrorHealth, lag: Duration) -> Option<Draft> {
     let kind = ConditionType::MirrorInSync;
     if lag >= PATIENCE {
-        let cause = health.last_error.as_deref().unwrap_or("it does not answer");
-        let message = format!(
-            "The Orchestrator DB does not take the mirror: {cause}. Reconciling goes on; rows are written when it is back"
-        );
+        // From the class, not from the last error: the text must not change while the failure lasts.
+        let (fact, next) = health
+            .last_class
+            .map_or(("it does not answer", "look at the database server"), |class| (class.fact(), class.next_step()));
+        let message =
+            format!("The Orchestrator DB does not take the mirror: {fact}. Reconciling goes on; {next}");
         return Some(Draft::new(kind, false, Reason::DatabaseUnavailable, message));
     }
     let said_before = cluster.conditions().iter().any(|condition| condition.type_ == kind.name());

