@@ -230,8 +230,7 @@ fn in_sync(cluster: &LogwiseCluster, health: &MirrorHealth, lag: Duration) -> Op
         let (fact, next) = health
             .last_class
             .map_or(("it does not answer", "look at the database server"), |class| (class.fact(), class.next_step()));
-        let message =
-            format!("The Orchestrator DB does not take the mirror: {fact}. Reconciling goes on; {next}");
+        let message = format!("The Orchestrator DB does not take the mirror: {fact}. Reconciling goes on; {next}");
         return Some(Draft::new(kind, false, Reason::DatabaseUnavailable, message));
     }
     let said_before = cluster.conditions().iter().any(|condition| condition.type_ == kind.name());

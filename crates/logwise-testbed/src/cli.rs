@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bed::Bed;
 use crate::cache::Cache;
+use crate::demo;
 use crate::environment::{export, variables};
 use crate::exec;
 use crate::folder::Folder;
@@ -76,6 +77,9 @@ enum Command {
         #[arg(long)]
         seconds: Option<u64>,
     },
+    /// Run the whole pipeline with the operator, apply examples/quickstart, show what every system then holds, and leave
+    /// it running. Its folder is target/demo of the workspace unless --dir is given.
+    Demo,
     /// Print the versions of the servers, as they are pinned.
     Versions,
     /// Prepare and start, run a command with the bed's variables, end the servers whatever happened; exits as the command did.
@@ -92,9 +96,10 @@ enum Command {
 /// Runs the command that the process's arguments name.
 pub async fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let dir = match arguments.dir {
-        Some(dir) => dir,
-        None => default_dir()?,
+    let dir = match (arguments.dir, &arguments.command) {
+        (Some(dir), _) => dir,
+        (None, Command::Demo) => workspace::root()?.join("target/demo"),
+        (None, _) => default_dir()?,
     };
     carry_out(arguments.command, &dir).await
 }
@@ -131,6 +136,10 @@ async fn carry_out(command: Command, dir: &Path) -> Result<ExitCode> {
             let config =
                 shipper::Config { prefix, rate, services, seconds, ..shipper::Config::of(&folder, &bootstrap(dir)?) };
             shipper::run(&config).await?;
+        }
+        Command::Demo => {
+            let rows = demo::run(dir, &progress).await?;
+            print(&demo::text(dir, &rows))?;
         }
         Command::Versions => print(&versions::lines()?)?,
         Command::Exec { profile, words } => {

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod certificates;
 pub mod cli;
 pub mod command;
+pub mod demo;
 pub mod environment;
 pub mod exec;
 pub mod folder;

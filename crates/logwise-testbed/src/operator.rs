@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::bed::Bed;
 use crate::folder::{Folder, write_atomically};
 use crate::process::{Ending, Running, Server, last_words, probe, spawn, wait_ready};
 use crate::world::World;
@@ -60,7 +61,6 @@ impl Operator {
     /// namespace. Its database is an SQLite file of the world, common to all operators of it.
     /// Errors: the program is missing, or `deploy/base` cannot be applied.
     pub async fn start(world: &World, options: Options) -> Result<Operator> {
-        let program = program()?;
         let folder = world.bed.folder.clone();
         let kubeconfig = install::kubeconfig(&world.bed).await?;
         let name = format!("{PREFIX}{}-{}", world.id, world.next_operator());
@@ -73,7 +73,9 @@ impl Operator {
             &config,
             serde_yaml::to_string(&values).context("writing the operator's configuration")?.as_bytes(),
         )?;
-        let server = server(world, &name, (program, home, &config, &kubeconfig), (options.args, options.env), &listen);
+        let mut server = server(&world.bed, &name, Files { home, config: config.clone(), kubeconfig }, &listen)?;
+        server.args.extend(options.args);
+        server.env.extend(options.env);
         let running = spawn(&folder, &server).await?;
         Ok(Operator { listen, config, server, running, folder })
     }
@@ -218,20 +220,21 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-type Places<'a> = (PathBuf, PathBuf, &'a Path, &'a Path);
+/// Where an operator's files are.
+pub(crate) struct Files {
+    /// Its working folder.
+    pub home: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its account at the API server.
+    pub kubeconfig: PathBuf,
+}
 
-fn server(
-    world: &World,
-    name: &str,
-    (program, home, config, kubeconfig): Places<'_>,
-    (more, env): (Vec<String>, Vec<(String, String)>),
-    listen: &str,
-) -> Server {
-    let args =
-        ["run".to_owned(), "--config".to_owned(), config.display().to_string()].into_iter().chain(more).collect();
-    let aws = &world.bed.aws;
-    let fixed = [
-        ("KUBECONFIG", kubeconfig.display().to_string()),
+/// The operator as a server of the bed. Errors when the program is missing.
+pub(crate) fn server(bed: &Bed, name: &str, files: Files, listen: &str) -> Result<Server> {
+    let aws = &bed.aws;
+    let env = [
+        ("KUBECONFIG", files.kubeconfig.display().to_string()),
         ("AWS_ACCESS_KEY_ID", aws.access_key.clone()),
         ("AWS_SECRET_ACCESS_KEY", aws.secret_key.clone()),
         ("AWS_REGION", aws.region.clone()),
@@ -241,12 +244,12 @@ fn server(
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
     ];
     let listen = listen.to_owned();
-    Server {
+    Ok(Server {
         name: name.to_owned(),
-        program,
-        args,
-        env: fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(env).collect(),
-        cwd: home,
+        program: program()?,
+        args: ["run".to_owned(), "--config".to_owned(), files.config.display().to_string()].into(),
+        env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        cwd: files.home,
         ending: Ending::Terminate { seconds: 10 },
         ready_within: READY_WITHIN,
         ready: probe(move || {
@@ -258,7 +261,7 @@ fn server(
                 }
             }
         }),
-    }
+    })
 }
 
 #[cfg(test)]

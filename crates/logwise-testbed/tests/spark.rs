@@ -15,6 +15,8 @@ use logwise_testbed::stream::{self, Job, MAIN_CLASS};
 use logwise_testbed::supervisor::TAG;
 use logwise_testbed::topics;
 use logwise_testbed::world::wait_until;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::Mutex;
 
 /// A master puts drivers and executors on any worker: a test that removes workers must not run beside one that has a job.
@@ -87,6 +89,29 @@ async fn ship(bed: &Bed, prefix: &str) -> Result<u64> {
     Ok(tally.shipped)
 }
 
+/// What must neither stop the job nor name a service of its own, and one number that is a name.
+const BROKEN: [&[u8]; 7] = [
+    b"no json",
+    b"\xff\xfe",
+    b"",
+    b"[1, 2]",
+    br#"{"service_name": {"a": 1}, "timestamp": "never"}"#,
+    br#"{"service_name": " ", "timestamp": 7, "message": [1]}"#,
+    br#"{"service_name": 5}"#,
+];
+
+async fn produce_broken(bed: &Bed, topic: &str) -> Result<()> {
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bed.kafka.bootstrap)
+        .set("message.timeout.ms", "20000")
+        .create()?;
+    for payload in BROKEN {
+        let sent = producer.send(FutureRecord::<(), [u8]>::to(topic).payload(payload), LONG).await;
+        sent.map_err(|(error, _)| error)?;
+    }
+    Ok(())
+}
+
 /// One run of the streaming job with what it needs: a bucket, a group of one worker, a topic with shipped lines.
 struct Run {
     bed: Bed,
@@ -110,6 +135,7 @@ impl Run {
         ensure!(shipped > 2, "two lines at 40 per second for 2 s are shipped again and again, not {shipped}");
         let topic = format!("{}.logs.web", self.id);
         let stored = topics::end_offsets(&self.bed.kafka.bootstrap, &topic).await?;
+        produce_broken(&self.bed, &topic).await?;
         ensure!(u64::try_from(stored)? == shipped, "{shipped} records were shipped and {stored} are there");
         wait_for_workers(&self.bed, &addresses(&self.stand_in, &self.group).await?, true).await?;
         let job = Job { max_cores: 1, ..Job::of(&self.bed, &self.bucket, &format!("{}[.]logs[.].*", self.id))? };
@@ -130,12 +156,13 @@ impl Run {
         let mut data = self.stand_in.objects(&self.bucket, "logs/service_name=").await?;
         // S3A marks a folder by an empty object until something is in it.
         data.retain(|object| !(object.key.ends_with('/') && object.size == 0));
-        ensure!(!data.is_empty(), "no data was written");
         for object in &data {
-            let place = object.key.strip_prefix("logs/service_name=web/year=").unwrap_or_default();
-            let whole = place.contains("/month=") && place.contains("/day=") && place.contains("/hour=");
-            ensure!(whole && place.ends_with(".parquet") && object.size > 0, "a strange object {object:?}");
+            let whole = ["/year=", "/month=", "/day=", "/hour="].iter().all(|part| object.key.contains(part));
+            ensure!(whole && object.key.ends_with(".parquet") && object.size > 0, "a strange object {object:?}");
         }
+        let services: BTreeSet<&str> = data.iter().filter_map(|object| object.key.split('/').nth(1)).collect();
+        let expected = ["service_name=5", "service_name=unknown", "service_name=web"];
+        ensure!(services.iter().copied().eq(expected), "services are {services:?}");
         Ok(())
     }
 

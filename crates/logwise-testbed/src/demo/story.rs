@@ -1,0 +1,169 @@
+//! Applies the quickstart, approves one plan and waits for what was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::ground::{self, BUCKET, GROUP, NAMESPACE, OLD_SERVICES, SERVICES};
+use crate::bed::Bed;
+use crate::http;
+use crate::progress::Progress;
+use crate::stream;
+use crate::world::wait_until;
+
+/// Longest wait for one chapter; the job's first batch may take minutes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// Seconds from `kubectl apply` until each chapter was true, by its name.
+pub type Seconds = BTreeMap<&'static str, f64>;
+
+/// Runs the story to its end.
+pub async fn tell(bed: &Bed, progress: &Progress) -> Result<Seconds> {
+    let start = Instant::now();
+    progress.say("kubectl apply: examples/quickstart, with this bed's Kafka and Spark addresses");
+    for object in ground::quickstart(bed)? {
+        let answer = bed.kubectl(&["apply", "-n", NAMESPACE, "-f", "-"], Some(&object)).await?;
+        progress.say(answer.trim());
+    }
+    let mut seconds = Seconds::new();
+    let mut chapter = async |name: &'static str,
+                             what: &str,
+                             work: std::pin::Pin<Box<dyn Future<Output = Result<()>> + '_>>|
+           -> Result<()> {
+        progress.step(what, work).await?;
+        seconds.insert(name, start.elapsed().as_secs_f64());
+        Ok(())
+    };
+    chapter("topics", "topics grow from 1 to 3 partitions", Box::pin(topics(bed))).await?;
+    chapter("group", "the group grows from 1 to 2 instances", Box::pin(instances(bed))).await?;
+    chapter("workers", "two real workers register with the Spark master", Box::pin(workers(bed))).await?;
+    chapter("objects", "the streaming job moves log lines from Kafka to S3", Box::pin(job(bed, progress))).await?;
+    chapter("rules", "one approval: the bucket already holds logs", Box::pin(approval(bed, progress))).await?;
+    chapter("ready", "kubectl wait --for=condition=Ready", Box::pin(ready(bed))).await?;
+    chapter("sql", "the mirror in MariaDB", Box::pin(mirrored(bed))).await?;
+    Ok(seconds)
+}
+
+async fn get(bed: &Bed, kind: &str, name: &str) -> Result<Value> {
+    let text = bed.kubectl(&["get", kind, name, "-n", NAMESPACE, "-o", "json"], None).await?;
+    serde_json::from_str(&text).with_context(|| format!("reading {kind} {name}"))
+}
+
+async fn topics(bed: &Bed) -> Result<()> {
+    wait_until("3 partitions of every topic", PATIENCE, async || {
+        let object = get(bed, "lwc", "demo").await?;
+        let kafka = &object["status"]["kafka"];
+        ensure!(kafka["partitions"] == 3 * SERVICES.len(), "status.kafka: {kafka}");
+        Ok(())
+    })
+    .await
+}
+
+async fn instances(bed: &Bed) -> Result<()> {
+    wait_until("2 instances", PATIENCE, async || {
+        let group = bed.stand_in().group(GROUP).await?;
+        ensure!(group.desired == 2 && group.instances.len() == 2, "{group:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The master's own page.
+pub async fn master(bed: &Bed) -> Result<Value> {
+    let spark = bed.spark.as_ref().context("the bed has no Spark master")?;
+    let page = http::client()?.get(format!("http://{}:{}/json/", spark.host, spark.ui_port)).send().await?;
+    page.json().await.context("reading the Spark master's page")
+}
+
+/// Hosts of the workers that the master counts as alive.
+pub fn alive(page: &Value) -> BTreeSet<String> {
+    let workers = page["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    workers.iter().filter(|w| w["state"] == "ALIVE").filter_map(|w| w["host"].as_str().map(str::to_owned)).collect()
+}
+
+async fn workers(bed: &Bed) -> Result<()> {
+    wait_until("2 alive workers", PATIENCE, async || {
+        let page = master(bed).await?;
+        ensure!(alive(&page).len() == 2, "alive: {:?}", alive(&page));
+        Ok(())
+    })
+    .await
+}
+
+/// Submits the job unless a driver runs, and waits for files of every service.
+async fn job(bed: &Bed, progress: &Progress) -> Result<()> {
+    if master(bed).await?["activedrivers"].as_array().is_none_or(Vec::is_empty) {
+        let site = bed.site()?;
+        let job = stream::Job::of(bed, BUCKET, "logs[.].*")?;
+        let id = stream::submit(&site.tools.spark, &job).await?;
+        progress.say(format_args!("submitted {} as {id}", stream::MAIN_CLASS));
+    }
+    wait_until("files of every service in S3", PATIENCE, async || {
+        for service in SERVICES {
+            let files = bed.stand_in().objects(BUCKET, &format!("logs/service_name={service}/")).await?;
+            ensure!(files.iter().any(|file| file.key.ends_with(".parquet")), "no file of {service} yet");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the plan names every service, shows it and approves it as its message says.
+async fn approval(bed: &Bed, progress: &Progress) -> Result<()> {
+    let all = OLD_SERVICES.len() + SERVICES.len();
+    let plan = wait_until("a plan for every service", PATIENCE, async || {
+        let object = get(bed, "lrp", "default").await?;
+        let status = &object["status"];
+        if status["programmedGeneration"] == object["metadata"]["generation"] && status["rules"] == all {
+            return Ok(None);
+        }
+        let entries = status["plan"]["entries"].as_array().map_or(0, Vec::len);
+        ensure!(entries == all, "the plan names {entries} of {all} services: {status}");
+        Ok(Some(status["plan"].clone()))
+    })
+    .await?;
+    if let Some(plan) = plan {
+        let id = plan["id"].as_str().context("the plan has no id")?;
+        progress.say(format_args!("plan {id} would let existing objects of {all} services go earlier:"));
+        for entry in plan["entries"].as_array().into_iter().flatten() {
+            progress.say(format_args!(
+                "  {:<16} never -> {} days",
+                entry["service"].as_str().unwrap_or_default(),
+                entry["toDays"]
+            ));
+        }
+        progress.say(format_args!("approving exactly this: spec.changePolicy.approvedPlans: [{id}]"));
+        let patch = json!({"spec": {"changePolicy": {"approvedPlans": [id]}}}).to_string();
+        bed.kubectl(&["patch", "lrp", "default", "-n", NAMESPACE, "--type", "merge", "-p", &patch], None).await?;
+    }
+    wait_until("the rules in S3", PATIENCE, async || {
+        let document = bed.stand_in().lifecycle(BUCKET).await?.document.unwrap_or_default();
+        ensure!(document.matches("<ID>logwise.io/").count() == all, "{document}");
+        Ok(())
+    })
+    .await
+}
+
+async fn ready(bed: &Bed) -> Result<()> {
+    for object in ["lwc/demo", "lrp/default"] {
+        wait_until(object, PATIENCE, async || {
+            bed.kubectl(&["wait", object, "-n", NAMESPACE, "--for=condition=Ready", "--timeout=20s"], None).await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn mirrored(bed: &Bed) -> Result<()> {
+    wait_until("both objects in SQL", PATIENCE, async || {
+        let rows = bed.query(&format!("SELECT COUNT(*) FROM {}.logwise_objects", ground::SCHEMA)).await?;
+        if rows.trim() != "2" {
+            bail!("{} rows", rows.trim());
+        }
+        Ok(())
+    })
+    .await
+}
