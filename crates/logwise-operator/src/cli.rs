@@ -44,7 +44,7 @@ pub struct Settings {
     /// `http.listen`: address of the HTTP interface.
     #[arg(long, env = "LOGWISE_HTTP_LISTEN")]
     http_listen: Option<Listen>,
-    /// `database.url`: sqlite://<path> or mysql://<user>:<password>@<host>:<port>/<schema>.
+    /// `database.url`: sqlite://PATH or mysql://USER:PASSWORD@HOST:PORT/SCHEMA.
     #[arg(long, env = "LOGWISE_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// `aws.endpointURL`: endpoint for every AWS service.
