@@ -19,7 +19,8 @@ demo-down: ## end what `make demo` left running
 
 .PHONY: test
 test: build ## every test, against real servers that are started and ended here
-	$(BED) exec --profile all -- .ci/test
+	@rm -f target/test-count
+	@$(BED) exec --profile all -- .ci/test; status=$$?; cat target/test-count 2>/dev/null; exit $$status
 
 .PHONY: check
 check: ## format, lints, docs, generated files, purity of the plan crate; no server

@@ -164,3 +164,26 @@ async fn a_lost_answer_is_neither_repeated_nor_forgotten() -> Result<()> {
     assert_eq!(puts.iter().filter(|c| c.action == "PutBucketLifecycleConfiguration").count(), 1, "{puts:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_stops_nobody_else() -> Result<()> {
+    let (world, _operator) = world("unreadable").await?;
+    let mut sick = cluster(&world, "sick");
+    sick["spec"].as_object_mut().context("a spec")?.remove("kafka");
+    apply(&world, &[&sick]).await?;
+    wait_condition(&world, ("lwc", "sick"), ("Ready", "True", "Running")).await?;
+    // The API server takes an offset that no calendar knows.
+    let status = json!({"status": {"conditions": [{"type": "Odd", "status": "True", "reason": "Odd", "message": "",
+        "lastTransitionTime": "2024-01-01T10:00:00+99:99"}]}});
+    let patch = status.to_string();
+    world.kubectl(&["patch", "lwc", "sick", "--subresource=status", "--type", "merge", "-p", &patch]).await?;
+    assert_others_are_served(&world).await?;
+    let mut second = Operator::start(&world, Options::default()).await?;
+    second.wait_ready().await?;
+    world
+        .wait_until("the operator to name the object", logwise_tests::PATIENCE, async || {
+            ensure!(second.log()?.contains("cannot be read and is not served"), "{}", second.log()?);
+            Ok(())
+        })
+        .await
+}

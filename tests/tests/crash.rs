@@ -113,3 +113,8 @@ async fn before_the_first_commit() -> Result<()> {
 async fn after_the_second_commit() -> Result<()> {
     crash_at("sql:2:after").await
 }
+
+#[tokio::test]
+async fn after_the_first_commit() -> Result<()> {
+    crash_at("sql:1:after").await
+}

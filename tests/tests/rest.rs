@@ -5,7 +5,7 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, approve, cluster, plan_id, policy, wait_condition};
+use logwise_tests::{PATIENCE, apply, approve, cluster, plan_id, policy, wait_condition, with_spark};
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -70,7 +70,9 @@ async fn nothing_is_written_while_nothing_changes() -> Result<()> {
     world.put_objects(&[NewObject::sized("logs/service_name=api/year=2026/part-0.parquet", 10)]).await?;
     let mut operator = Operator::start(&world, Options::default()).await?;
     operator.wait_ready().await?;
-    apply(&world, &[&cluster(&world, "demo"), &policy("default", "demo", 30)]).await?;
+    // No worker is asked for: workers of other tests come and go in the same master.
+    let pipeline = with_spark(&world, cluster(&world, "demo"), (0, 4))?;
+    apply(&world, &[&pipeline, &policy("default", "demo", 30)]).await?;
     let id = plan_id(&world, "default").await?;
     approve(&world, "default", &id).await?;
     wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
@@ -78,13 +80,13 @@ async fn nothing_is_written_while_nothing_changes() -> Result<()> {
     let config: Value = serde_yaml::from_str(&std::fs::read_to_string(&operator.config)?)?;
     let url = config["database"]["url"].as_str().context("a database")?;
     let database = Path::new(url.strip_prefix("sqlite://").context("SQLite")?).to_owned();
-    // The last rows and events of the change are still on their way: wait until two looks 3 s apart are equal.
+    // The last rows and events of the change are still on their way: wait until two looks 15 s apart are equal.
     let mut settled = String::new();
     world
         .wait_until("the change to have ended", PATIENCE, async || {
             let now = traces(&world, &database).await?;
             let before = std::mem::replace(&mut settled, now);
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(Duration::from_secs(15)).await;
             ensure!(before == settled, "still moving");
             Ok(())
         })
@@ -101,7 +103,9 @@ async fn nothing_is_written_while_nothing_changes() -> Result<()> {
             .sum::<u64>()
     };
     let before = looks(&operator.metrics().await?);
+    let said = operator.log()?;
     tokio::time::sleep(SILENCE).await;
+    assert_eq!(operator.log()?, said, "the log goes on at rest");
     assert_eq!(traces(&world, &database).await?, settled);
     let after = looks(&operator.metrics().await?);
     assert!(after >= before + 10, "the operator did not look while it was silent: {before} -> {after}");

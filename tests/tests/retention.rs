@@ -185,3 +185,60 @@ async fn a_policy_without_its_pipeline_says_so_and_can_be_deleted() -> Result<()
     assert_eq!(document(&world).await?, configuration(&[FOREIGN_ODD, FOREIGN_LEGACY]));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_finalizer_that_somebody_else_wrote_is_no_trap() -> Result<()> {
+    let (world, _operator) = world("restored", &["api"]).await?;
+    let mut restored = unattended(policy("default", "demo", 30));
+    restored["metadata"]["finalizers"] = json!(["logwise.io/lifecycle-rules"]);
+    apply(&world, &[&bucket_only(&world)?, &restored]).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
+    world.kubectl(&["delete", "lrp", "default", "--timeout=60s"]).await?;
+    assert_eq!(document(&world).await?, configuration(&[FOREIGN_ODD, FOREIGN_LEGACY]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_whose_rules_could_not_be_removed_is_not_ready() -> Result<()> {
+    use logwise_testbed::stand_in::Fault;
+    let (world, _operator) = world("narrowed", &["api", "web"]).await?;
+    apply(&world, &[&bucket_only(&world)?, &unattended(policy("default", "demo", 30))]).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
+    world.fault(&Fault::error(&world.bucket, "PutBucketLifecycleConfiguration", 403, "AccessDenied").times(0)).await?;
+    let mut narrowed = unattended(policy("default", "demo", 30));
+    narrowed["spec"]["serviceSelector"] = json!({"matchNames": ["api"]});
+    apply(&world, &[&narrowed]).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "False", "PermissionDenied")).await?;
+    assert!(rule_of(&document(&world).await?, "web").is_some());
+    world.clear_faults(&world.bucket).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
+    assert!(rule_of(&document(&world).await?, "web").is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_its_last_known_numbers() -> Result<()> {
+    use logwise_testbed::stand_in::Fault;
+    let (world, _operator) = world("unread", &["api", "web"]).await?;
+    apply(&world, &[&bucket_only(&world)?, &unattended(policy("default", "demo", 30))]).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
+    world.fault(&Fault::error(&world.bucket, "GetBucketLifecycleConfiguration", 403, "AccessDenied").times(0)).await?;
+    let object = wait_condition(&world, ("lrp", "default"), ("Programmed", "False", "PermissionDenied")).await?;
+    let status = &object["status"];
+    assert_eq!((status["matchedServices"].as_i64(), status["rules"].as_i64()), (Some(2), Some(2)), "{status}");
+    let accepted = logwise_tests::condition(&object, "Accepted").context("Accepted")?;
+    assert_eq!(accepted["reason"], "Accepted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_that_only_observes_is_ready_and_writes_nothing() -> Result<()> {
+    let (world, _operator) = world("observe", &["api"]).await?;
+    let mut observing = policy("default", "demo", 30);
+    observing["spec"]["changePolicy"] = json!({"mode": "Observe"});
+    apply(&world, &[&bucket_only(&world)?, &observing]).await?;
+    wait_condition(&world, ("lrp", "default"), ("ChangesPending", "True", "ObserveOnly")).await?;
+    wait_condition(&world, ("lrp", "default"), ("Ready", "True", "ObserveOnly")).await?;
+    assert_eq!(document(&world).await?, configuration(&[FOREIGN_ODD, FOREIGN_LEGACY]));
+    Ok(())
+}

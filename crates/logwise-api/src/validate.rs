@@ -64,6 +64,12 @@ pub fn observe_only(cluster: &LogwiseCluster) -> bool {
     cluster.spec.suspend || cluster.spec.change_policy.mode == ChangeMode::Observe
 }
 
+/// Whether the outside may be changed for this pipeline now. Dry run is decided with this at the write edge and nowhere
+/// before.
+pub fn may_change(cluster: &LogwiseCluster) -> bool {
+    !observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
+}
+
 /// What is wanted of the pipeline's topics; `None` while topics are not managed.
 pub fn kafka_topics(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Result<partitions::Policy, Invalid>> {
     let kafka = cluster.spec.kafka.as_ref()?;

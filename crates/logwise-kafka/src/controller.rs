@@ -74,14 +74,13 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(policy) => policy,
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
-    let (client, look) = match observe_cluster(kafka, policy.as_ref(), context).await {
+    let (client, look) = match observe_cluster(cluster, kafka, policy.as_ref(), context).await {
         Ok(found) => found,
         Err(error) => return report::no_client(cluster, &error),
     };
-    context.in_use.hold(cluster, &client);
     let plan = policy.as_ref().map(|policy| partitions::plan(policy, &look.facts, Timestamp::now()));
     let outcomes = match &plan {
-        Some(plan) if may_change(cluster) => apply_plan(&client, plan).await,
+        Some(plan) if validate::may_change(cluster) => apply_plan(&client, plan).await,
         _ => Vec::new(),
     };
     let found = Found { cluster, policy: policy.as_ref(), look: &look, plan: plan.as_ref(), outcomes: &outcomes };
@@ -89,17 +88,15 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     found.report(context.period_seconds)
 }
 
-/// Dry run is decided here, at the write edge, and nowhere before.
-pub(crate) fn may_change(cluster: &LogwiseCluster) -> bool {
-    !validate::observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
-}
-
 async fn observe_cluster(
+    cluster: &LogwiseCluster,
     kafka: &Kafka,
     policy: Option<&partitions::Policy>,
     context: &Context,
 ) -> Result<(Arc<KafkaClient>, crate::Look), crate::KafkaError> {
     let client = context.clients.get(&kafka.bootstrap_servers)?;
+    // Before the look: an object that is deleted during it must find its client here, to let it go.
+    context.in_use.hold(cluster, &client);
     let look = observe(&client, policy.map(|p| &p.topics)).await;
     Ok((client, look))
 }

@@ -1,9 +1,8 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
-use crate::controller::may_change;
 use crate::{KafkaError, Look, Outcome};
 use kube::ResourceExt;
-use logwise_api::validate::Invalid;
+use logwise_api::validate::{self, Invalid};
 use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster};
 use logwise_plan::partitions::{self, Grow, Hold, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
@@ -73,7 +72,11 @@ impl Found<'_> {
             decision: self.decision(),
             failure: self.failure(),
             // A topic that was just grown is looked at again at once: Ready waits for what the brokers say.
-            next_look: Duration::from_secs(if self.is_growing() { 1 } else { period_seconds.into() }),
+            next_look: Duration::from_secs(if self.is_growing() {
+                1
+            } else {
+                self.plan.map_or(period_seconds, |plan| plan.next_look_seconds).into()
+            }),
         }
     }
 
@@ -198,7 +201,8 @@ impl Found<'_> {
     fn pending_changes(&self) -> i32 {
         let recommended =
             self.limited_topics().filter(|(_, hold, _)| matches!(hold, Hold::RecommendOnly { .. })).count();
-        let planned = if may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
+        let planned =
+            if validate::may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
         size(recommended + planned)
     }
 
@@ -224,7 +228,7 @@ impl Found<'_> {
         if self.look.error.is_some() {
             return false;
         }
-        if !may_change(self.cluster) {
+        if !validate::may_change(self.cluster) {
             return true;
         }
         let blocked = |hold: &Hold| matches!(hold, Hold::Unreadable { .. } | Hold::Unhealthy { .. });

@@ -305,7 +305,13 @@ fn with_key(text: &str, line: usize, problem: &str) -> String {
 /// Without the position, which stands in front, and without line breaks.
 fn one_line(problem: &str) -> String {
     let text = problem.split_once(" at line ").map_or(problem, |(before, _)| before);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    without_urls(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The parser quotes what it did not expect; a URL in the wrong place may hold a password.
+fn without_urls(text: &str) -> String {
+    let hidden = |word: &str| if word.contains("://") { "(a URL)".to_owned() } else { word.to_owned() };
+    text.split(' ').map(hidden).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -349,5 +355,10 @@ mod tests {
     fn the_database_url_is_never_shown() {
         let file = parse("c.yaml", "database:\n  url: mysql://u:canary@h:3306/s\n").unwrap();
         assert!(!format!("{file:?}").contains("canary"));
+        for misplaced in
+            ["database: mysql://u:canary@h:3306/s\n", "mysql://u:canary@h:3306/s: 1\n", "- mysql://u:canary@h/s\n"]
+        {
+            assert!(!problem(misplaced).contains("canary"), "{}", problem(misplaced));
+        }
     }
 }

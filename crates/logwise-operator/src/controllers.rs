@@ -60,9 +60,15 @@ pub(crate) fn start(ground: &Ground<'_>) -> Result<Vec<JoinHandle<()>>, reqwest:
     let of_policies = memory.clone();
     let follower = |mirror: &Arc<Mirror>| (mirror.clone(), client.clone(), config.namespaces.clone());
     let (following, client, namespaces) = follower(mirror);
-    tokio::spawn(following.follow(client, clusters, namespaces, move |key, last| memory.cluster_ended(key, last)));
+    vital(
+        ground.stop,
+        following.follow(client, clusters, namespaces, move |key, last| memory.cluster_ended(key, last)),
+    );
     let (following, client, namespaces) = follower(mirror);
-    tokio::spawn(following.follow(client, policies, namespaces, move |key, _| of_policies.shell.forget(&key.uid)));
+    vital(
+        ground.stop,
+        following.follow(client, policies, namespaces, move |key, _| of_policies.shell.forget(&key.uid)),
+    );
     Ok(tasks)
 }
 
@@ -131,6 +137,19 @@ fn begin(
         }
         controller.await;
     })
+}
+
+/// Runs a watch. An operator whose watch has ended is blind and looks healthy: it had better start again.
+fn vital(stop: &watch::Receiver<bool>, events: impl Future<Output = ()> + Send + 'static) {
+    let (stop, events) = (stop.clone(), tokio::spawn(events));
+    tokio::spawn(async move {
+        let ended = events.await;
+        if *stop.borrow() {
+            return;
+        }
+        tracing::error!(?ended, "a watch has ended: the operator stops, to be started again");
+        std::process::exit(1);
+    });
 }
 
 /// Everybody who remembers something about a LogwiseCluster.

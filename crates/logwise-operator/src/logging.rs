@@ -15,7 +15,7 @@ pub fn start(format: LogFormat, level: LogLevel) {
     };
     // Libraries speak only of trouble: their information lines would drown ours.
     let default = format!(
-        "warn,logwise={level},logwise_operator={level},logwise_runtime={level},logwise_kafka={level},logwise_spark={level},logwise_s3={level},logwise_aws={level},logwise_store={level}"
+        "warn,kube_client=error,logwise={level},logwise_operator={level},logwise_runtime={level},logwise_kafka={level},logwise_spark={level},logwise_s3={level},logwise_aws={level},logwise_store={level}"
     );
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

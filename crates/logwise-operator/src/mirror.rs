@@ -110,6 +110,8 @@ impl Mirror {
         let mut known = Known::new();
         let mut health = self.handle.health();
         let mut sent_again = health.borrow().resend;
+        // Before the first list the store is empty, and an empty list would mark every row as deleted.
+        let mut listed_once = false;
         let mut events = pin!(watch.events());
         loop {
             tokio::select! {
@@ -119,6 +121,7 @@ impl Mirror {
                         known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, None));
                         self.listed::<K>(&client, &namespaces, &live).await;
                         known = live;
+                        listed_once = true;
                     }
                     Some(Ok(event)) => self.seen(event, &mut known, &gone),
                     Some(Err(error)) => {
@@ -128,8 +131,7 @@ impl Mirror {
                 },
                 Ok(()) = health.changed() => {
                     let resend = health.borrow_and_update().resend;
-                    if resend != sent_again {
-                        sent_again = resend;
+                    if std::mem::replace(&mut sent_again, resend) != resend && listed_once {
                         store.state().iter().for_each(|object| self.handle.send_object(row(object.as_ref(), false)));
                         self.listed::<K>(&client, &namespaces, &live(&store)).await;
                     }

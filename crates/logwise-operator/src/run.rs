@@ -112,6 +112,8 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
 async fn kubernetes() -> Result<Client, RunError> {
     let mut config = kube::Config::infer().await.map_err(RunError::KubernetesConfiguration)?;
     config.connect_timeout = Some(Duration::from_secs(5));
+    // Longer than a watch call lasts, so that quiet watches are not cut.
+    config.read_timeout = Some(Duration::from_secs(60));
     Client::try_from(config).map_err(RunError::KubernetesClient)
 }
 

@@ -9,7 +9,7 @@ use logwise_api::{ChangeMode, ConditionStatus, LogwiseCluster, LogwiseClusterSta
 use logwise_runtime::conditions::{ConditionType, Reason, Truth};
 use logwise_runtime::metrics::Pipeline;
 use logwise_runtime::summary::{PartView, View, summarize};
-use logwise_runtime::{Part, Report, Shell};
+use logwise_runtime::{ObjectKey, Part, Report, Shell};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,15 +42,20 @@ pub async fn run(
 }
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
-    let view = view(&cluster);
-    if let Some(rest) = context.patience(&cluster, &view) {
-        return Ok(Action::requeue(rest));
+    let key = ObjectKey::of(cluster.as_ref());
+    Ok(context.shell.safely(Part::Summary, &key, look(&cluster, &context)).await)
+}
+
+async fn look(cluster: &LogwiseCluster, context: &Context) -> Action {
+    let view = view(cluster);
+    if let Some(rest) = context.patience(cluster, &view) {
+        return Action::requeue(rest);
     }
     let pending: i64 = view.parts.iter().map(|part| part.pending_changes).sum();
     let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };
     context.shell.metrics.pending(&of, pending);
     let report = Report { status: summarize(&view), ..Report::default() };
-    Ok(context.shell.reconcile(Part::Summary, cluster.as_ref(), std::future::ready(report)).await)
+    context.shell.reconcile(Part::Summary, cluster, std::future::ready(report)).await
 }
 
 impl Context {

@@ -2,7 +2,7 @@
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::{Stream, TryStreamExt};
-use kube::core::NamespaceResourceScope;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -12,9 +12,12 @@ use std::fmt::Debug;
 use std::future::ready;
 use std::sync::Arc;
 
+/// How long one watch call lasts: a connection that died silently is noticed soon after.
+const WATCH_SECONDS: u32 = 45;
+
 /// A watch that has not begun.
 pub struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
-    api: Api<K>,
+    api: Api<DeserializeGuard<K>>,
     namespaces: Arc<BTreeSet<String>>,
     writer: Writer<K>,
     store: Store<K>,
@@ -59,8 +62,9 @@ where
     /// Runs the watch: what happened, object by object. Nothing moves unless this stream is polled.
     pub fn events(self) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> {
         let Self { api, namespaces, writer, store, subscribers } = self;
-        watcher(api, watcher::Config::default())
+        watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
             .default_backoff()
+            .try_filter_map(|event| ready(Ok(readable(event))))
             .try_filter(move |event| ready(concerns(event, &namespaces)))
             .map_ok(|event| {
                 event.modify(|object| {
@@ -70,6 +74,30 @@ where
             })
             .reflect(writer)
             .inspect_ok(move |event| seen(event, &store).iter().for_each(|object| tell(&subscribers, object)))
+    }
+}
+
+/// The event with its object in our own type. One object that cannot be read, such as one written under a newer
+/// version of its definition, is named and left out; the others are served.
+fn readable<K: Resource<DynamicType = ()>>(event: watcher::Event<DeserializeGuard<K>>) -> Option<watcher::Event<K>> {
+    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+    Some(match event {
+        Apply(object) => Apply(own(object)?),
+        Delete(object) => Delete(own(object)?),
+        InitApply(object) => InitApply(own(object)?),
+        Init => Init,
+        InitDone => InitDone,
+    })
+}
+
+fn own<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
+    match object.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let (namespace, name) = (invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref());
+            tracing::error!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "this object cannot be read and is not served");
+            None
+        }
     }
 }
 

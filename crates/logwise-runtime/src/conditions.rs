@@ -122,6 +122,8 @@ pub enum Reason {
     RecommendOnly,
     /// A write or a look failed and is tried again.
     RetryingAfterError,
+    /// A policy that is being deleted cannot remove its rules.
+    RulesLeft,
     /// Everything works.
     Running,
     /// The group is larger than allowed; it is not made smaller.
@@ -175,6 +177,7 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::RecommendOnly => "RecommendOnly",
             Self::RetryingAfterError => "RetryingAfterError",
+            Self::RulesLeft => "RulesLeft",
             Self::Running => "Running",
             Self::ScaleInHeld => "ScaleInHeld",
             Self::SuspendedByUser => "SuspendedByUser",
@@ -200,6 +203,7 @@ impl Reason {
                 | Self::GroupNotFound
                 | Self::InvalidSpec
                 | Self::PermissionDenied
+                | Self::RulesLeft
                 | Self::TooManyRules
         )
     }
@@ -211,7 +215,7 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 37] = [
+const ALL: [Reason; 38] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
@@ -239,6 +243,7 @@ const ALL: [Reason; 37] = [
     Reason::Progressing,
     Reason::RecommendOnly,
     Reason::RetryingAfterError,
+    Reason::RulesLeft,
     Reason::Running,
     Reason::ScaleInHeld,
     Reason::SuspendedByUser,
@@ -295,14 +300,24 @@ pub struct Draft {
 /// Longest message kept, in characters.
 const MAX_MESSAGE: usize = 1_000;
 
+/// Characters kept at the end of a message that is too long: the next step stands there.
+const KEPT_END: usize = 300;
+
 impl Draft {
-    /// A condition; a message beyond 1,000 characters is cut.
+    /// A condition; a message beyond 1,000 characters is cut in the middle, between the fact and the next step.
     pub fn new(kind: ConditionType, truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
-            message.truncate(end);
-        }
-        Self { kind, truth: truth.into(), reason, message }
+        Self { kind, truth: truth.into(), reason, message: shortened(message.into()) }
+    }
+
+    /// The condition of this type as an object has it.
+    pub(crate) fn parse(kind: ConditionType, condition: &serde_json::Value) -> Option<Self> {
+        let text = |key: &str| condition.get(key).and_then(serde_json::Value::as_str);
+        let truth = match text("status")? {
+            "True" => Truth::True,
+            "False" => Truth::False,
+            _ => Truth::Unknown,
+        };
+        Some(Self { kind, truth, reason: Reason::from_name(text("reason")?)?, message: text("message")?.to_owned() })
     }
 
     /// Whether people want to hear of this state.
@@ -313,6 +328,16 @@ impl Draft {
             Truth::Unknown => true,
         }
     }
+}
+
+fn shortened(message: String) -> String {
+    let length = message.chars().count();
+    if length <= MAX_MESSAGE {
+        return message;
+    }
+    let begin: String = message.chars().take(MAX_MESSAGE - KEPT_END - 5).collect();
+    let end: String = message.chars().skip(length - KEPT_END).collect();
+    format!("{begin} ... {end}")
 }
 
 #[cfg(test)]
@@ -329,8 +354,10 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_are_cut_between_characters() {
-        let draft = Draft::new(ConditionType::Ready, false, Reason::Pending, "ä".repeat(2_000));
+    fn a_long_message_keeps_the_fact_and_the_next_step() {
+        let text = format!("Fact {} Next step", "ä".repeat(2_000));
+        let draft = Draft::new(ConditionType::Ready, false, Reason::Pending, text);
         assert_eq!(draft.message.chars().count(), MAX_MESSAGE);
+        assert!(draft.message.starts_with("Fact ") && draft.message.ends_with(" Next step"));
     }
 }

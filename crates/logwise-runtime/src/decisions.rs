@@ -57,13 +57,15 @@ impl DecisionLog {
     /// Records `decision` unless it repeats the last one without having done anything.
     pub fn record(&self, object: &crate::ObjectKey, part: Part, decision: Decision, at: Timestamp) {
         let digest = digest(object.generation, &decision);
-        let acted = decision.actions.as_array().is_some_and(|actions| !actions.is_empty());
+        // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
+        let acted = decision.outcome.as_array().is_some_and(|outcomes| !outcomes.is_empty());
         let key = (object.uid.clone(), part);
-        let repeated = self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest) == Some(digest);
-        if repeated && !acted {
+        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest);
+        if before == Some(digest) && !acted {
             return;
         }
-        let time = if acted { at.as_millisecond() } else { 0 };
+        // The first hold after a start is the one that was recorded before the stop: it gets that record's id.
+        let time = if acted || before.is_some() { at.as_millisecond() } else { 0 };
         (self.sink)(Recorded {
             id: format!("{}-{}-{digest:016x}-{time:x}", object.uid, part.label()),
             uid: object.uid.clone(),
@@ -105,7 +107,19 @@ mod tests {
     }
 
     fn decision(actions: Value, holds: Value) -> Decision {
-        Decision { inputs: json!({"t": 1}), actions, holds, outcome: json!([]) }
+        let outcome = actions.clone();
+        Decision { inputs: json!({"t": 1}), actions, holds, outcome }
+    }
+
+    #[test]
+    fn an_action_that_is_held_at_the_write_edge_is_recorded_once() {
+        let (log, seen) = log();
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        for second in 0..3 {
+            let held = Decision { outcome: json!([]), ..decision(json!(["grow"]), json!([])) };
+            log.record(&key, Part::Kafka, held, Timestamp::from_second(second).unwrap());
+        }
+        assert_eq!(seen.lock().unwrap().len(), 1);
     }
 
     #[test]
@@ -127,5 +141,8 @@ mod tests {
         assert_eq!(seen.lock().unwrap().len(), 3);
         let ids: std::collections::BTreeSet<_> = seen.lock().unwrap().iter().map(|r| r.id.clone()).collect();
         assert_eq!(ids.len(), 3);
+        log.record(&key, Part::Kafka, decision(json!([]), json!(["x"])), Timestamp::from_second(9).unwrap());
+        let ids: Vec<String> = seen.lock().unwrap().iter().map(|r| r.id.clone()).collect();
+        assert_ne!(ids[3], ids[0], "a hold that comes back is a new record");
     }
 }

@@ -1,6 +1,6 @@
 //! The last of the five steps: what a reconcile found and did goes to status, events, metrics and the record.
 
-use crate::conditions::{ConditionType, Draft, Reason};
+use crate::conditions::{ConditionType, Draft, Reason, Truth};
 use crate::metrics::Ending;
 use crate::{
     Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Metrics, Part, PartStatus, StatusWriter,
@@ -97,10 +97,22 @@ impl Shell {
         let (report, ending) = match guarded(DEADLINE, look).await {
             Ok(report) if report.failure.is_some() => (report, Ending::Error),
             Ok(report) => (report, Ending::Success),
-            Err(broken) => (broken_report(part, &broken), Ending::Broken),
+            Err(broken) => (broken_report(part, object, &broken), Ending::Broken),
         };
         self.metrics.reconciled(part, ending, started.elapsed());
-        self.publish(part, object, report).await
+        self.safely(part, &ObjectKey::of(object), self.publish(part, object, report)).await
+    }
+
+    /// Runs `work` under guard: a panic or a hang of one object is logged and tried again, and nobody else notices.
+    pub async fn safely(&self, part: Part, key: &ObjectKey, work: impl Future<Output = Action>) -> Action {
+        match guarded(DEADLINE, work).await {
+            Ok(action) => action,
+            Err(broken) => {
+                let (namespace, name) = (&key.namespace, &key.name);
+                tracing::error!(part = part.label(), %namespace, %name, error = &broken as &dyn std::error::Error, "not reported");
+                self.next_look(part, key, Some(ErrorClass::Transient), Duration::ZERO)
+            }
+        }
     }
 
     /// Writes a report and says when to look again.
@@ -188,8 +200,8 @@ const fn is_derived(kind: ConditionType) -> bool {
     )
 }
 
-/// What is said when a look panicked or hung: the part's own readiness is unknown.
-fn broken_report(part: Part, broken: &Broken) -> Report {
+/// What is said when a look panicked or hung: the part's own readiness is unknown, the rest stays as last reported.
+fn broken_report<K: serde::Serialize>(part: Part, object: &K, broken: &Broken) -> Report {
     let kind = match part {
         Part::Kafka => ConditionType::KafkaReady,
         Part::Spark => ConditionType::SparkReady,
@@ -199,9 +211,8 @@ fn broken_report(part: Part, broken: &Broken) -> Report {
     };
     let message =
         format!("The last look did not end: {broken}. It is tried again; please report this with the operator's log");
-    let status = PartStatus {
-        conditions: vec![Draft::new(kind, crate::conditions::Truth::Unknown, Reason::InternalError, message)],
-        ..PartStatus::default()
-    };
+    let mut status = PartStatus::as_reported(part, object);
+    status.conditions.retain(|draft| draft.kind != kind);
+    status.conditions.push(Draft::new(kind, Truth::Unknown, Reason::InternalError, message));
     Report { status, failure: Some(ErrorClass::Transient), ..Report::default() }
 }

@@ -25,6 +25,20 @@ pub struct PartStatus {
     pub conditions: Vec<Draft>,
 }
 
+impl PartStatus {
+    /// The share of `part` as the object has it; conditions with a reason that this version does not know are left out.
+    pub fn as_reported<K: serde::Serialize>(part: Part, object: &K) -> Self {
+        let object = serde_json::to_value(object).unwrap_or(Value::Null);
+        let status = &object["status"];
+        let field = |name: &&str| Some(((*name).to_owned(), status.get(name)?.clone()));
+        let draft = |kind: &crate::ConditionType| Draft::parse(*kind, condition(status, kind.name())?);
+        Self {
+            fields: part.fields().iter().filter_map(field).collect(),
+            conditions: part.conditions().iter().filter_map(draft).collect(),
+        }
+    }
+}
+
 /// A condition that changed its status or reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -48,6 +62,12 @@ pub enum StatusError {
         #[source]
         source: kube::Error,
     },
+    /// The object was deleted and re-created in between: its first look overwrites what was written.
+    #[error("{object} was re-created while its status was written")]
+    Successor {
+        /// Namespace and name.
+        object: String,
+    },
     /// The API server did not answer.
     #[error("the API server did not answer a status write for {object} within 5 s")]
     Deadline {
@@ -59,7 +79,11 @@ pub enum StatusError {
 impl StatusError {
     /// Whether the object is gone or was re-created: nothing is left to write to.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Patch { source: kube::Error::Api(status), .. } if status.code == 404 || status.code == 409)
+        match self {
+            Self::Patch { source: kube::Error::Api(status), .. } => status.code == 404 || status.code == 409,
+            Self::Successor { .. } => true,
+            Self::Patch { .. } | Self::Deadline { .. } => false,
+        }
     }
 }
 
@@ -196,7 +220,7 @@ impl StatusWriter {
     {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
-        // The uid makes a write for a deleted and re-created object fail instead of landing on its successor.
+        // The uid keeps server-side apply from creating an object anew; the API server does not compare it on /status.
         let body = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
@@ -209,6 +233,7 @@ impl StatusWriter {
         let call = api.patch_status(&name, &params, &body);
         let label = format!("{namespace}/{name}");
         match tokio::time::timeout(WRITE_DEADLINE, call).await {
+            Ok(Ok(after)) if after.uid() != object.uid() => Err(StatusError::Successor { object: label }),
             Ok(Ok(after)) => Ok(revision(after.meta().resource_version.as_deref())),
             Ok(Err(source)) => Err(StatusError::Patch { object: label, source }),
             Err(_) => Err(StatusError::Deadline { object: label }),
@@ -283,6 +308,13 @@ mod tests {
         assert!(gone.changed);
         assert_eq!(gone.share, json!({}));
         assert!(!compose(Part::Spark, 3, &first, &PartStatus::default(), at(100)).changed);
+    }
+
+    #[test]
+    fn what_was_reported_can_be_reported_again() {
+        let first = compose(Part::Kafka, 3, &Value::Null, &wanted(true, Reason::Available), at(100)).share;
+        let again = PartStatus::as_reported(Part::Kafka, &json!({"status": first}));
+        assert_eq!(again, wanted(true, Reason::Available));
     }
 
     #[test]

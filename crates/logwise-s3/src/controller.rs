@@ -1,6 +1,6 @@
 //! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
 
-use crate::policy_report::PolicyLook;
+use crate::policy_report::{self, PolicyLook};
 use crate::{Bucket, Discovery, Written, apply, finalizer, observe, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -12,9 +12,11 @@ use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::{AwsClients, AwsError};
 use logwise_plan::retention::{self, PolicyEntry};
+use logwise_runtime::conditions::Reason;
 use logwise_runtime::{Part, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Buckets looked at at the same time.
 const CONCURRENCY: u16 = 16;
@@ -65,24 +67,30 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Resul
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let policies = policies_of(cluster, context);
     if cluster.spec.storage.is_none() {
-        report::no_storage(&context.shell, &policies).await;
-        release(&policies, context).await;
-        return Report::default();
+        let message =
+            format!("LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`", cluster.name_any());
+        refuse(&policies, context, Reason::ClusterNotFound, &message).await;
+        let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
+        return Report { next_look, ..Report::default() };
     }
     if let Some(older) = older_owner(cluster, context) {
-        report::conflicted_policies(&context.shell, &policies, &older).await;
-        release(&policies, context).await;
+        let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
+        refuse(&policies, context, Reason::Conflicted, &message).await;
         return report::conflicted(cluster, &older);
     }
     let validated = match validated(cluster, context, &policies) {
         Ok(validated) => validated,
-        Err(invalid) => return report::invalid(cluster, &invalid),
+        Err(invalid) => {
+            let message = format!("LogwiseCluster {} cannot be used: {invalid}", cluster.name_any());
+            say_refused(&policies, context, Reason::InvalidSpec, &message).await;
+            return report::invalid(cluster, &invalid);
+        }
     };
     let bucket = bucket(cluster, context);
     let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
     let outcome = match &plan.write {
-        Some(write) if may_change(cluster) => Some(carry_out(&bucket, write, context, &policies).await),
+        Some(write) if validate::may_change(cluster) => Some(carry_out(&bucket, write, context, &policies).await),
         _ => None,
     };
     let found = report::Found {
@@ -97,7 +105,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         let look = PolicyLook { policy, entry: entry.as_ref(), found: &found };
         finish_policy(policy, &look, context).await;
     }
-    found.report(context.period_seconds)
+    found.report()
 }
 
 /// The spec of one bucket in its validated form.
@@ -118,11 +126,6 @@ fn validated(
     let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
     let policy = validate::retention(cluster, good, context.period_seconds).transpose()?.ok_or_else(absent)?;
     Ok(Validated { policy, entries })
-}
-
-/// Dry run is decided here, at the write edge, and in the plan for single policies.
-pub(crate) fn may_change(cluster: &LogwiseCluster) -> bool {
-    !validate::observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
 }
 
 fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<RetentionPolicy>> {
@@ -171,8 +174,21 @@ async fn carry_out(
     apply(bucket, write).await
 }
 
+/// Says of policies that they take no part in any bucket, and lets those go that are being deleted.
+pub(crate) async fn refuse(policies: &[Arc<RetentionPolicy>], context: &Context, reason: Reason, message: &str) {
+    say_refused(policies, context, reason, message).await;
+    release(policies, context).await;
+}
+
+async fn say_refused(policies: &[Arc<RetentionPolicy>], context: &Context, reason: Reason, message: &str) {
+    for policy in policies {
+        let report = policy_report::refused(policy, reason, message);
+        context.shell.publish(Part::Retention, policy.as_ref(), report).await;
+    }
+}
+
 /// Lets policies go that are being deleted: nothing here may touch the rules that they may have left.
-pub(crate) async fn release(policies: &[Arc<RetentionPolicy>], context: &Context) {
+async fn release(policies: &[Arc<RetentionPolicy>], context: &Context) {
     for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_some()) {
         if let Err(error) = finalizer::remove(&context.client, policy).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");

@@ -33,33 +33,40 @@ pub(crate) async fn add(client: &Client, policy: &RetentionPolicy) -> Result<(),
     if policy.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
-    patch(client, policy, json!([FINALIZER])).await
+    let body = json!({
+        "apiVersion": "logwise.io/v1alpha1",
+        "kind": "RetentionPolicy",
+        "metadata": {"name": policy.name_any(), "namespace": policy.namespace(), "uid": policy.uid(), "finalizers": [FINALIZER]},
+    });
+    patch(client, policy, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body)).await
 }
 
-/// Takes the finalizer away; a policy that is gone already is success.
+/// Takes the finalizer away, whoever has put it there: a backup that was restored, or Git. A policy that is gone
+/// already is success.
 pub(crate) async fn remove(client: &Client, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
-    if !policy.finalizers().iter().any(|name| name == FINALIZER) {
+    let rest: Vec<&String> = policy.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+    if rest.len() == policy.finalizers().len() {
         return Ok(());
     }
-    match patch(client, policy, json!([])).await {
+    // The resource version refuses the write if anybody changed the list meanwhile.
+    let metadata = json!({"resourceVersion": policy.resource_version(), "uid": policy.uid(), "finalizers": rest});
+    let body = Patch::Merge(json!({"metadata": metadata}));
+    match patch(client, policy, &PatchParams::default(), &body).await {
         Err(FinalizerError::Patch { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
         other => other,
     }
 }
 
-async fn patch(client: &Client, policy: &RetentionPolicy, finalizers: Value) -> Result<(), FinalizerError> {
-    let namespace = policy.namespace().unwrap_or_default();
-    let name = policy.name_any();
-    let body = json!({
-        "apiVersion": "logwise.io/v1alpha1",
-        "kind": "RetentionPolicy",
-        "metadata": {"name": name, "namespace": namespace, "uid": policy.uid(), "finalizers": finalizers},
-    });
+async fn patch(
+    client: &Client,
+    policy: &RetentionPolicy,
+    params: &PatchParams,
+    body: &Patch<Value>,
+) -> Result<(), FinalizerError> {
+    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let api: Api<RetentionPolicy> = Api::namespaced(client.clone(), &namespace);
-    let params = PatchParams::apply(MANAGER).force();
-    let body = Patch::Apply(body);
     let label = format!("{namespace}/{name}");
-    match tokio::time::timeout(DEADLINE, api.patch(&name, &params, &body)).await {
+    match tokio::time::timeout(DEADLINE, api.patch(&name, params, body)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(source)) => Err(FinalizerError::Patch { policy: label, source }),
         Err(_) => Err(FinalizerError::Deadline { policy: label }),

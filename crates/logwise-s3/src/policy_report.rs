@@ -10,7 +10,7 @@ use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::{ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_owned_by};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
-use logwise_runtime::{ErrorClass, EventDraft, PartStatus, Report};
+use logwise_runtime::{ErrorClass, EventDraft, Part, PartStatus, Report};
 use serde_json::{Value, json};
 
 /// Services listed in `status.effective`.
@@ -73,11 +73,40 @@ impl PolicyLook<'_> {
             (Ok(entry), Some(plan)) => (entry, plan),
             (Ok(_), None) => return refused(self.policy, Reason::Conflicted, "Another policy has the same owner name"),
         };
+        if let Some(error) =
+            self.found.observed.error.as_ref().filter(|_| self.found.observed.facts.document.is_unknown())
+        {
+            return self.unread(error);
+        }
         let accepted = accepted(plan);
-        let programmed = self.programmed(plan);
+        let programmed = self.programmed(entry, plan);
         let status = self.status(entry, plan, programmed.truth == Truth::True);
         let conditions = self.conditions(plan, accepted, programmed);
         Report { status: part_status(&status, conditions), events: self.events(plan), ..Report::default() }
+    }
+
+    /// The configuration could not be read: what was last known stays, and Programmed says why nothing newer is.
+    fn unread(&self, error: &AwsError) -> Report {
+        let mut status = PartStatus::as_reported(Part::Retention, self.policy);
+        status.fields.insert("observedGeneration".into(), json!(self.policy.metadata.generation));
+        let (reason, message) = (refusal(error.class()), format!("{error}. See StorageReady of the LogwiseCluster"));
+        let replaced =
+            [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Programmed];
+        status.conditions.retain(|draft| !replaced.contains(&draft.kind));
+        status.conditions.push(Draft::new(ConditionType::Ready, false, reason, message.clone()));
+        status.conditions.push(Draft::new(ConditionType::Programmed, false, reason, message.clone()));
+        status.conditions.extend(self.progress(reason, &message));
+        Report { status, ..Report::default() }
+    }
+
+    /// Stalled or Reconciling of a policy that is not as it should be.
+    fn progress(&self, reason: Reason, message: &str) -> Option<Draft> {
+        let carried_out =
+            self.policy.status.as_ref().and_then(|s| s.programmed_generation) == self.policy.metadata.generation;
+        if reason.needs_person() {
+            return Some(Draft::new(ConditionType::Stalled, true, reason, message));
+        }
+        (!carried_out).then(|| Draft::new(ConditionType::Reconciling, true, Reason::RetryingAfterError, message))
     }
 
     /// Whether a policy that is being deleted has nothing left in the bucket.
@@ -102,7 +131,9 @@ impl PolicyLook<'_> {
     }
 
     fn conditions(&self, plan: &PolicyPlan, accepted: Draft, programmed: Draft) -> Vec<Draft> {
-        let good = accepted.truth == Truth::True && programmed.truth == Truth::True;
+        // A policy that only observes does all it is asked to do; ChangesPending says what it would write.
+        let does_its_part = programmed.truth == Truth::True || programmed.reason == Reason::ObserveOnly;
+        let good = accepted.truth == Truth::True && does_its_part;
         let worse = if accepted.truth == Truth::True { &programmed } else { &accepted };
         let ready = Draft::new(
             ConditionType::Ready,
@@ -110,47 +141,50 @@ impl PolicyLook<'_> {
             worse.reason,
             worse.message.clone(),
         );
-        let progress = if good {
-            None
-        } else if worse.reason.needs_person() {
-            Some(Draft::new(ConditionType::Stalled, true, worse.reason, worse.message.clone()))
-        } else if worse.reason == Reason::ObserveOnly {
-            None
-        } else {
-            Some(Draft::new(ConditionType::Reconciling, true, Reason::RetryingAfterError, worse.message.clone()))
-        };
+        let progress = if good { None } else { self.progress(worse.reason, &worse.message) };
         let pending = pending_condition(plan, &programmed);
         [Some(ready), progress, Some(accepted), Some(programmed), Some(pending)].into_iter().flatten().collect()
     }
 
-    /// Whether S3 holds the rules of this generation.
-    fn programmed(&self, plan: &PolicyPlan) -> Draft {
-        let kind = ConditionType::Programmed;
-        if let Some(error) = &self.found.observed.error {
-            return Draft::new(
-                kind,
-                false,
-                refusal(error.class()),
-                format!("{error}. See StorageReady of the LogwiseCluster"),
-            );
+    /// Why the write of this look, as far as it concerns this policy, is not in force; `None`: it is, or there was none.
+    fn unwritten(&self, entry: &PolicyEntry) -> Option<(Reason, String)> {
+        let write = self.found.plan.write.as_ref()?;
+        let ids = write.remove.iter().chain(write.add.iter().map(|rule| &rule.id));
+        if !ids.into_iter().any(|id| is_owned_by(id, &entry.owner)) {
+            return None;
         }
         match self.found.outcome {
-            Some(Err(error)) if has(plan, &Decision::Write) => {
-                return Draft::new(
-                    kind,
-                    false,
-                    refusal(error.class()),
-                    format!("{error}. See StorageReady of the LogwiseCluster"),
-                );
+            Some(Ok(Written::Done | Written::AlreadySo)) => None,
+            Some(Err(error)) => {
+                Some((refusal(error.class()), format!("{error}. See StorageReady of the LogwiseCluster")))
             }
-            Some(Ok(Written::NotVerified { why })) if has(plan, &Decision::Write) => {
-                return Draft::new(kind, false, Reason::ForeignWriterDetected, format!("{why}. It is tried again"));
+            Some(Ok(Written::NotVerified { why })) => {
+                Some((Reason::ForeignWriterDetected, format!("{why}. It is tried again")))
             }
-            Some(Ok(Written::Superseded)) if has(plan, &Decision::Write) => {
-                let message = "The configuration changed right before the write. It is tried again";
-                return Draft::new(kind, false, Reason::RetryingAfterError, message);
+            Some(Ok(Written::Superseded)) => {
+                let message = "Nothing was written: the configuration changed meanwhile, or a finalizer could not be set. It is tried again";
+                Some((Reason::RetryingAfterError, message.to_owned()))
             }
-            _ => {}
+            None => {
+                Some((Reason::ObserveOnly, "Nothing is written for a LogwiseCluster that is being deleted".to_owned()))
+            }
+        }
+    }
+
+    /// Whether S3 holds the rules of this generation.
+    fn programmed(&self, entry: &PolicyEntry, plan: &PolicyPlan) -> Draft {
+        let kind = ConditionType::Programmed;
+        if let Some(error) = &self.found.observed.error {
+            let message = format!("{error}. See StorageReady of the LogwiseCluster");
+            return Draft::new(kind, false, refusal(error.class()), message);
+        }
+        if let Some((reason, message)) = self.unwritten(entry) {
+            return Draft::new(kind, false, reason, message);
+        }
+        if entry.removal.is_some() && !self.may_go() {
+            let message = "The policy is being deleted and its rules are still in S3: its LogwiseCluster only observes, or the \
+                           configuration cannot be written. Let it be written, or set `deletionPolicy` to Orphan";
+            return Draft::new(kind, false, Reason::RulesLeft, message);
         }
         if let Some(blocked) = self.found.plan.blocked.as_ref().filter(|_| has(plan, &Decision::Blocked)) {
             return Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked));
@@ -211,7 +245,9 @@ impl PolicyLook<'_> {
             .filter(|(id, _)| is_owned_by(id, &entry.owner))
             .filter_map(|(id, meaning)| self.effective_rule(id, &meaning?))
             .collect();
-        effective.sort_by(|a, b| a.service.cmp(&b.service));
+        // Of two rules for one service the shorter one is what S3 enforces.
+        effective.sort_by_key(|rule| (rule.service.clone(), rule.expiration_days.unwrap_or(i32::MAX)));
+        effective.dedup_by(|later, first| later.service == first.service);
         effective.truncate(MAX_EFFECTIVE);
         Some(effective)
     }

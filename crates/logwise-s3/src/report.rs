@@ -1,19 +1,17 @@
 //! What a look at a bucket found and did, on the LogwiseCluster.
 
-use crate::controller::may_change;
 use crate::policy_report;
 use crate::{Look, Written};
 use kube::ResourceExt;
-use logwise_api::validate::Invalid;
-use logwise_api::{LogwiseCluster, RetentionPolicy, StorageStatus};
+use logwise_api::validate::{self, Invalid};
+use logwise_api::{LogwiseCluster, StorageStatus};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, Part, PartStatus, Report, Shell};
+use logwise_runtime::{Decision, ErrorClass, PartStatus, Report};
 use serde_json::{Map, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The spec cannot be used.
@@ -30,27 +28,6 @@ pub(crate) fn conflicted(cluster: &LogwiseCluster, older: &str) -> Report {
     );
     let ready = Draft::new(ConditionType::StorageReady, false, Reason::Conflicted, message);
     Report { next_look: Duration::from_secs(30), ..unread(cluster, ready, None) }
-}
-
-/// Policies of a pipeline that does not own its bucket.
-pub(crate) async fn conflicted_policies(shell: &Shell, policies: &[Arc<RetentionPolicy>], older: &str) {
-    let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
-    for policy in policies {
-        let report = policy_report::refused(policy, Reason::Conflicted, &message);
-        shell.publish(Part::Retention, policy.as_ref(), report).await;
-    }
-}
-
-/// Policies of a pipeline without a bucket.
-pub(crate) async fn no_storage(shell: &Shell, policies: &[Arc<RetentionPolicy>]) {
-    for policy in policies {
-        let message = format!(
-            "LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`",
-            policy.spec.cluster_ref.name
-        );
-        let report = policy_report::refused(policy, Reason::ClusterNotFound, &message);
-        shell.publish(Part::Retention, policy.as_ref(), report).await;
-    }
 }
 
 fn unread(cluster: &LogwiseCluster, ready: Draft, failure: Option<ErrorClass>) -> Report {
@@ -80,7 +57,7 @@ pub(crate) struct Found<'a> {
 
 impl Found<'_> {
     /// The report on the LogwiseCluster.
-    pub(crate) fn report(&self, period_seconds: u32) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let wrote = matches!(self.outcome, Some(Ok(Written::Done)));
         Report {
             status: part_status(&self.status(), self.ready()),
@@ -88,7 +65,7 @@ impl Found<'_> {
             decision: self.decision(),
             failure: self.failure(),
             // Right after a write the world is read once more: policies report what S3 then holds.
-            next_look: Duration::from_secs(if wrote { 1 } else { period_seconds.into() }),
+            next_look: Duration::from_secs(if wrote { 1 } else { self.plan.next_look_seconds.into() }),
         }
     }
 
@@ -156,7 +133,7 @@ impl Found<'_> {
 
     fn is_settled(&self) -> bool {
         let written = matches!(self.outcome, None | Some(Ok(Written::Done | Written::AlreadySo)));
-        self.observed.error.is_none() && (written || !may_change(self.cluster)) && self.plan.blocked.is_none()
+        self.observed.error.is_none() && (written || !validate::may_change(self.cluster)) && self.plan.blocked.is_none()
     }
 
     fn failure(&self) -> Option<ErrorClass> {

@@ -73,7 +73,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let observed = observe(cluster, context, &masters).await;
     let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
     let outcomes = match &plan {
-        Some(plan) if may_change(cluster) => apply(cluster, context, plan).await,
+        Some(plan) if validate::may_change(cluster) => apply(cluster, context, plan).await,
         _ => Vec::new(),
     };
     let look = report::Look {
@@ -91,11 +91,6 @@ fn validated(cluster: &LogwiseCluster, period_seconds: u32) -> Result<(Option<wo
     let policy = validate::workers(cluster, period_seconds).transpose()?;
     let masters = validate::spark_masters(cluster).transpose()?.unwrap_or_default();
     Ok((policy, masters.iter().map(MasterAddress::ui).collect()))
-}
-
-/// Dry run is decided here, at the write edge, and nowhere before.
-pub(crate) fn may_change(cluster: &LogwiseCluster) -> bool {
-    !validate::observe_only(cluster) && cluster.metadata.deletion_timestamp.is_none()
 }
 
 async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]) -> Observed {

@@ -1,8 +1,8 @@
 //! What a look at the Spark side found and did, in conditions, status, events and metrics.
 
-use crate::controller::{Observed, Outcome, may_change};
+use crate::controller::{Observed, Outcome};
 use kube::ResourceExt;
-use logwise_api::validate::Invalid;
+use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, SparkStatus, WorkersStatus};
 use logwise_aws::group;
 use logwise_plan::{Known, workers};
@@ -48,7 +48,7 @@ impl Look<'_> {
             events: self.outcomes.iter().filter_map(event).collect(),
             decision: self.decision(),
             failure: self.failure(),
-            next_look: Duration::from_secs(period_seconds.into()),
+            next_look: Duration::from_secs(self.plan.map_or(period_seconds, |plan| plan.next_look_seconds).into()),
         }
     }
 
@@ -150,6 +150,9 @@ impl Look<'_> {
                 );
                 Draft::new(kind, true, Reason::TooFewWorkers, message)
             }
+            Some(workers::Hold::GroupAbsent) => {
+                Draft::new(kind, Truth::Unknown, Reason::GroupNotFound, "The group does not exist. See SparkReady")
+            }
             Some(_) => Draft::new(kind, Truth::Unknown, Reason::Unreadable, "The group could not be read"),
         })
     }
@@ -163,7 +166,7 @@ impl Look<'_> {
             } else {
                 settled_before(self.cluster)
             },
-            pending_changes: Some(if may_change(self.cluster) { 0 } else { self.planned() }),
+            pending_changes: Some(if validate::may_change(self.cluster) { 0 } else { self.planned() }),
             master: master.map(|m| m.address.clone()),
             workers: (group.is_some() || master.is_some()).then(|| WorkersStatus {
                 desired_replicas: group.map(|g| g.desired),
@@ -182,7 +185,7 @@ impl Look<'_> {
 
     /// Whether nothing of this generation is left to do. An object that may not change has nothing to do.
     fn is_settled(&self) -> bool {
-        if !may_change(self.cluster) || self.policy.is_none() {
+        if !validate::may_change(self.cluster) || self.policy.is_none() {
             return self.observed.error.is_none();
         }
         self.group().is_some()

@@ -111,7 +111,8 @@ async fn a_lost_answer_to_the_commit_makes_no_second_row() {
         },
         ..CommitHooks::default()
     };
-    let outbox = Outbox::start(url, OutboxOptions { deadline: Duration::from_millis(500), hooks, ..quick() });
+    // Long enough for the commit itself to arrive on a busy machine: only its answer is to be lost.
+    let outbox = Outbox::start(url, OutboxOptions { deadline: Duration::from_secs(5), hooks, ..quick() });
     outbox.handle().send_object(object("a", 1));
     outbox.handle().send_decision(decision("d", Timestamp::now()));
     until(&outbox, "failing after the commit", |health| {

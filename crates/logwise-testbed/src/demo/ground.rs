@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
 use crate::bed::Bed;
@@ -40,27 +41,26 @@ pub async fn make(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// The rules come last: a bucket that has them has everything.
 async fn bucket(bed: &Bed) -> Result<()> {
     let stand_in = bed.stand_in();
-    if stand_in.lifecycle(BUCKET).await.is_ok() {
-        return Ok(());
+    match stand_in.lifecycle(BUCKET).await {
+        Ok(found) if found.document.is_some() => return Ok(()),
+        Ok(_) => {}
+        Err(_) => stand_in.create_bucket(BUCKET).await?,
     }
-    stand_in.create_bucket(BUCKET).await?;
-    let logs: Vec<NewObject> = OLD_SERVICES
-        .iter()
-        .flat_map(|service| {
-            (20..25).map(move |day| {
-                format!("logs/service_name={service}/year=2026/month=11/day={day}/hour=00/part-0.parquet")
-            })
-        })
-        .map(|key| NewObject::sized(&key, 4_096))
-        .collect();
-    stand_in.put_objects(BUCKET, &logs).await?;
+    let days = (1..=5).map(|days| Timestamp::now() - (days * 24).hours()).collect::<Vec<_>>();
+    let keys = OLD_SERVICES.iter().flat_map(|service| days.iter().map(move |day| old_key(service, *day)));
+    stand_in.put_objects(BUCKET, &keys.map(|key| NewObject::sized(&key, 4_096)).collect::<Vec<_>>()).await?;
     let rules = FOREIGN_RULES.concat();
     let document = format!(
         "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}</LifecycleConfiguration>"
     );
     stand_in.put_lifecycle(BUCKET, &document, None).await
+}
+
+fn old_key(service: &str, day: Timestamp) -> String {
+    format!("logs/service_name={service}/{}/hour=00/part-0.parquet", day.strftime("year=%Y/month=%m/day=%d"))
 }
 
 async fn group(bed: &Bed) -> Result<()> {
@@ -109,6 +109,9 @@ pub fn topic(service: &str) -> String {
     format!("logs.{service}")
 }
 
+/// The name of the operator's process, record and log.
+pub const OPERATOR: &str = "operator-demo";
+
 /// Starts the operator with the rights of `deploy/base`; it stays until `down`.
 pub async fn operator(bed: &Bed) -> Result<()> {
     let kubeconfig = install::kubeconfig(bed).await?;
@@ -124,7 +127,7 @@ pub async fn operator(bed: &Bed) -> Result<()> {
     });
     let config = home.join("logwise.yaml");
     write_atomically(&config, serde_yaml::to_string(&values).context("writing the configuration")?.as_bytes())?;
-    let server = operator::server(bed, "operator-demo", operator::Files { home, config, kubeconfig }, &listen)?;
+    let server = operator::server(bed, OPERATOR, operator::Files { home, config, kubeconfig }, &listen)?;
     process::start(&bed.folder, &server).await.map(drop)
 }
 

@@ -111,40 +111,64 @@ async fn job(bed: &Bed, progress: &Progress) -> Result<()> {
     .await
 }
 
-/// Waits until the plan names every service, shows it and approves it as its message says.
+/// Waits until the plan names every service, shows it and approves it as its message says, then waits for the rules.
+/// When the plan has become another one meanwhile, that one is shown and approved.
 async fn approval(bed: &Bed, progress: &Progress) -> Result<()> {
     let all = OLD_SERVICES.len() + SERVICES.len();
-    let plan = wait_until("a plan for every service", PATIENCE, async || {
-        let object = get(bed, "lrp", "default").await?;
-        let status = &object["status"];
-        if status["programmedGeneration"] == object["metadata"]["generation"] && status["rules"] == all {
-            return Ok(None);
-        }
-        let entries = status["plan"]["entries"].as_array().map_or(0, Vec::len);
-        ensure!(entries == all, "the plan names {entries} of {all} services: {status}");
-        Ok(Some(status["plan"].clone()))
-    })
-    .await?;
-    if let Some(plan) = plan {
-        let id = plan["id"].as_str().context("the plan has no id")?;
-        progress.say(format_args!("plan {id} would let existing objects of {all} services go earlier:"));
-        for entry in plan["entries"].as_array().into_iter().flatten() {
-            progress.say(format_args!(
-                "  {:<16} never -> {} days",
-                entry["service"].as_str().unwrap_or_default(),
-                entry["toDays"]
-            ));
-        }
-        progress.say(format_args!("approving exactly this: spec.changePolicy.approvedPlans: [{id}]"));
-        let patch = json!({"spec": {"changePolicy": {"approvedPlans": [id]}}}).to_string();
-        bed.kubectl(&["patch", "lrp", "default", "-n", NAMESPACE, "--type", "merge", "-p", &patch], None).await?;
-    }
     wait_until("the rules in S3", PATIENCE, async || {
         let document = bed.stand_in().lifecycle(BUCKET).await?.document.unwrap_or_default();
-        ensure!(document.matches("<ID>logwise.io/").count() == all, "{document}");
-        Ok(())
+        let rules = document.matches("<ID>logwise.io/").count();
+        if rules == all {
+            return Ok(());
+        }
+        let policy = get(bed, "lrp", "default").await?;
+        let plan = &policy["status"]["plan"];
+        let entries = plan["entries"].as_array().map_or(0, Vec::len);
+        ensure!(entries == all, "{rules} rules, and the plan names {entries} of {all} services: {}", policy["status"]);
+        let id = plan["id"].as_str().context("the plan has no id")?;
+        let approved = approved(&policy);
+        if !approved.iter().any(|one| one == id) {
+            show(plan, progress);
+            approve(bed, progress, with(approved, id)).await?;
+        }
+        bail!("{rules} of {all} rules are there, plan {id} is approved")
     })
     .await
+}
+
+fn approved(policy: &Value) -> Vec<String> {
+    let ids = policy["spec"]["changePolicy"]["approvedPlans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect()
+}
+
+/// The list takes 4 ids: the oldest go.
+fn with(mut approved: Vec<String>, id: &str) -> Vec<String> {
+    approved.push(id.to_owned());
+    approved.split_off(approved.len().saturating_sub(4))
+}
+
+fn show(plan: &Value, progress: &Progress) {
+    let entries = plan["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    progress.say(format_args!(
+        "plan {} would let existing objects of {} services go earlier:",
+        plan["id"].as_str().unwrap_or_default(),
+        entries.len()
+    ));
+    for entry in entries {
+        let from = entry["fromDays"].as_i64().map_or_else(|| "never".to_owned(), |days| format!("{days} days"));
+        let service = entry["service"].as_str().unwrap_or_default();
+        progress.say(format_args!("  {service:<16} {from} -> {} days", entry["toDays"]));
+    }
+}
+
+async fn approve(bed: &Bed, progress: &Progress, ids: Vec<String>) -> Result<()> {
+    let patch = json!({"spec": {"changePolicy": {"approvedPlans": ids}}}).to_string();
+    progress.say(format_args!(
+        "one approval, of exactly this: kubectl -n {NAMESPACE} patch retentionpolicy default --type merge -p '{patch}'"
+    ));
+    bed.kubectl(&["-n", NAMESPACE, "patch", "retentionpolicy", "default", "--type", "merge", "-p", &patch], None)
+        .await
+        .map(drop)
 }
 
 async fn ready(bed: &Bed) -> Result<()> {
@@ -159,11 +183,24 @@ async fn ready(bed: &Bed) -> Result<()> {
 
 async fn mirrored(bed: &Bed) -> Result<()> {
     wait_until("both objects in SQL", PATIENCE, async || {
-        let rows = bed.query(&format!("SELECT COUNT(*) FROM {}.logwise_objects", ground::SCHEMA)).await?;
+        let rows =
+            bed.query(&format!("SELECT COUNT(*) FROM {}.logwise_objects WHERE deleted = 0", ground::SCHEMA)).await?;
         if rows.trim() != "2" {
             bail!("{} rows", rows.trim());
         }
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_keeps_the_newest_four() {
+        let policy = json!({"spec": {"changePolicy": {"approvedPlans": ["a", "b", "c", "d"]}}});
+        assert_eq!(with(approved(&policy), "e"), ["b", "c", "d", "e"]);
+        assert_eq!(with(approved(&json!({"spec": {}})), "a"), ["a"]);
+    }
 }

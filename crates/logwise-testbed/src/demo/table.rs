@@ -129,7 +129,7 @@ async fn sql(bed: &Bed) -> Result<Row> {
         let text = bed.query(&format!("SELECT COUNT(*) FROM {SCHEMA}.{table}")).await?;
         text.trim().parse().with_context(|| format!("counting {table}"))
     };
-    let (objects, decisions) = (count("logwise_objects").await?, count("logwise_decisions").await?);
+    let (objects, decisions) = (count("logwise_objects WHERE deleted = 0").await?, count("logwise_decisions").await?);
     let holds = format!("{objects} objects, {decisions} decisions");
     Ok(row("MariaDB", "2 objects mirrored".into(), holds, "mariadb client", objects == 2 && decisions > 0))
 }
