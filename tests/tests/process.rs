@@ -32,7 +32,7 @@ fn bad_configuration_is_one_line_with_file_line_key_and_what_is_allowed() -> Res
         ("intervals:\n  kafkaSeconds: 0\n", 2, "kafkaSeconds", "1 to 86400"),
         ("installation: Prod_1\n", 1, "installation", "32 characters"),
         ("http:\n  listen: nowhere\n", 2, "listen", "0.0.0.0:8080"),
-        ("aws:\n  endpointURL: ftp://x\n", 2, "endpointURL", "https://"),
+        ("aws:\n  endpointURL: ftp://x\n", 2, "endpointURL", "https URL"),
         ("log:\n  format: xml\n", 2, "format", "json"),
         ("log:\n  level: loud\n", 2, "level", "debug"),
         ("namespaces: [Bad_Name]\n", 1, "namespaces", "63 characters"),

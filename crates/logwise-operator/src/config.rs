@@ -206,7 +206,7 @@ impl TryFrom<String> for Endpoint {
         let good =
             host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace));
         good.then_some(Self(text))
-            .ok_or_else(|| "must be http:// or https:// and a host, without user or password".to_owned())
+            .ok_or_else(|| "must be an http or https URL of a host, without user or password".to_owned())
     }
 }
 
