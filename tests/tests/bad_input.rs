@@ -187,3 +187,24 @@ async fn an_object_that_cannot_be_read_stops_nobody_else() -> Result<()> {
         })
         .await
 }
+
+#[tokio::test]
+async fn a_second_pipeline_on_a_group_is_refused_without_a_call() -> Result<()> {
+    let (world, _operator) = world("two-groups").await?;
+    let only_spark = |name: &str, bounds| -> Result<Value> {
+        let mut pipeline = with_spark(&world, cluster(&world, name), bounds)?;
+        let spec = pipeline["spec"].as_object_mut().context("a spec")?;
+        spec.remove("kafka");
+        spec.remove("storage");
+        Ok(pipeline)
+    };
+    apply(&world, &[&only_spark("demo", (0, 2))?]).await?;
+    wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
+    // Creation times have whole seconds; equal ones are decided by name.
+    apply(&world, &[&only_spark("zz-younger", (4, 4))?]).await?;
+    wait_condition(&world, ("lwc", "zz-younger"), ("SparkReady", "False", "Conflicted")).await?;
+    wait_condition(&world, ("lwc", "zz-younger"), ("Stalled", "True", "Conflicted")).await?;
+    assert_eq!(world.calls(&world.group, true).await?.len(), 0);
+    assert_eq!(world.group(&world.group).await?.desired, 1);
+    Ok(())
+}

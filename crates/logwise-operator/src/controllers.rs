@@ -41,7 +41,7 @@ pub(crate) fn start(ground: &Ground<'_>) -> Result<Vec<JoinHandle<()>>, reqwest:
     let aws = AwsSettings { endpoint_url: config.aws_endpoint_url.clone(), ..AwsSettings::default() };
     let aws = Arc::new(AwsClients::new(aws));
     let kafka = kafka(ground);
-    let spark = spark(ground, aws.clone())?;
+    let spark = spark(ground, aws.clone(), cluster_store.clone())?;
     let s3 = s3(ground, aws, (cluster_store.clone(), policy_store.clone()));
     let summary = Arc::new(summary::Context { shell: shell.clone(), waiting: Mutex::new(HashMap::new()) });
     let synced = synced(cluster_store.clone(), policy_store, ground.readiness.clone());
@@ -50,7 +50,7 @@ pub(crate) fn start(ground: &Ground<'_>) -> Result<Vec<JoinHandle<()>>, reqwest:
     let store = || cluster_store.clone();
     let tasks = vec![
         begin(logwise_kafka::run(clusters.subscribe(), store(), kafka.clone(), stop()).boxed()),
-        begin(logwise_spark::run(clusters.subscribe(), store(), spark, stop()).boxed()),
+        begin(logwise_spark::run(clusters.subscribe(), spark, stop()).boxed()),
         begin(logwise_s3::run(clusters.subscribe(), policies.subscribe(), s3.clone(), stop()).boxed()),
         begin(logwise_s3::run_orphans(policies.subscribe(), s3, stop()).boxed()),
         begin(summary::run(clusters.subscribe(), store(), summary.clone(), stop()).boxed()),
@@ -81,10 +81,14 @@ fn kafka(ground: &Ground<'_>) -> Arc<logwise_kafka::Context> {
     })
 }
 
-fn spark(ground: &Ground<'_>, aws: Arc<AwsClients>) -> Result<Arc<logwise_spark::Context>, reqwest::Error> {
+fn spark(
+    ground: &Ground<'_>,
+    aws: Arc<AwsClients>,
+    clusters: Store<LogwiseCluster>,
+) -> Result<Arc<logwise_spark::Context>, reqwest::Error> {
     let http = logwise_spark::http_client()?;
     let period_seconds = ground.config.spark_seconds;
-    Ok(Arc::new(logwise_spark::Context { shell: ground.shell.clone(), aws, http, period_seconds }))
+    Ok(Arc::new(logwise_spark::Context { shell: ground.shell.clone(), aws, http, period_seconds, clusters }))
 }
 
 fn s3(

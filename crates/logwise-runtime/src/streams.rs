@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 
+/// Objects remembered; beyond that all are forgotten, which costs one look each.
+const MAX_SEEN: usize = 100_000;
+
 /// Lets an object through when its spec changed, when its deletion began or when it was re-created; not when only
 /// its status changed, which would let our own writes wake us.
 pub fn spec_changes<K: Resource>(objects: impl Stream<Item = Arc<K>>) -> impl Stream<Item = Arc<K>> {
@@ -18,6 +21,9 @@ pub fn spec_changes<K: Resource>(objects: impl Stream<Item = Arc<K>>) -> impl St
             meta.generation.unwrap_or_default(),
             meta.deletion_timestamp.is_some(),
         );
+        if seen.len() >= MAX_SEEN {
+            seen.clear();
+        }
         ready(seen.insert(key, now.clone()) != Some(now))
     })
 }

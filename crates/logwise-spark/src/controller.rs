@@ -4,6 +4,7 @@ use crate::master::{self, Master, NoActiveMaster};
 use crate::report;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
@@ -28,16 +29,17 @@ pub struct Context {
     pub http: reqwest::Client,
     /// Seconds between two looks.
     pub period_seconds: u32,
+    /// All pipelines.
+    pub clusters: Store<LogwiseCluster>,
 }
 
 /// Looks at every LogwiseCluster until `shutdown`.
 pub async fn run(
     clusters: impl Stream<Item = Arc<LogwiseCluster>> + Send + 'static,
-    store: Store<LogwiseCluster>,
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(clusters), store)
+    Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, |_, error, _| match *error {}, context)
@@ -65,6 +67,9 @@ pub(crate) type Outcome = (workers::RaiseDesired, Result<group::Outcome, AwsErro
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.spark.is_none() {
         return Report::default();
+    }
+    if let Some(older) = older_owner(cluster, context) {
+        return report::conflicted(cluster, &older);
     }
     let (policy, masters) = match validated(cluster, context.period_seconds) {
         Ok(valid) => valid,
@@ -101,6 +106,22 @@ async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]
         Some(Err(error)) => (Some(workers::Observed { group: Known::Unknown(error.to_string()) }), Some(error)),
     };
     Observed { master, facts, error }
+}
+
+/// The LogwiseCluster that owns the group, if it is not this one: the older, then the first by name.
+fn older_owner(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+    let group = (region(cluster)?, group_name(cluster)?);
+    let same = context.clusters.state_filter(|other| {
+        other.metadata.deletion_timestamp.is_none() && region(other).zip(group_name(other)) == Some(group)
+    });
+    let age =
+        |c: &LogwiseCluster| (c.metadata.creation_timestamp.clone().map(|time| time.0), c.namespace(), c.name_any());
+    let first = same.iter().min_by_key(|c| age(c))?;
+    (first.uid() != cluster.uid()).then(|| format!("{}/{}", first.namespace().unwrap_or_default(), first.name_any()))
+}
+
+fn region(cluster: &LogwiseCluster) -> Option<&str> {
+    cluster.spec.aws.as_ref().map(|aws| aws.region.as_str())
 }
 
 /// The group, if the spec names one.

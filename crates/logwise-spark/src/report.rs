@@ -19,6 +19,18 @@ pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
     Report { status: part_status(&status, vec![ready]), failure: Some(ErrorClass::Invalid), ..Report::default() }
 }
 
+/// Another LogwiseCluster owns the group: no call is made for this one.
+pub(crate) fn conflicted(cluster: &LogwiseCluster, older: &str) -> Report {
+    let group = crate::controller::group_name(cluster).unwrap_or_default();
+    let message = format!(
+        "Auto Scaling group {group} belongs to the older LogwiseCluster {older}; no call is made for this one. \
+         Use one LogwiseCluster per group"
+    );
+    let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
+    let ready = Draft::new(ConditionType::SparkReady, false, Reason::Conflicted, message);
+    Report { status: part_status(&status, vec![ready]), next_look: Duration::from_secs(30), ..Report::default() }
+}
+
 fn settled_before(cluster: &LogwiseCluster) -> Option<i64> {
     cluster.status.as_ref()?.spark.as_ref()?.settled_generation
 }
