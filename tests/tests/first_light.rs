@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::spark::overview;
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
@@ -77,15 +78,14 @@ async fn assert_outside(world: &World, operator: &Operator) -> Result<()> {
 /// a little longer than SparkReady, which counts them all.
 async fn assert_workers(world: &World) -> Result<()> {
     let spark = world.bed.spark.as_ref().context("no Spark master")?;
-    let page = format!("http://{}:{}/json/", spark.host, spark.ui_port);
+    let page = format!("{}:{}", spark.host, spark.ui_port);
     let group = world.group(&world.group).await?;
     world
         .wait_until("a real worker on every instance", PATIENCE, async || {
-            let page: Value = reqwest::get(&page).await?.json().await?;
-            let workers = page["workers"].as_array().context("no workers")?;
-            let alive = |host: &str| workers.iter().any(|w| w["state"] == "ALIVE" && w["host"] == host);
+            let master = overview(&page).await?;
+            let alive = master.alive_hosts();
             let missing: Vec<&str> =
-                group.instances.iter().map(|i| i.private_ip.as_str()).filter(|ip| !alive(ip)).collect();
+                group.instances.iter().map(|i| i.private_ip.as_str()).filter(|ip| !alive.contains(ip)).collect();
             ensure!(missing.is_empty(), "no worker on {missing:?}");
             Ok(())
         })

@@ -11,6 +11,7 @@ mod cluster_status;
 mod columns;
 mod condition;
 pub mod crd;
+mod ownership;
 mod retention;
 mod retention_status;
 mod schema;
@@ -23,6 +24,7 @@ pub use cluster::{
 pub use cluster_status::{HeldTopic, KafkaStatus, LogwiseClusterStatus, SparkStatus, StorageStatus, WorkersStatus};
 pub use condition::{Condition, ConditionStatus};
 pub use crd::{crd_files, crds};
+pub use ownership::older_owner;
 pub use retention::{
     AbortIncompleteMultipartUpload, Approval, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,
     RetentionChangePolicy, RetentionPolicy, RetentionPolicySpec, ServiceSelector, StorageClass, Transition,

@@ -7,16 +7,13 @@ use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster};
 use logwise_plan::partitions::{self, Grow, Hold, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report};
+use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report, words};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Topics listed in status; the rest is in the metrics and the decision record.
 const MAX_HELD_TOPICS: usize = 20;
-
-/// Topics named in a message.
-const MAX_NAMED: usize = 3;
 
 /// The spec cannot be used.
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
@@ -128,20 +125,21 @@ impl Found<'_> {
                 kind,
                 false,
                 Reason::RetryingAfterError,
-                format!("{}. It is tried again", list(&refused)),
+                format!("{}. It is tried again", words::first_few(&refused)),
             );
         }
         let unreadable: Vec<String> =
             self.unreadable_topics().iter().map(|(name, why)| format!("{name}: {why}")).collect();
         if !unreadable.is_empty() {
-            let message = format!("Topics could not be read completely: {}. It is tried again", list(&unreadable));
+            let message =
+                format!("Topics could not be read completely: {}. It is tried again", words::first_few(&unreadable));
             return Draft::new(kind, false, Reason::Unreadable, message);
         }
         let sick: Vec<String> = self.sick_topics().cloned().collect();
         if !sick.is_empty() {
             let message = format!(
                 "Topics with partitions without a leader or with replicas out of sync: {}. Bring all brokers back",
-                list(&sick)
+                words::first_few(&sick)
             );
             return Draft::new(kind, false, Reason::UnderReplicated, message);
         }
@@ -172,7 +170,8 @@ impl Found<'_> {
             _ => (Reason::RecommendOnly, "Set `kafka.partitionScaling.mode` to Automatic to grow them"),
         };
         let named: Vec<String> = self.limited_topics().map(|(name, ..)| name.to_owned()).collect();
-        let message = format!("Topics with fewer partitions than they should have: {}. {next}", list(&named));
+        let message =
+            format!("Topics with fewer partitions than they should have: {}. {next}", words::first_few(&named));
         Some(Draft::new(kind, true, reason, message))
     }
 
@@ -188,11 +187,12 @@ impl Found<'_> {
             pending_changes: Some(self.pending_changes()),
             cluster_id: cluster.and_then(|c| c.cluster_id.clone()),
             brokers: cluster.map(|c| c.brokers),
-            topics: topics.map(|t| size(t.len())),
+            topics: topics.map(|t| words::count(t.len())),
             partitions: topics.map(|t| i32::try_from(partition_sum(t)).unwrap_or(i32::MAX)),
-            under_replicated_topics: topics.map(|t| size(t.values().filter(|t| t.under_replicated > 0).count())),
-            leaderless_topics: topics.map(|t| size(t.values().filter(|t| t.leaderless > 0).count())),
-            limited_topics: topics.map(|_| size(self.limited_topics().count())),
+            under_replicated_topics: topics
+                .map(|t| words::count(t.values().filter(|t| t.under_replicated > 0).count())),
+            leaderless_topics: topics.map(|t| words::count(t.values().filter(|t| t.leaderless > 0).count())),
+            limited_topics: topics.map(|_| words::count(self.limited_topics().count())),
             held_topics: self.held_topics(),
         }
     }
@@ -203,7 +203,7 @@ impl Found<'_> {
             self.limited_topics().filter(|(_, hold, _)| matches!(hold, Hold::RecommendOnly { .. })).count();
         let planned =
             if validate::may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
-        size(recommended + planned)
+        words::count(recommended + planned)
     }
 
     fn held_topics(&self) -> Vec<HeldTopic> {
@@ -267,7 +267,7 @@ impl Found<'_> {
             warning: false,
             reason: "PartitionsIncreased",
             action: "ScalePartitions",
-            note: list(&grown),
+            note: words::first_few(&grown),
         })
     }
 }
@@ -301,23 +301,10 @@ const fn hold_name(hold: &Hold) -> &'static str {
     }
 }
 
-/// The first few, and how many more.
-fn list(entries: &[String]) -> String {
-    let named = entries.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match entries.len().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
 fn partition_sum(topics: &BTreeMap<String, Topic>) -> i64 {
     topics.values().map(|topic| i64::from(topic.partitions)).sum()
 }
 
 fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
-}
-
-fn size(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(i32::MAX)
 }

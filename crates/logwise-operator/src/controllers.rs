@@ -52,12 +52,12 @@ pub(crate) fn start(ground: &Ground<'_>) -> Result<Vec<JoinHandle<()>>, reqwest:
         begin(logwise_kafka::run(clusters.subscribe(), store(), kafka.clone(), stop()).boxed()),
         begin(logwise_spark::run(clusters.subscribe(), spark, stop()).boxed()),
         begin(logwise_s3::run(clusters.subscribe(), policies.subscribe(), s3.clone(), stop()).boxed()),
-        begin(logwise_s3::run_orphans(policies.subscribe(), s3, stop()).boxed()),
+        begin(logwise_s3::run_orphans(policies.subscribe(), s3.clone(), stop()).boxed()),
         begin(summary::run(clusters.subscribe(), store(), summary.clone(), stop()).boxed()),
         begin((*mirror).clone().watch_health(store(), shell.clone(), stop()).boxed()),
     ];
-    let memory = Memory { shell: shell.clone(), kafka, summary };
-    let of_policies = memory.clone();
+    let memory = Memory { shell: shell.clone(), kafka, s3: s3.clone(), summary };
+    let of_policies = shell.clone();
     let follower = |mirror: &Arc<Mirror>| (mirror.clone(), client.clone(), config.namespaces.clone());
     let (following, client, namespaces) = follower(mirror);
     vital(
@@ -65,10 +65,7 @@ pub(crate) fn start(ground: &Ground<'_>) -> Result<Vec<JoinHandle<()>>, reqwest:
         following.follow(client, clusters, namespaces, move |key, last| memory.cluster_ended(key, last)),
     );
     let (following, client, namespaces) = follower(mirror);
-    vital(
-        ground.stop,
-        following.follow(client, policies, namespaces, move |key, _| of_policies.shell.forget(&key.uid)),
-    );
+    vital(ground.stop, following.follow(client, policies, namespaces, move |key, _| of_policies.forget(&key.uid)));
     Ok(tasks)
 }
 
@@ -157,10 +154,10 @@ fn vital(stop: &watch::Receiver<bool>, events: impl Future<Output = ()> + Send +
 }
 
 /// Everybody who remembers something about a LogwiseCluster.
-#[derive(Clone)]
 struct Memory {
     shell: Arc<Shell>,
     kafka: Arc<logwise_kafka::Context>,
+    s3: Arc<logwise_s3::Context>,
     summary: Arc<summary::Context>,
 }
 
@@ -175,6 +172,9 @@ impl Memory {
         let note = "Deleted; topics, instances, driver and bucket are left as they are";
         tracing::info!(kind = "LogwiseCluster", %namespace, %name, "{note}");
         let Some(last) = last else { return };
+        if let Some(storage) = &last.spec.storage {
+            self.s3.discovery.forget(&storage.bucket_name);
+        }
         let shell = self.shell.clone();
         tokio::spawn(async move {
             let event = EventDraft { warning: false, reason: "Deleted", action: "Delete", note: note.to_owned() };

@@ -86,7 +86,8 @@ fn view(cluster: &LogwiseCluster) -> View {
     let status = cluster.status.as_ref().unwrap_or(&nothing);
     let spec = &cluster.spec;
     let mut parts = Vec::new();
-    let mut part = |name, kind: ConditionType, settled: Option<i64>, pending: Option<i32>| {
+    let mut part = |name, kind: ConditionType, share: Option<(Option<i64>, Option<i32>)>| {
+        let (settled, pending) = share.unwrap_or_default();
         parts.push(PartView {
             name,
             ready: readiness(status, kind, generation),
@@ -95,31 +96,16 @@ fn view(cluster: &LogwiseCluster) -> View {
         });
     };
     if spec.kafka.is_some() {
-        let kafka = status.kafka.as_ref();
-        part(
-            "Kafka",
-            ConditionType::KafkaReady,
-            kafka.and_then(|k| k.settled_generation),
-            kafka.and_then(|k| k.pending_changes),
-        );
+        let share = status.kafka.as_ref().map(|k| (k.settled_generation, k.pending_changes));
+        part("Kafka", ConditionType::KafkaReady, share);
     }
     if spec.spark.is_some() {
-        let spark = status.spark.as_ref();
-        part(
-            "Spark",
-            ConditionType::SparkReady,
-            spark.and_then(|s| s.settled_generation),
-            spark.and_then(|s| s.pending_changes),
-        );
+        let share = status.spark.as_ref().map(|s| (s.settled_generation, s.pending_changes));
+        part("Spark", ConditionType::SparkReady, share);
     }
     if spec.storage.is_some() {
-        let storage = status.storage.as_ref();
-        part(
-            "Storage",
-            ConditionType::StorageReady,
-            storage.and_then(|s| s.settled_generation),
-            storage.and_then(|s| s.pending_changes),
-        );
+        let share = status.storage.as_ref().map(|s| (s.settled_generation, s.pending_changes));
+        part("Storage", ConditionType::StorageReady, share);
     }
     View { generation, suspended: spec.suspend, observe_only: spec.change_policy.mode == ChangeMode::Observe, parts }
 }

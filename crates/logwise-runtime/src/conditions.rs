@@ -1,5 +1,7 @@
 //! The vocabulary of conditions: every type, every reason, and who owns which.
 
+use crate::ErrorClass;
+
 /// A condition type of one of our resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
@@ -206,6 +208,17 @@ impl Reason {
                 | Self::RulesLeft
                 | Self::TooManyRules
         )
+    }
+
+    /// Why a part is not ready after a failure of this class; `not_found` names what is missing.
+    pub const fn of_failure(class: ErrorClass, not_found: Self) -> Self {
+        match class {
+            ErrorClass::Denied => Self::PermissionDenied,
+            ErrorClass::NotFound => not_found,
+            ErrorClass::Throttled => Self::Throttled,
+            ErrorClass::Invalid => Self::InvalidSpec,
+            ErrorClass::Conflict | ErrorClass::Transient => Self::Unreadable,
+        }
     }
 
     /// The reason with this name; reasons in a status written by another version may be unknown.

@@ -14,6 +14,7 @@ mod report;
 mod status;
 pub mod streams;
 pub mod summary;
+pub mod words;
 
 pub use backoff::Backoff;
 pub use conditions::ConditionType;

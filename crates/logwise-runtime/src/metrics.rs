@@ -93,6 +93,35 @@ impl Ending {
     }
 }
 
+/// What became of a change of the group's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleOutcome {
+    /// The group has the new size.
+    Done,
+    /// The call failed.
+    Failed,
+    /// The group was no longer as the plan assumed.
+    Superseded,
+}
+
+impl ScaleOutcome {
+    const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Superseded];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// The one direction in which the group's size is changed.
+const SCALE_OUT: &str = "out";
+
+/// Owners in `logwise_s3_lifecycle_rules`.
+const RULE_OWNERS: [&str; 2] = ["logwise", "other"];
+
 /// All metrics of the operator.
 pub struct Metrics {
     registry: Registry,
@@ -248,14 +277,13 @@ impl Metrics {
     }
 
     /// The group's size was changed, or tried to be.
-    pub fn scaled(&self, of: &Pipeline, direction: &'static str, outcome: &'static str) {
-        let Pipeline { namespace, cluster } = of.clone();
-        self.scale_decisions.get_or_create(&Scaling { namespace, cluster, direction, outcome }).inc();
+    pub fn scaled_out(&self, of: &Pipeline, outcome: ScaleOutcome) {
+        self.scale_decisions.get_or_create(&scaling(of, outcome)).inc();
     }
 
     /// Rules of the bucket.
     pub fn rules(&self, of: &Pipeline, ours: i64, others: i64) {
-        for (owner, count) in [("logwise", ours), ("other", others)] {
+        for (owner, count) in RULE_OWNERS.into_iter().zip([ours, others]) {
             let labels = Rules { namespace: of.namespace.clone(), cluster: of.cluster.clone(), owner };
             self.rules.get_or_create(&labels).set(count);
         }
@@ -282,14 +310,18 @@ impl Metrics {
             self.workers(of, state, None);
         }
         let Pipeline { namespace, cluster } = of.clone();
-        for owner in ["logwise", "other"] {
+        for owner in RULE_OWNERS {
             self.rules.remove(&Rules { namespace: namespace.clone(), cluster: cluster.clone(), owner });
         }
-        for outcome in ["done", "failed", "superseded"] {
-            let (namespace, cluster) = (namespace.clone(), cluster.clone());
-            self.scale_decisions.remove(&Scaling { namespace, cluster, direction: "out", outcome });
+        for outcome in ScaleOutcome::ALL {
+            self.scale_decisions.remove(&scaling(of, outcome));
         }
     }
+}
+
+fn scaling(of: &Pipeline, outcome: ScaleOutcome) -> Scaling {
+    let Pipeline { namespace, cluster } = of.clone();
+    Scaling { namespace, cluster, direction: SCALE_OUT, outcome: outcome.label() }
 }
 
 #[cfg(test)]
@@ -307,7 +339,7 @@ mod tests {
         metrics.kafka(&of, 1, 3, 0);
         metrics.partitions_increased(&of, 1);
         metrics.workers(&of, "alive", Some(2));
-        metrics.scaled(&of, "out", "done");
+        metrics.scaled_out(&of, ScaleOutcome::Done);
         metrics.rules(&of, 4, 2);
         metrics.pending(&of, 1);
         metrics.mirror(0, 0);

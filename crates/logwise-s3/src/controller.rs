@@ -9,7 +9,7 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, RetentionPolicy};
+use logwise_api::{LogwiseCluster, RetentionPolicy, older_owner};
 use logwise_aws::{AwsClients, AwsError};
 use logwise_plan::retention::{self, PolicyEntry};
 use logwise_runtime::conditions::Reason;
@@ -73,7 +73,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
         return Report { next_look, ..Report::default() };
     }
-    if let Some(older) = older_owner(cluster, context) {
+    if let Some(older) = owner_of_bucket(cluster, context) {
         let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
         refuse(&policies, context, Reason::Conflicted, &message).await;
         return report::conflicted(cluster, &older);
@@ -136,17 +136,11 @@ fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<Retention
     policies
 }
 
-/// The LogwiseCluster that owns the bucket, if it is not this one: the older, then the first by name.
-fn older_owner(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+/// The LogwiseCluster that owns the bucket, if it is not this one.
+fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let bucket = &cluster.spec.storage.as_ref()?.bucket_name;
-    let same = context.clusters.state_filter(|other| {
-        other.meta().deletion_timestamp.is_none()
-            && other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket)
-    });
-    let age =
-        |c: &LogwiseCluster| (c.meta().creation_timestamp.clone().map(|time| time.0), c.namespace(), c.name_any());
-    let first = same.iter().min_by_key(|c| age(c))?;
-    (first.uid() != cluster.uid()).then(|| format!("{}/{}", first.namespace().unwrap_or_default(), first.name_any()))
+    let names_it = |other: &LogwiseCluster| other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket);
+    older_owner(cluster, &context.clusters.state_filter(names_it))
 }
 
 fn bucket(cluster: &LogwiseCluster, context: &Context) -> Bucket {

@@ -1,6 +1,6 @@
 //! What a look at a bucket found and did, on one RetentionPolicy.
 
-use crate::report::{Found, blocked_message, blocked_reason, refusal};
+use crate::report::{Found, blocked_message, blocked_reason};
 use crate::{RawDocument, Written};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,7 +10,7 @@ use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::{ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_owned_by};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
-use logwise_runtime::{ErrorClass, EventDraft, Part, PartStatus, Report};
+use logwise_runtime::{ErrorClass, EventDraft, Part, PartStatus, Report, words};
 use serde_json::{Value, json};
 
 /// Services listed in `status.effective`.
@@ -18,9 +18,6 @@ const MAX_EFFECTIVE: usize = 50;
 
 /// Entries listed in `status.plan`.
 const MAX_ENTRIES: usize = 20;
-
-/// Services named in a message.
-const MAX_NAMED: usize = 3;
 
 /// A policy that takes no part in any bucket.
 pub(crate) fn refused(policy: &RetentionPolicy, reason: Reason, message: &str) -> Report {
@@ -51,7 +48,7 @@ fn part_status(status: &RetentionPolicyStatus, conditions: Vec<Draft>) -> PartSt
 }
 
 /// Words for a write's outcome in the decision record.
-pub(crate) fn words(outcome: &Result<Written, AwsError>) -> String {
+pub(crate) fn recorded(outcome: &Result<Written, AwsError>) -> String {
     match outcome {
         Ok(written) => format!("{written:?}"),
         Err(error) => error.to_string(),
@@ -89,7 +86,7 @@ impl PolicyLook<'_> {
     fn unread(&self, error: &AwsError) -> Report {
         let mut status = PartStatus::as_reported(Part::Retention, self.policy);
         status.fields.insert("observedGeneration".into(), json!(self.policy.metadata.generation));
-        let (reason, message) = (refusal(error.class()), format!("{error}. See StorageReady of the LogwiseCluster"));
+        let (reason, message) = explained_above(error);
         let replaced =
             [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Programmed];
         status.conditions.retain(|draft| !replaced.contains(&draft.kind));
@@ -155,9 +152,7 @@ impl PolicyLook<'_> {
         }
         match self.found.outcome {
             Some(Ok(Written::Done | Written::AlreadySo)) => None,
-            Some(Err(error)) => {
-                Some((refusal(error.class()), format!("{error}. See StorageReady of the LogwiseCluster")))
-            }
+            Some(Err(error)) => Some(explained_above(error)),
             Some(Ok(Written::NotVerified { why })) => {
                 Some((Reason::ForeignWriterDetected, format!("{why}. It is tried again")))
             }
@@ -175,8 +170,8 @@ impl PolicyLook<'_> {
     fn programmed(&self, entry: &PolicyEntry, plan: &PolicyPlan) -> Draft {
         let kind = ConditionType::Programmed;
         if let Some(error) = &self.found.observed.error {
-            let message = format!("{error}. See StorageReady of the LogwiseCluster");
-            return Draft::new(kind, false, refusal(error.class()), message);
+            let (reason, message) = explained_above(error);
+            return Draft::new(kind, false, reason, message);
         }
         if let Some((reason, message)) = self.unwritten(entry) {
             return Draft::new(kind, false, reason, message);
@@ -210,7 +205,7 @@ impl PolicyLook<'_> {
              To approve exactly this, add {} to `spec.changePolicy.approvedPlans`",
             request.plan_id,
             services.len(),
-            list(&services),
+            words::first_few(&services),
             request.plan_id
         )
     }
@@ -224,9 +219,9 @@ impl PolicyLook<'_> {
             observed_generation: generation,
             programmed_generation: if programmed { generation } else { before.programmed_generation },
             programmed_time: if newly { whole_second(Timestamp::now()) } else { before.programmed_time },
-            matched_services: Some(size(plan.services.len())),
-            rules: Some(size(plan.rules)),
-            pending_changes: Some(size(pending(plan))),
+            matched_services: Some(words::count(plan.services.len())),
+            rules: Some(words::count(plan.rules)),
+            pending_changes: Some(words::count(pending(plan))),
             effective,
             plan: self.plan_status(plan),
             ..RetentionPolicyStatus::default()
@@ -295,10 +290,10 @@ impl PolicyLook<'_> {
             id: request.plan_id.clone(),
             generation: self.policy.metadata.generation.unwrap_or_default(),
             summary: PlanSummary {
-                add: size(new),
-                change: size(pending(plan).saturating_sub(new)),
+                add: words::count(new),
+                change: words::count(pending(plan).saturating_sub(new)),
                 remove: 0,
-                destructive: size(request.entries.len()),
+                destructive: words::count(request.entries.len()),
             },
             entries: request.entries.iter().take(MAX_ENTRIES).map(entry).collect(),
         })
@@ -315,9 +310,15 @@ impl PolicyLook<'_> {
             warning: false,
             reason: "PlanApplied",
             action: "Apply",
-            note: format!("Lifecycle rules written for {}", list(&written)),
+            note: format!("Lifecycle rules written for {}", words::first_few(&written)),
         }]
     }
+}
+
+/// Reason and message of a failure whose next step stands on the LogwiseCluster.
+fn explained_above(error: &AwsError) -> (Reason, String) {
+    let reason = Reason::of_failure(error.class(), Reason::BucketNotFound);
+    (reason, format!("{error}. See StorageReady of the LogwiseCluster"))
 }
 
 fn accepted(plan: &PolicyPlan) -> Draft {
@@ -327,7 +328,7 @@ fn accepted(plan: &PolicyPlan) -> Draft {
     if plan.services.is_empty() && !plan.lost.is_empty() {
         let message = format!(
             "Every matching service is decided by {}. Raise `priority` or delete one of the policies",
-            list(&winners)
+            words::first_few(&winners)
         );
         return Draft::new(kind, false, Reason::Conflicted, message);
     }
@@ -342,7 +343,7 @@ fn accepted(plan: &PolicyPlan) -> Draft {
     let lost = if winners.is_empty() {
         String::new()
     } else {
-        format!("; {} more are decided by {}", plan.lost.len(), list(&winners))
+        format!("; {} more are decided by {}", plan.lost.len(), words::first_few(&winners))
     };
     Draft::new(kind, true, Reason::Accepted, format!("Matches {} services{lost}", plan.services.len()))
 }
@@ -371,18 +372,6 @@ fn whole_second(now: Timestamp) -> Option<Time> {
 
 fn days(days: Option<i32>) -> String {
     days.map_or_else(|| "never".to_owned(), |days| days.to_string())
-}
-
-fn list(entries: &[&str]) -> String {
-    let named = entries.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
-    match entries.len().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
-fn size(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(i32::MAX)
 }
 
 impl crate::Look {

@@ -10,7 +10,7 @@ use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, PartStatus, Report};
+use logwise_runtime::{Decision, ErrorClass, PartStatus, Report, words};
 use serde_json::{Map, json};
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Found<'_> {
             Known::Unknown(_) => return None,
         };
         let ours = rules.iter().filter(|rule| rule.id.as_deref().is_some_and(|id| self.owns(id))).count();
-        Some((size(ours), size(rules.len() - ours)))
+        Some((words::count(ours), words::count(rules.len() - ours)))
     }
 
     /// Whether a rule id belongs to one of the bucket's policies.
@@ -93,14 +93,17 @@ impl Found<'_> {
         self.policy.policies.iter().any(|entry| retention::is_owned_by(id, &entry.owner))
     }
 
+    /// What failed: the look, or else the write.
+    fn error(&self) -> Option<&AwsError> {
+        self.observed.error.as_ref().or_else(|| self.outcome?.as_ref().err())
+    }
+
     fn ready(&self) -> Draft {
         let kind = ConditionType::StorageReady;
         let bucket = self.cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
-        if let Some(error) = &self.observed.error {
-            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
-        }
-        if let Some(Err(error)) = self.outcome {
-            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
+        if let Some(error) = self.error() {
+            let reason = Reason::of_failure(error.class(), Reason::BucketNotFound);
+            return Draft::new(kind, false, reason, format!("{error}. {}", next_step(error.class())));
         }
         if let Some(Ok(Written::NotVerified { why })) = self.outcome {
             let message = format!(
@@ -124,7 +127,7 @@ impl Found<'_> {
                 settled_before(self.cluster)
             },
             pending_changes: Some(0),
-            services: services.map(|s| size(s.len())),
+            services: services.map(|s| words::count(s.len())),
             lifecycle_rules: rules.map(|(ours, _)| ours),
             foreign_lifecycle_rules: rules.map(|(_, foreign)| foreign),
             minimum_object_size: self.observed.minimum_object_size(),
@@ -137,12 +140,8 @@ impl Found<'_> {
     }
 
     fn failure(&self) -> Option<ErrorClass> {
-        let write = match self.outcome {
-            Some(Err(error)) => Some(error.class()),
-            Some(Ok(Written::Superseded | Written::NotVerified { .. })) => Some(ErrorClass::Conflict),
-            Some(Ok(Written::Done | Written::AlreadySo)) | None => None,
-        };
-        self.observed.error.as_ref().map(AwsError::class).or(write)
+        let lost = matches!(self.outcome, Some(Ok(Written::Superseded | Written::NotVerified { .. })));
+        self.error().map(AwsError::class).or(lost.then_some(ErrorClass::Conflict))
     }
 
     /// What each policy got, without the services whose rule is the wanted one: the record stays small with many.
@@ -155,7 +154,7 @@ impl Found<'_> {
     }
 
     fn decision(&self) -> Option<Decision> {
-        let outcome: Vec<String> = self.outcome.iter().map(|outcome| policy_report::words(outcome)).collect();
+        let outcome: Vec<String> = self.outcome.iter().map(|outcome| policy_report::recorded(outcome)).collect();
         let version = self.observed.facts.document.known().map(|document| document.version.clone());
         let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
         let write: Vec<_> = self.plan.write.iter().collect();
@@ -165,17 +164,6 @@ impl Found<'_> {
             holds: json!({"blocked": self.plan.blocked, "policies": self.notable()}),
             outcome: json!(outcome),
         })
-    }
-}
-
-/// The reason that a refused call gives.
-pub(crate) fn refusal(class: ErrorClass) -> Reason {
-    match class {
-        ErrorClass::Denied => Reason::PermissionDenied,
-        ErrorClass::NotFound => Reason::BucketNotFound,
-        ErrorClass::Throttled => Reason::Throttled,
-        ErrorClass::Invalid => Reason::InvalidSpec,
-        ErrorClass::Conflict | ErrorClass::Transient => Reason::Unreadable,
     }
 }
 
@@ -221,8 +209,4 @@ pub(crate) fn blocked_message(blocked: &Blocked) -> String {
             )
         }
     }
-}
-
-fn size(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(i32::MAX)
 }

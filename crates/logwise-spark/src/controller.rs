@@ -4,12 +4,11 @@ use crate::master::{self, Master, NoActiveMaster};
 use crate::report;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
-use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, Invalid, MasterAddress};
+use logwise_api::{LogwiseCluster, older_owner};
 use logwise_aws::{AwsClients, AwsError, group};
 use logwise_plan::{Known, workers};
 use logwise_runtime::{Part, Report, Shell, streams};
@@ -68,7 +67,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.spark.is_none() {
         return Report::default();
     }
-    if let Some(older) = older_owner(cluster, context) {
+    if let Some(older) = owner_of_group(cluster, context) {
         return report::conflicted(cluster, &older);
     }
     let (policy, masters) = match validated(cluster, context.period_seconds) {
@@ -108,16 +107,11 @@ async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]
     Observed { master, facts, error }
 }
 
-/// The LogwiseCluster that owns the group, if it is not this one: the older, then the first by name.
-fn older_owner(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+/// The LogwiseCluster that owns the group, if it is not this one.
+fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let group = (region(cluster)?, group_name(cluster)?);
-    let same = context.clusters.state_filter(|other| {
-        other.metadata.deletion_timestamp.is_none() && region(other).zip(group_name(other)) == Some(group)
-    });
-    let age =
-        |c: &LogwiseCluster| (c.metadata.creation_timestamp.clone().map(|time| time.0), c.namespace(), c.name_any());
-    let first = same.iter().min_by_key(|c| age(c))?;
-    (first.uid() != cluster.uid()).then(|| format!("{}/{}", first.namespace().unwrap_or_default(), first.name_any()))
+    let names_it = |other: &LogwiseCluster| region(other).zip(group_name(other)) == Some(group);
+    older_owner(cluster, &context.clusters.state_filter(names_it))
 }
 
 fn region(cluster: &LogwiseCluster) -> Option<&str> {

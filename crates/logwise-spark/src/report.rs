@@ -7,7 +7,7 @@ use logwise_api::{LogwiseCluster, SparkStatus, WorkersStatus};
 use logwise_aws::group;
 use logwise_plan::{Known, workers};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
-use logwise_runtime::metrics::{Metrics, Pipeline};
+use logwise_runtime::metrics::{Metrics, Pipeline, ScaleOutcome};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report};
 use serde_json::{Map, json};
 use std::time::Duration;
@@ -73,11 +73,11 @@ impl Look<'_> {
         metrics.workers(&of, "alive", self.observed.master.as_ref().ok().map(|m| i64::from(m.alive_workers)));
         for (_, outcome) in self.outcomes {
             let outcome = match outcome {
-                Ok(group::Outcome::Done | group::Outcome::AlreadySo) => "done",
-                Ok(group::Outcome::Superseded { .. }) => "superseded",
-                Err(_) => "failed",
+                Ok(group::Outcome::Done | group::Outcome::AlreadySo) => ScaleOutcome::Done,
+                Ok(group::Outcome::Superseded { .. }) => ScaleOutcome::Superseded,
+                Err(_) => ScaleOutcome::Failed,
             };
-            metrics.scaled(&of, "out", outcome);
+            metrics.scaled_out(&of, outcome);
         }
     }
 
@@ -110,7 +110,12 @@ impl Look<'_> {
     fn ready(&self) -> Draft {
         let kind = ConditionType::SparkReady;
         if let Some(error) = &self.observed.error {
-            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
+            return Draft::new(
+                kind,
+                false,
+                Reason::of_failure(error.class(), Reason::GroupNotFound),
+                format!("{error}. {}", next_step(error.class())),
+            );
         }
         if let Some(name) = self.absent_group() {
             let message = format!(
@@ -129,7 +134,12 @@ impl Look<'_> {
             }
         };
         if let Some((_, Err(error))) = self.outcomes.iter().find(|(_, outcome)| outcome.is_err()) {
-            return Draft::new(kind, false, refusal(error.class()), format!("{error}. {}", next_step(error.class())));
+            return Draft::new(
+                kind,
+                false,
+                Reason::of_failure(error.class(), Reason::GroupNotFound),
+                format!("{error}. {}", next_step(error.class())),
+            );
         }
         if let Some(missing) = self.missing_workers() {
             return Draft::new(kind, false, Reason::WorkersNotReady, missing);
@@ -236,16 +246,6 @@ fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-fn refusal(class: ErrorClass) -> Reason {
-    match class {
-        ErrorClass::Denied => Reason::PermissionDenied,
-        ErrorClass::NotFound => Reason::GroupNotFound,
-        ErrorClass::Throttled => Reason::Throttled,
-        ErrorClass::Invalid => Reason::InvalidSpec,
-        ErrorClass::Conflict | ErrorClass::Transient => Reason::Unreadable,
-    }
 }
 
 fn next_step(class: ErrorClass) -> &'static str {

@@ -1,6 +1,6 @@
 //! Applies the quickstart, approves one plan and waits for what was promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::ground::{self, BUCKET, GROUP, NAMESPACE, OLD_SERVICES, SERVICES};
 use crate::bed::Bed;
-use crate::http;
 use crate::progress::Progress;
+use crate::spark::{Overview, overview};
 use crate::stream;
 use crate::world::wait_until;
 
@@ -71,23 +71,16 @@ async fn instances(bed: &Bed) -> Result<()> {
     .await
 }
 
-/// The master's own page.
-pub async fn master(bed: &Bed) -> Result<Value> {
+/// What the master's own page says.
+pub async fn master(bed: &Bed) -> Result<Overview> {
     let spark = bed.spark.as_ref().context("the bed has no Spark master")?;
-    let page = http::client()?.get(format!("http://{}:{}/json/", spark.host, spark.ui_port)).send().await?;
-    page.json().await.context("reading the Spark master's page")
-}
-
-/// Hosts of the workers that the master counts as alive.
-pub fn alive(page: &Value) -> BTreeSet<String> {
-    let workers = page["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    workers.iter().filter(|w| w["state"] == "ALIVE").filter_map(|w| w["host"].as_str().map(str::to_owned)).collect()
+    overview(&format!("{}:{}", spark.host, spark.ui_port)).await
 }
 
 async fn workers(bed: &Bed) -> Result<()> {
     wait_until("2 alive workers", PATIENCE, async || {
         let page = master(bed).await?;
-        ensure!(alive(&page).len() == 2, "alive: {:?}", alive(&page));
+        ensure!(page.alive_hosts().len() == 2, "alive: {:?}", page.alive_hosts());
         Ok(())
     })
     .await
@@ -95,7 +88,7 @@ async fn workers(bed: &Bed) -> Result<()> {
 
 /// Submits the job unless a driver runs, and waits for files of every service.
 async fn job(bed: &Bed, progress: &Progress) -> Result<()> {
-    if master(bed).await?["activedrivers"].as_array().is_none_or(Vec::is_empty) {
+    if master(bed).await?.activedrivers.is_empty() {
         let site = bed.site()?;
         let job = stream::Job::of(bed, BUCKET, "logs[.].*")?;
         let id = stream::submit(&site.tools.spark, &job).await?;

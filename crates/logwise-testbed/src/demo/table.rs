@@ -98,9 +98,9 @@ async fn group(bed: &Bed) -> Result<Row> {
 
 async fn workers(bed: &Bed) -> Result<Row> {
     let page = story::master(bed).await?;
-    let (alive, drivers) = (story::alive(&page), page["activedrivers"].as_array().map_or(0, Vec::len));
-    let holds = format!("{} alive workers, {drivers} driver", alive.len());
-    Ok(row("Spark", "2 workers".into(), holds, "the master's JSON", alive.len() == 2 && drivers == 1))
+    let (alive, drivers) = (page.alive_hosts().len(), page.activedrivers.len());
+    let holds = format!("{alive} alive workers, {drivers} driver");
+    Ok(row("Spark", "2 workers".into(), holds, "the master's JSON", alive == 2 && drivers == 1))
 }
 
 async fn rules(bed: &Bed) -> Result<Row> {

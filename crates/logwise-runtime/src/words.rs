@@ -1,0 +1,29 @@
+//! Small things that every report says alike.
+
+/// Entries named in a message.
+const MAX_NAMED: usize = 3;
+
+/// The first three, and how many more.
+pub fn first_few<T: AsRef<str>>(entries: &[T]) -> String {
+    let named = entries.iter().take(MAX_NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match entries.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// A length as status has it.
+pub fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_counted() {
+        assert_eq!(first_few(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(first_few(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+    }
+}
