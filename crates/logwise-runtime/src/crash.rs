@@ -1,7 +1,9 @@
 //! Crash points: the process kills itself at a chosen external write, so that tests can show what a restart finds.
 //!
 //! `LOGWISE_CRASH_AT=<system>:<number>:<before|after>` (for example `kafka:1:after`) ends the process as `kill -9`
-//! would, before or after the n-th write to that system. Only builds with debug assertions know the variable.
+//! would, before or after the n-th write to that system. `LOGWISE_COUNT_WRITES=<file>` keeps the number of writes per
+//! system in a file, as JSON, so that tests know which points a path has. Only builds with debug assertions know the
+//! two variables.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,30 +19,47 @@ pub enum System {
     S3,
     /// Commits to the Orchestrator DB.
     Sql,
+    /// Writes to Kubernetes: intents, status, finalizers.
+    Kubernetes,
 }
 
 impl System {
+    const ALL: [Self; 5] = [Self::Kafka, Self::AutoScaling, Self::S3, Self::Sql, Self::Kubernetes];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
             Self::AutoScaling => "autoscaling",
             Self::S3 => "s3",
             Self::Sql => "sql",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
 
-static COUNTS: [AtomicU32; 4] = [AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0)];
+static COUNTS: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
 
 /// To be called right before a write is sent.
 pub fn before(system: System) {
     let number = COUNTS[system as usize].fetch_add(1, Ordering::SeqCst) + 1;
+    if cfg!(debug_assertions) {
+        count();
+    }
     die_if_chosen(system, number, "before");
 }
 
 /// To be called when the answer of a write has arrived and nothing has been done with it.
 pub fn after(system: System) {
     die_if_chosen(system, COUNTS[system as usize].load(Ordering::SeqCst), "after");
+}
+
+fn count() {
+    static FILE: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    let Some(file) = FILE.get_or_init(|| std::env::var_os("LOGWISE_COUNT_WRITES").map(Into::into)) else { return };
+    let number = |system: &System| COUNTS[*system as usize].load(Ordering::SeqCst);
+    let counts: std::collections::BTreeMap<_, _> = System::ALL.iter().map(|s| (s.name(), number(s))).collect();
+    // A test that cannot read the file says so.
+    let _ = std::fs::write(file, serde_json::json!(counts).to_string());
 }
 
 fn die_if_chosen(system: System, number: u32, when: &str) {

@@ -139,6 +139,8 @@ pub struct Metrics {
     pending_changes: Family<Pipeline, Gauge>,
     mirror_lag_seconds: Gauge,
     mirror_dropped: Gauge,
+    is_leader: Gauge,
+    epoch: Gauge,
 }
 
 /// Worker states in `logwise_spark_workers`.
@@ -168,6 +170,8 @@ impl Metrics {
             pending_changes: Family::default(),
             mirror_lag_seconds: Gauge::default(),
             mirror_dropped: Gauge::default(),
+            is_leader: Gauge::default(),
+            epoch: Gauge::default(),
         };
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version }).set(1);
@@ -179,6 +183,8 @@ impl Metrics {
     }
 
     fn register_operator(&self, registry: &mut Registry) {
+        registry.register("logwise_operator_is_leader", "1 while this replica leads, else 0", self.is_leader.clone());
+        registry.register("logwise_operator_epoch", "Number of the last term that this replica led", self.epoch.clone());
         registry.register("logwise_operator_reconcile", "Reconciles by part and result", self.reconciles.clone());
         registry.register(
             "logwise_operator_reconcile_duration_seconds",
@@ -232,6 +238,12 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         text
+    }
+
+    /// Whether this replica leads, and the number of its term.
+    pub fn leading(&self, leads: bool, epoch: i64) {
+        self.is_leader.set(i64::from(leads));
+        self.epoch.set(epoch);
     }
 
     /// One reconcile of `part` ended.

@@ -1,0 +1,55 @@
+//! The epoch: a number that grows with every start and every take-over, kept where deleting the Lease cannot reset it.
+
+use crate::kubernetes::{KubernetesError, Seat, within};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use std::collections::BTreeMap;
+
+/// Key of the number in the ConfigMap.
+const KEY: &str = "epoch";
+
+/// Attempts before giving up: each loses only against another replica's success.
+const ATTEMPTS: u32 = 20;
+
+/// Raises the epoch above itself and above `seen`, the greatest one found elsewhere, and returns it.
+///
+/// # Errors
+/// [`KubernetesError`] when the ConfigMap could not be read or written.
+pub async fn raise(seat: &Seat, seen: i64) -> Result<i64, KubernetesError> {
+    let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
+    let name = seat.epoch_name();
+    let mut last = KubernetesError::Busy { what: name.clone() };
+    for _ in 0..ATTEMPTS {
+        let current = within("reading the epoch", api.get_opt(&name)).await?;
+        let next = current.as_ref().map_or(0, stored).max(seen).saturating_add(1);
+        let wanted = document(seat, &name, current.as_ref(), next);
+        let params = PostParams::default();
+        let written = match &current {
+            Some(_) => within("writing the epoch", api.replace(&name, &params, &wanted)).await,
+            None => within("creating the epoch", api.create(&params, &wanted)).await,
+        };
+        match written {
+            Ok(_) => return Ok(next),
+            // Somebody else was first, or our own write has arrived although its answer was lost: read again.
+            Err(error) if error.is_conflict() => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// What a person has written over it counts as nothing: `seen` stands in.
+fn stored(current: &ConfigMap) -> i64 {
+    let text = current.data.as_ref().and_then(|data| data.get(KEY));
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+fn document(seat: &Seat, name: &str, current: Option<&ConfigMap>, epoch: i64) -> ConfigMap {
+    let mut wanted = ConfigMap::default();
+    wanted.metadata.name = Some(name.to_owned());
+    wanted.metadata.resource_version = current.and_then(ResourceExt::resource_version);
+    wanted.metadata.labels = Some(seat.labels("epoch"));
+    wanted.data = Some(BTreeMap::from([(KEY.to_owned(), epoch.to_string())]));
+    wanted
+}

@@ -1,0 +1,297 @@
+//! Intents: what is about to be done to an external resource, written down before it is done. The pure part.
+//!
+//! One record per resource, replaced under the condition that nobody else replaced it meanwhile. [`advance`] is the one
+//! transition function: it takes the record as it is, the wish, who wishes and the time, and gives the record to write
+//! or why nothing may be written.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How far an intent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// Written down, nothing sent: may be abandoned at any time by whoever leads.
+    Prepared,
+    /// The call may be under way, or done, or lost.
+    Sent,
+    /// Over: what was wanted is there.
+    Done,
+    /// Over: nothing was sent, or it had no effect.
+    Abandoned,
+    /// Over: the resource has become something else.
+    Superseded,
+}
+
+impl State {
+    /// Whether nothing is under way.
+    pub const fn is_closed(self) -> bool {
+        matches!(self, Self::Done | Self::Abandoned | Self::Superseded)
+    }
+}
+
+/// How an intent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// What was wanted is there.
+    Done,
+    /// Nothing was sent, or it had no effect.
+    Abandoned,
+    /// The resource has become something else.
+    Superseded,
+}
+
+impl From<Ending> for State {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Done => Self::Done,
+            Ending::Abandoned => Self::Abandoned,
+            Ending::Superseded => Self::Superseded,
+        }
+    }
+}
+
+/// The object on whose behalf something is done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// Generation.
+    pub generation: i64,
+}
+
+/// Who writes: one term of one process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Writer {
+    /// Number of the term; greater for every later start or take-over of the installation.
+    pub epoch: i64,
+    /// Which share of the objects the process leads.
+    pub shard: String,
+    /// Name of the process.
+    pub identity: String,
+}
+
+/// What is wanted of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wish {
+    /// For whom.
+    pub owner: Owner,
+    /// Absolute targets.
+    pub targets: Value,
+    /// What was there before, where undoing needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_image: Option<String>,
+}
+
+/// The record of one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// The resource, such as `bucket/acme-logs`.
+    pub resource: String,
+    /// What is wanted.
+    pub wish: Wish,
+    /// Who wrote it last.
+    pub writer: Writer,
+    /// How far it is.
+    pub state: State,
+    /// The call starts before this time or not at all; set when it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_before: Option<Timestamp>,
+    /// Longest time the call takes once it has started.
+    #[serde(default)]
+    pub call_timeout_seconds: u32,
+    /// When the record was written.
+    pub written: Timestamp,
+}
+
+impl Intent {
+    /// When a call of this intent is over, whatever became of it; none while nothing was sent.
+    pub fn over_at(&self) -> Option<Timestamp> {
+        let call = Duration::from_secs(self.call_timeout_seconds.into());
+        self.send_before.map(|before| before.saturating_add(call).unwrap_or(Timestamp::MAX))
+    }
+}
+
+/// What is to become of a resource's record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Write down a wish.
+    Prepare {
+        /// The resource.
+        resource: String,
+        /// The wish.
+        wish: Wish,
+    },
+    /// Say that the call is made now.
+    Send {
+        /// It starts before this time or not at all.
+        before: Timestamp,
+        /// Longest time it takes.
+        call_timeout_seconds: u32,
+    },
+    /// The writer's own call is over and its effect was read.
+    Close(Ending),
+    /// Somebody's call is over; the effect was read by a look that began at this time.
+    Settle {
+        /// How it ended, by what was read.
+        ending: Ending,
+        /// When that look began.
+        looked: Timestamp,
+    },
+}
+
+/// Why nothing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refused {
+    /// A call may still be under way.
+    #[error("an earlier call may still be under way until {until}")]
+    UnderWay {
+        /// When it is over and the resource may be read.
+        until: Timestamp,
+    },
+    /// A call was sent whose effect has to be read first.
+    #[error("the effect of an earlier call has to be read first")]
+    Unread,
+    /// A later term has written the record.
+    #[error("term {epoch} has taken over")]
+    Fenced {
+        /// That term.
+        epoch: i64,
+    },
+    /// The record is not the one that the writer has prepared or sent.
+    #[error("the intent is no longer ours")]
+    NotOurs,
+}
+
+/// The record after `request` by `me`, or why it stays as it is.
+pub fn advance(
+    current: Option<&Intent>,
+    request: Request,
+    me: &Writer,
+    now: Timestamp,
+) -> Result<Intent, Refused> {
+    let write = |intent: &Intent, state| Intent { state, writer: me.clone(), written: now, ..intent.clone() };
+    match request {
+        Request::Prepare { resource, wish } => {
+            if let Some(current) = current {
+                fenced(current, me)?;
+                if current.state == State::Sent {
+                    return Err(under_way(current, now));
+                }
+            }
+            let writer = me.clone();
+            let (send_before, call_timeout_seconds) = (None, 0);
+            Ok(Intent { resource, wish, writer, state: State::Prepared, send_before, call_timeout_seconds, written: now })
+        }
+        Request::Send { before, call_timeout_seconds } => {
+            let mine = current.filter(|c| c.writer == *me && c.state == State::Prepared).ok_or(Refused::NotOurs)?;
+            Ok(Intent { send_before: Some(before), call_timeout_seconds, ..write(mine, State::Sent) })
+        }
+        Request::Close(ending) => {
+            let mine = current.filter(|c| c.writer == *me && !c.state.is_closed()).ok_or(Refused::NotOurs)?;
+            Ok(write(mine, ending.into()))
+        }
+        Request::Settle { ending, looked } => {
+            let open = current.filter(|c| !c.state.is_closed()).ok_or(Refused::NotOurs)?;
+            fenced(open, me)?;
+            match open.over_at().filter(|_| open.state == State::Sent) {
+                Some(until) if looked < until => Err(Refused::UnderWay { until }),
+                _ => Ok(write(open, ending.into())),
+            }
+        }
+    }
+}
+
+/// A later term of the same shard is the only one that may write; terms of other shards meet at the record itself.
+fn fenced(current: &Intent, me: &Writer) -> Result<(), Refused> {
+    let epoch = current.writer.epoch;
+    // A call that may be under way is taken over by a later term only, whosever it is.
+    let guards = current.writer.shard == me.shard || current.state == State::Sent;
+    if guards && epoch > me.epoch { Err(Refused::Fenced { epoch }) } else { Ok(()) }
+}
+
+fn under_way(sent: &Intent, now: Timestamp) -> Refused {
+    match sent.over_at() {
+        Some(until) if now < until => Refused::UnderWay { until },
+        _ => Refused::Unread,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn writer(epoch: i64) -> Writer {
+        Writer { epoch, shard: String::new(), identity: format!("p{epoch}") }
+    }
+
+    fn wish() -> Wish {
+        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
+        Wish { owner, targets: serde_json::json!({"desired": 3}), pre_image: None }
+    }
+
+    fn prepare() -> Request {
+        Request::Prepare { resource: "group/a".into(), wish: wish() }
+    }
+
+    fn send() -> Request {
+        Request::Send { before: at(15), call_timeout_seconds: 5 }
+    }
+
+    fn sent(epoch: i64) -> Intent {
+        let prepared = advance(None, prepare(), &writer(epoch), at(10)).unwrap();
+        advance(Some(&prepared), send(), &writer(epoch), at(10)).unwrap()
+    }
+
+    #[test]
+    fn the_straight_way_is_prepared_sent_done() {
+        let done = advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(1), at(11)).unwrap();
+        assert_eq!(done.state, State::Done);
+        assert_eq!(advance(Some(&done), prepare(), &writer(1), at(12)).unwrap().state, State::Prepared);
+    }
+
+    #[test]
+    fn what_is_prepared_may_be_replaced_at_once_and_then_no_longer_be_sent() {
+        let first = advance(None, prepare(), &writer(1), at(10)).unwrap();
+        let second = advance(Some(&first), prepare(), &writer(2), at(10)).unwrap();
+        assert_eq!(advance(Some(&second), send(), &writer(1), at(10)), Err(Refused::NotOurs));
+    }
+
+    #[test]
+    fn what_is_sent_is_taken_over_after_its_time_by_a_later_term_with_a_fresh_read_only() {
+        let settle = |looked| Request::Settle { ending: Ending::Done, looked: at(looked) };
+        let under_way = Refused::UnderWay { until: at(20) };
+        assert_eq!(advance(Some(&sent(1)), settle(19), &writer(2), at(25)), Err(under_way));
+        assert_eq!(advance(Some(&sent(1)), prepare(), &writer(2), at(19)), Err(under_way));
+        assert_eq!(advance(Some(&sent(1)), prepare(), &writer(2), at(20)), Err(Refused::Unread));
+        assert_eq!(advance(Some(&sent(2)), settle(20), &writer(1), at(25)), Err(Refused::Fenced { epoch: 2 }));
+        assert_eq!(advance(Some(&sent(1)), settle(20), &writer(2), at(20)).unwrap().state, State::Done);
+    }
+
+    #[test]
+    fn nobody_closes_what_another_sent_without_reading() {
+        assert_eq!(
+            advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(2), at(99)),
+            Err(Refused::NotOurs)
+        );
+    }
+
+    #[test]
+    fn an_earlier_term_of_the_shard_is_fenced_and_one_of_another_shard_is_not() {
+        let done = advance(Some(&sent(5)), Request::Close(Ending::Done), &writer(5), at(11)).unwrap();
+        assert_eq!(advance(Some(&done), prepare(), &writer(4), at(12)), Err(Refused::Fenced { epoch: 5 }));
+        let other = Writer { shard: "b".into(), ..writer(4) };
+        assert!(advance(Some(&done), prepare(), &other, at(12)).is_ok());
+    }
+}

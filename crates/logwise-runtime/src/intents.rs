@@ -1,0 +1,329 @@
+//! Intents in Kubernetes: one ConfigMap per external resource in the operator's own namespace, where tenants cannot
+//! write. Every write replaces the version that was read.
+
+use crate::ErrorClass;
+use crate::intent::{Ending, Intent, Owner, Refused, Request, State, Wish, advance};
+use crate::kubernetes::{KubernetesError, Seat, within};
+use crate::term::{NotLeading, Term};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Key of the record in the ConfigMap.
+const KEY: &str = "intent";
+
+/// A call starts at most this long after its intent says that it is sent.
+const SEND_WITHIN: Duration = Duration::from_secs(2);
+
+/// Nothing was sent, because the intent could not be written down or somebody else's stands in the way.
+#[derive(Debug, thiserror::Error)]
+pub enum IntentError {
+    /// The record forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The term is over.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    /// The API server did not take it.
+    #[error("the intent was not written")]
+    Kubernetes(#[from] KubernetesError),
+    /// The record was changed by hand and cannot be read.
+    #[error("ConfigMap {name} in the operator's namespace cannot be read ({why}). Look at what it was about, then delete it")]
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl IntentError {
+    /// Class of the failure.
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Refused(_) | Self::NotLeading(_) => ErrorClass::Conflict,
+            Self::Kubernetes(_) => ErrorClass::Transient,
+            Self::Unreadable { .. } => ErrorClass::Invalid,
+        }
+    }
+}
+
+/// A record as last seen.
+#[derive(Clone, Debug)]
+struct Record {
+    intent: Result<Intent, String>,
+    version: String,
+    first_seen: Instant,
+}
+
+/// The intents of this installation during one term.
+pub struct Intents {
+    seat: Seat,
+    term: Arc<Term>,
+    records: Mutex<HashMap<String, Record>>,
+}
+
+/// The greatest epoch that any intent bears.
+pub(crate) async fn greatest_epoch(seat: &Seat) -> Result<i64, KubernetesError> {
+    let records = list(seat).await?;
+    Ok(records.values().filter_map(|r| r.intent.as_ref().ok()).map(|i| i.writer.epoch).max().unwrap_or(0))
+}
+
+async fn list(seat: &Seat) -> Result<HashMap<String, Record>, KubernetesError> {
+    let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
+    let params = ListParams::default().labels(&seat.selector("intent"));
+    let found = within("listing the intents", api.list(&params)).await?;
+    Ok(found.items.iter().map(|object| (object.name_any(), record(object))).collect())
+}
+
+fn record(object: &ConfigMap) -> Record {
+    let text = object.data.as_ref().and_then(|data| data.get(KEY)).map_or("", String::as_str);
+    let intent = serde_json::from_str(text).map_err(|error| format!("key `{KEY}`: {error}"));
+    Record { intent, version: object.resource_version().unwrap_or_default(), first_seen: Instant::now() }
+}
+
+impl Intents {
+    /// Reads all intents, before anything else is done in a term.
+    ///
+    /// # Errors
+    /// [`KubernetesError`] when they could not be listed.
+    pub async fn load(seat: Seat, term: Arc<Term>) -> Result<Self, KubernetesError> {
+        let records = Mutex::new(list(&seat).await?);
+        Ok(Self { seat, term, records })
+    }
+
+    /// The term.
+    pub fn term(&self) -> &Arc<Term> {
+        &self.term
+    }
+
+    /// The intent of `resource` as last seen.
+    pub fn get(&self, resource: &str) -> Option<Intent> {
+        self.lock().get(&self.name(resource)).and_then(|record| record.intent.clone().ok())
+    }
+
+    /// The object that the record of `resource` names as its owner.
+    pub fn owner(&self, resource: &str) -> Option<Owner> {
+        self.get(resource).map(|intent| intent.wish.owner)
+    }
+
+    /// Clears the way to `resource`: an intent that is still open is closed, if the look at the resource that began at
+    /// `looked` is late enough to have seen its effect. `ending` judges that effect. Without an open intent nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// [`IntentError`]: nothing may be sent about this resource yet.
+    pub async fn settle(
+        &self,
+        resource: &str,
+        looked: Instant,
+        ending: impl Fn(&Intent) -> Ending,
+    ) -> Result<Option<(Intent, Ending)>, IntentError> {
+        let open = match self.current(resource)? {
+            Some(intent) if !intent.state.is_closed() => intent,
+            _ => return Ok(None),
+        };
+        let ending = if open.state == State::Prepared { Ending::Abandoned } else { ending(&open) };
+        self.write(resource, |record| Request::Settle { ending, looked: self.as_seen(record, looked) }).await?;
+        Ok(Some((open, ending)))
+    }
+
+    /// How much longer an earlier call may be under way, if that is why nothing may be sent.
+    pub fn wait(&self, resource: &str) -> Option<Duration> {
+        let records = self.lock();
+        let record = records.get(&self.name(resource))?;
+        let intent = record.intent.as_ref().ok().filter(|intent| intent.state == State::Sent)?;
+        Some(self.over(record, intent).saturating_duration_since(Instant::now()))
+    }
+
+    /// Writes down what is wanted of `resource`.
+    ///
+    /// # Errors
+    /// [`IntentError`]: nothing may be sent.
+    pub async fn prepare(self: &Arc<Self>, resource: &str, wish: Wish) -> Result<Prepared, IntentError> {
+        self.write(resource, |_| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() }).await?;
+        Ok(Prepared { intents: self.clone(), resource: resource.to_owned() })
+    }
+
+    fn current(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+        let name = self.name(resource);
+        match self.lock().get(&name).map(|record| record.intent.clone()) {
+            None => Ok(None),
+            Some(Ok(intent)) => Ok(Some(intent)),
+            Some(Err(why)) => Err(IntentError::Unreadable { name, why }),
+        }
+    }
+
+    /// One step of the record, on the condition that nobody else has replaced it. A copy that turns out to be old is
+    /// read again and the step is judged anew, once.
+    async fn write(
+        &self,
+        resource: &str,
+        request: impl Fn(Option<&Record>) -> Request,
+    ) -> Result<Intent, IntentError> {
+        let name = self.name(resource);
+        for last in [false, true] {
+            self.term.check()?;
+            let record = self.lock().get(&name).cloned();
+            let current = match record.as_ref().map(|record| &record.intent) {
+                Some(Err(why)) => return Err(IntentError::Unreadable { name, why: why.clone() }),
+                Some(Ok(intent)) => Some(intent),
+                None => None,
+            };
+            let next = match advance(current, request(record.as_ref()), self.term.writer(), Timestamp::now()) {
+                Ok(next) => next,
+                Err(refused) if last => return Err(refused.into()),
+                // Judged by an old copy, perhaps.
+                Err(refused) => {
+                    if !self.refresh(&name).await? {
+                        return Err(refused.into());
+                    }
+                    continue;
+                }
+            };
+            match self.store(&name, record.as_ref().map(|record| record.version.clone()), &next).await {
+                Ok(()) => return Ok(next),
+                Err(error) if !last && (error.is_conflict() || error.is_absent()) => {
+                    self.refresh(&name).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refused::NotOurs.into())
+    }
+
+    async fn store(&self, name: &str, version: Option<String>, intent: &Intent) -> Result<(), KubernetesError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.seat.client.clone(), &self.seat.namespace);
+        let mut wanted = ConfigMap::default();
+        wanted.metadata.name = Some(name.to_owned());
+        wanted.metadata.labels = Some(self.seat.labels("intent"));
+        let text = serde_json::to_string(intent).unwrap_or_default();
+        wanted.data = Some(BTreeMap::from([(KEY.to_owned(), text)]));
+        wanted.metadata.resource_version = version.clone();
+        let params = PostParams::default();
+        crate::crash::before(crate::crash::System::Kubernetes);
+        let written = match version {
+            Some(_) => within("replacing the intent", api.replace(name, &params, &wanted)).await,
+            None => within("creating the intent", api.create(&params, &wanted)).await,
+        };
+        crate::crash::after(crate::crash::System::Kubernetes);
+        let version = written?.resource_version().unwrap_or_default();
+        let record = Record { intent: Ok(intent.clone()), version, first_seen: Instant::now() };
+        self.lock().insert(name.to_owned(), record);
+        Ok(())
+    }
+
+    /// Reads a record again; says whether it is another one than was known.
+    async fn refresh(&self, name: &str) -> Result<bool, KubernetesError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.seat.client.clone(), &self.seat.namespace);
+        let found = within("reading the intent", api.get_opt(name)).await?.map(|object| record(&object));
+        let mut records = self.lock();
+        let known = records.get(name).map(|record| record.version.clone());
+        if known == found.as_ref().map(|record| record.version.clone()) {
+            return Ok(false);
+        }
+        match found {
+            Some(record) => records.insert(name.to_owned(), record),
+            None => records.remove(name),
+        };
+        Ok(true)
+    }
+
+    /// When the call of a sent intent is over, on this process's clock: what the clocks of others show does not count.
+    fn over(&self, record: &Record, intent: &Intent) -> Instant {
+        let call = Duration::from_secs(intent.call_timeout_seconds.into());
+        let same_shard = intent.writer.shard == self.term.writer().shard && intent.writer != *self.term.writer();
+        if let Some(fenced) = self.term.fenced_since().filter(|_| same_shard) {
+            return fenced + call;
+        }
+        let sending = intent.send_before.map_or(SEND_WITHIN, |before| {
+            Duration::try_from(before.duration_since(intent.written)).unwrap_or(SEND_WITHIN)
+        });
+        record.first_seen + sending + call
+    }
+
+    /// `looked` in the time of the record's writer.
+    fn as_seen(&self, record: Option<&Record>, looked: Instant) -> Timestamp {
+        let sent = record.and_then(|record| Some((record, record.intent.as_ref().ok()?)));
+        let Some((over, over_at)) = sent.and_then(|(r, intent)| Some((self.over(r, intent), intent.over_at()?))) else {
+            return Timestamp::now();
+        };
+        let early = SignedDuration::try_from(over.saturating_duration_since(looked)).unwrap_or(SignedDuration::MAX);
+        over_at.saturating_sub(early).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Name of the ConfigMap: a hash, because names of resources are longer and freer than names of ConfigMaps.
+    fn name(&self, resource: &str) -> String {
+        let digest = Sha256::digest(format!("{}\n{resource}", self.seat.installation));
+        let mut name = "logwise-intent-".to_owned();
+        for byte in &digest[..10] {
+            let _ = write!(name, "{byte:02x}");
+        }
+        name
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wish that is written down and of which nothing has been sent. Dropped, it stays so until the next wish.
+pub struct Prepared {
+    intents: Arc<Intents>,
+    resource: String,
+}
+
+impl Prepared {
+    /// Says that the call is made now; it takes at most `call_timeout` once it has started.
+    ///
+    /// # Errors
+    /// [`IntentError`]: the call must not be made.
+    pub async fn send(self, call_timeout: Duration) -> Result<Sent, IntentError> {
+        let window = self.intents.term.window(SEND_WITHIN)?;
+        let deadline = Instant::now() + window;
+        let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
+        let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);
+        self.intents.write(&self.resource, |_| Request::Send { before, call_timeout_seconds }).await?;
+        Ok(Sent { intents: self.intents, resource: self.resource, deadline })
+    }
+
+    /// Says that nothing is going to be sent.
+    pub async fn abandon(self, ending: Ending) {
+        close(&self.intents, &self.resource, ending).await;
+    }
+}
+
+/// An intent whose call is being made. Dropped, it stays open: the next look at the resource judges its effect.
+pub struct Sent {
+    intents: Arc<Intents>,
+    resource: String,
+    deadline: Instant,
+}
+
+impl Sent {
+    /// Whether the call may start now; to be asked right before the request.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: it must not be made any more.
+    pub fn check(&self) -> Result<(), NotLeading> {
+        self.intents.term.check()?;
+        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
+    }
+
+    /// The call is over and its effect was read.
+    pub async fn close(self, ending: Ending) {
+        close(&self.intents, &self.resource, ending).await;
+    }
+}
+
+async fn close(intents: &Intents, resource: &str, ending: Ending) {
+    if let Err(error) = intents.write(resource, |_| Request::Close(ending)).await {
+        tracing::warn!(%resource, error = &error as &dyn std::error::Error, "the intent stays open; the next look closes it");
+    }
+}

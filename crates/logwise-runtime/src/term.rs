@@ -1,0 +1,133 @@
+//! A term: the time during which this process may change things.
+
+use crate::intent::Writer;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Nothing may be changed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotLeading {
+    /// The Lease could not be renewed in time, or somebody else holds it.
+    #[error("this replica no longer leads")]
+    Over,
+    /// The process is being stopped.
+    #[error("the operator is stopping")]
+    Stopping,
+}
+
+/// One term of leading. It ends when its Lease runs out, whether or not anybody notices, or when it is ended.
+#[derive(Debug)]
+pub struct Term {
+    writer: Writer,
+    /// Whether the terms before this one are over for certain, because a Lease says so.
+    fenced: bool,
+    began: Instant,
+    until: Mutex<Option<Instant>>,
+    ended: watch::Sender<Option<NotLeading>>,
+}
+
+impl Term {
+    /// A term that ends at `until`; without it, only when it is ended. `fenced`: a Lease guarantees that calls of
+    /// earlier terms have begun before now.
+    pub fn new(writer: Writer, until: Option<Instant>, fenced: bool) -> Self {
+        let (ended, _) = watch::channel(None);
+        Self { writer, fenced, began: Instant::now(), until: Mutex::new(until), ended }
+    }
+
+    /// A term without a Lease, for tests and tools.
+    pub fn alone(epoch: i64) -> Self {
+        let writer = Writer { epoch, shard: String::new(), identity: format!("alone-{epoch}") };
+        Self::new(writer, None, false)
+    }
+
+    /// Who writes in this term.
+    pub const fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Since when no call of an earlier term can begin, if that is certain.
+    pub fn fenced_since(&self) -> Option<Instant> {
+        self.fenced.then_some(self.began)
+    }
+
+    /// Whether a call that changes something may start now. To be asked right before the request.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: the call must not be made.
+    pub fn check(&self) -> Result<(), NotLeading> {
+        if let Some(why) = *self.ended.borrow() {
+            return Err(why);
+        }
+        match self.until() {
+            Some(until) if Instant::now() >= until => Err(NotLeading::Over),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long from now a call may still start, at most `most`.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: no call may start.
+    pub fn window(&self, most: Duration) -> Result<Duration, NotLeading> {
+        self.check()?;
+        Ok(self.until().map_or(most, |until| until.saturating_duration_since(Instant::now()).min(most)))
+    }
+
+    /// The Lease was renewed: the term lasts until then.
+    pub fn extend(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// The Lease's own deadline, if there is a Lease.
+    pub fn until(&self) -> Option<Instant> {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the term now. The first reason stays.
+    pub fn end(&self, why: NotLeading) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(why);
+            first
+        });
+    }
+
+    /// Waits until the term is ended.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let mut ended = self.ended.subscribe();
+        async move {
+            // A dropped term has ended too.
+            let _ = ended.wait_for(Option::is_some).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_ends_by_itself_at_its_deadline() {
+        let term = Term::alone(1);
+        assert_eq!(term.check(), Ok(()));
+        term.extend(Instant::now());
+        assert_eq!(term.check(), Err(NotLeading::Over));
+        assert_eq!(term.window(Duration::from_secs(1)), Err(NotLeading::Over));
+        term.extend(Instant::now() + Duration::from_secs(60));
+        assert_eq!(term.window(Duration::from_secs(1)), Ok(Duration::from_secs(1)));
+        assert!(term.window(Duration::from_secs(90)).unwrap() <= Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn an_ended_term_stays_ended_for_its_first_reason() {
+        let term = Term::alone(1);
+        let ended = term.ended();
+        term.end(NotLeading::Stopping);
+        term.end(NotLeading::Over);
+        ended.await;
+        term.ended().await;
+        term.extend(Instant::now() + Duration::from_secs(60));
+        assert_eq!(term.check(), Err(NotLeading::Stopping));
+    }
+}
