@@ -1,6 +1,8 @@
 //! The command line of `logwise-operator`.
 
-use crate::config::{Endpoint, File, Installation, Listen, LogFormat, LogLevel, Namespace, Seconds};
+use crate::config::{
+    Endpoint, File, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel, Namespace, Seconds, Shard,
+};
 use clap::{Args, Parser, Subcommand};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,6 +43,21 @@ pub struct Settings {
     /// `namespaces`: namespaces looked at, separated by commas; none: all.
     #[arg(long, env = "LOGWISE_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<Namespace>,
+    /// `selector`: objects looked at, by their labels; none: all.
+    #[arg(long, env = "LOGWISE_SELECTOR")]
+    selector: Option<LabelSelector>,
+    /// `shard`: name of this share of the objects, if other operators of the installation serve the rest.
+    #[arg(long, env = "LOGWISE_SHARD")]
+    shard: Option<Shard>,
+    /// `ownNamespace`: the operator's own namespace, for its Lease and its intents.
+    #[arg(long, env = "LOGWISE_OWN_NAMESPACE")]
+    own_namespace: Option<Namespace>,
+    /// `leaderElection.enabled`: several replicas, of which one leads.
+    #[arg(long, env = "LOGWISE_LEADER_ELECTION_ENABLED")]
+    leader_election_enabled: Option<bool>,
+    /// `leaderElection.leaseSeconds`: how long a replica leads after each renewal.
+    #[arg(long, env = "LOGWISE_LEADER_ELECTION_LEASE_SECONDS")]
+    leader_election_lease_seconds: Option<LeaseSeconds>,
     /// `http.listen`: address of the HTTP interface.
     #[arg(long, env = "LOGWISE_HTTP_LISTEN")]
     http_listen: Option<Listen>,
@@ -77,6 +94,14 @@ pub struct Config {
     pub installation: String,
     /// Namespaces looked at; empty: all.
     pub namespaces: Vec<String>,
+    /// Objects looked at, by their labels.
+    pub selector: Option<String>,
+    /// Share of the objects; empty: all.
+    pub shard: String,
+    /// The operator's own namespace, if it was named.
+    pub own_namespace: Option<String>,
+    /// How long a replica leads after each renewal; `None`: this is the only replica.
+    pub lease_seconds: Option<u32>,
     /// Address of the HTTP interface.
     pub listen: SocketAddr,
     /// URL of the Orchestrator DB; may hold a password.
@@ -110,6 +135,10 @@ impl Settings {
         let intervals = &file.intervals;
         Config {
             installation: installation.map_or("logwise", Installation::as_str).to_owned(),
+            selector: self.selector.as_ref().or(file.selector.as_ref()).map(|s| s.as_str().to_owned()),
+            shard: self.shard.as_ref().or(file.shard.as_ref()).map_or(String::new(), |s| s.as_str().to_owned()),
+            own_namespace: self.own_namespace.as_ref().or(file.own_namespace.as_ref()).map(|n| n.as_str().to_owned()),
+            lease_seconds: self.lease_seconds(file),
             namespaces: namespaces.iter().map(|n| n.as_str().to_owned()).collect(),
             listen: listen.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)), |listen| listen.0),
             database_url: database.unwrap_or_else(|| "sqlite://logwise.db".to_owned()),
@@ -121,6 +150,22 @@ impl Settings {
             log_format: self.log_format.or(file.log.format).unwrap_or_default(),
             log_level: self.log_level.or(file.log.level).unwrap_or_default(),
         }
+    }
+}
+
+impl Config {
+    /// Which objects are looked at.
+    pub fn scope(&self) -> crate::watch::Scope {
+        crate::watch::Scope { namespaces: self.namespaces.clone(), selector: self.selector.clone() }
+    }
+}
+
+impl Settings {
+    fn lease_seconds(&self, file: &File) -> Option<u32> {
+        let of_file = &file.leader_election;
+        let enabled = self.leader_election_enabled.or(of_file.enabled).unwrap_or(false);
+        let seconds = self.leader_election_lease_seconds.or(of_file.lease_seconds);
+        enabled.then(|| seconds.map_or(15, LeaseSeconds::get))
     }
 }
 

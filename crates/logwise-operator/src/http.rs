@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Readiness {
     /// The first list of both kinds has arrived.
     pub synced: AtomicBool,
+    /// This replica leads.
+    pub leads: AtomicBool,
     /// Shutdown has begun.
     pub stopping: AtomicBool,
 }
@@ -42,7 +44,8 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
         missing.push("the operator is stopping");
     }
     if missing.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+        let role = if shared.readiness.leads.load(Ordering::Acquire) { "leads" } else { "follows" };
+        (StatusCode::OK, format!("ok: this replica {role}\n"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; ")))
     }

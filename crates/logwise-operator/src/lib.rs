@@ -9,6 +9,6 @@ mod logging;
 mod mirror;
 mod run;
 mod summary;
-mod watch;
+pub mod watch;
 
 pub use run::{RunError, run};

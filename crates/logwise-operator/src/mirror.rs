@@ -1,12 +1,11 @@
 //! The mirror: what the watches show and what was decided goes to the Orchestrator DB, which nobody waits for.
 
-use crate::watch::Watch;
+use crate::watch::{Change, Scope, Watch};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
-use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
 use logwise_api::{Condition, LogwiseCluster, RetentionPolicy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
@@ -61,6 +60,16 @@ impl Mirrored for RetentionPolicy {
     }
 }
 
+/// A kind that is mirrored: its watch, what it covers, and a client for what the watch does not say.
+pub struct Watched<K: Mirrored> {
+    /// The watch.
+    pub watch: Arc<Watch<K>>,
+    /// What it covers.
+    pub scope: Scope,
+    /// Client.
+    pub client: Client,
+}
+
 /// The way to the Orchestrator DB.
 pub struct Mirror {
     outbox: Mutex<Option<Outbox>>,
@@ -97,72 +106,71 @@ impl Mirror {
         });
     }
 
-    /// Runs the watch of one kind and mirrors what it shows; `gone` is told of every object that ended, with its last
-    /// state if the end was seen.
+    /// Mirrors what the watch of one kind shows until `shutdown`; `gone` is told of every object that ended, with its
+    /// last state if the end was seen.
     pub async fn follow<K: Mirrored>(
         self: Arc<Self>,
-        client: Client,
-        watch: Watch<K>,
-        namespaces: Vec<String>,
-        gone: impl Fn(&ObjectKey, Option<K>),
+        watched: Watched<K>,
+        gone: impl Fn(&ObjectKey, Option<&K>),
+        shutdown: impl Future<Output = ()>,
     ) {
-        let store = watch.store();
+        let store = watched.watch.store();
         let mut known = Known::new();
         let mut health = self.handle.health();
         let mut sent_again = health.borrow().resend;
         // Before the first list the store is empty, and an empty list would mark every row as deleted.
         let mut listed_once = false;
-        let mut events = pin!(watch.events());
+        let (mut changes, mut shutdown) = (pin!(watched.watch.follow()), pin!(shutdown));
         loop {
             tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(Event::InitDone)) => {
+                () = &mut shutdown => return,
+                change = changes.next() => match change {
+                    Some(Change::Listed) => {
                         let live = live(&store);
                         known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, None));
-                        self.listed::<K>(&client, &namespaces, &live).await;
+                        self.listed(&watched, &live).await;
                         known = live;
                         listed_once = true;
                     }
-                    Some(Ok(event)) => self.seen(event, &mut known, &gone),
-                    Some(Err(error)) => {
-                        tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "the watch failed; it starts again");
-                    }
+                    Some(change) => self.seen(&change, &mut known, &gone),
                     None => return,
                 },
                 Ok(()) = health.changed() => {
                     let resend = health.borrow_and_update().resend;
                     if std::mem::replace(&mut sent_again, resend) != resend && listed_once {
                         store.state().iter().for_each(|object| self.handle.send_object(row(object.as_ref(), false)));
-                        self.listed::<K>(&client, &namespaces, &live(&store)).await;
+                        self.listed(&watched, &live(&store)).await;
                     }
                 }
             }
         }
     }
 
-    fn seen<K: Mirrored>(&self, event: Event<K>, known: &mut Known, gone: &impl Fn(&ObjectKey, Option<K>)) {
-        match event {
-            Event::Apply(object) | Event::InitApply(object) => {
-                let key = ObjectKey::of(&object);
+    fn seen<K: Mirrored>(&self, change: &Change<K>, known: &mut Known, gone: &impl Fn(&ObjectKey, Option<&K>)) {
+        match change {
+            Change::Now(object) => {
+                let key = ObjectKey::of(object.as_ref());
                 known.insert(key.uid.clone(), key);
-                self.handle.send_object(row(&object, false));
+                self.handle.send_object(row(object.as_ref(), false));
             }
-            Event::Delete(object) => {
-                let key = ObjectKey::of(&object);
+            Change::Gone(object) => {
+                let key = ObjectKey::of(object.as_ref());
                 known.remove(&key.uid);
-                self.handle.send_object(row(&object, true));
+                self.handle.send_object(row(object.as_ref(), true));
                 gone(&key, Some(object));
             }
-            Event::Init | Event::InitDone => {}
+            Change::Listed => {}
         }
     }
 
     /// Tells the database which objects exist, so that rows of those that ended unseen are marked.
-    async fn listed<K: Mirrored>(&self, client: &Client, namespaces: &[String], live: &Known) {
-        let namespace = match namespaces {
+    async fn listed<K: Mirrored>(&self, watched: &Watched<K>, live: &Known) {
+        let Watched { client, scope, .. } = watched;
+        let namespace = match scope.namespaces.as_slice() {
+            _ if scope.selector.is_some() => return,
             [] => None,
             [only] => Some(only.clone()),
-            // A list over several namespaces cannot be told apart from one over all.
+            // A list of a part cannot be told apart from one of all.
             _ => return,
         };
         let api: Api<K> =

@@ -3,10 +3,13 @@
 use crate::cli::Config;
 use crate::controllers::{self, Ground};
 use crate::mirror::Mirror;
-use crate::{http, logging};
+use crate::{http, logging, watch};
 use futures::future::join_all;
 use kube::Client;
-use logwise_runtime::{DecisionLog, Metrics, Shell};
+use logwise_api::{LogwiseCluster, RetentionPolicy};
+use logwise_aws::{AwsClients, AwsSettings};
+use logwise_runtime::leadership::{Election, Leadership};
+use logwise_runtime::{Intents, Metrics, NotLeading, Seat, Term};
 use logwise_store::{DatabaseUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::watch as watch_channel;
 
 /// Time that controllers have to end what they began.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -25,6 +28,11 @@ const LAST_FLUSH: Duration = Duration::from_secs(2);
 /// The operator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Leader election needs a database that several replicas can write to.
+    #[error(
+        "leaderElection.enabled: must be false with an SQLite database, which has one writer; use one replica, or a mysql:// database.url"
+    )]
+    ElectionWithSqlite,
     /// `database.url` is none.
     #[error("database.url cannot be used")]
     DatabaseUrl(#[source] UrlError),
@@ -58,7 +66,7 @@ impl RunError {
     /// 2: the configuration is wrong. 1: something outside is.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::DatabaseUrl(_) => 2,
+            Self::DatabaseUrl(_) | Self::ElectionWithSqlite => 2,
             _ => 1,
         }
     }
@@ -71,6 +79,9 @@ impl RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     logging::start(config.log_format, config.log_level);
     let database = DatabaseUrl::parse(&config.database_url).map_err(RunError::DatabaseUrl)?;
+    if config.lease_seconds.is_some() && database.is_sqlite() {
+        return Err(RunError::ElectionWithSqlite);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -90,38 +101,132 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
         TcpListener::bind(config.listen).await.map_err(|source| RunError::Listen { address: config.listen, source })?;
     let server = axum::serve(listener, http::router(readiness.clone(), metrics.clone()));
     let server = tokio::spawn(server.with_graceful_shutdown(stopped(&stop)).into_future());
-    let client = kubernetes().await?;
+    let (client, default_namespace) = kubernetes().await?;
     let mirror = Arc::new(Mirror::start(database, metrics.clone()));
-    let sink = mirror.clone();
-    let decisions = DecisionLog::new(move |recorded| sink.decided(recorded));
-    let shell = Arc::new(Shell::new(client.clone(), metrics, decisions));
-    let ground = Ground { config: &config, client, shell, mirror: &mirror, readiness: &readiness, stop: &stop };
-    let tasks = controllers::start(&ground).map_err(RunError::HttpClient)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), installation = %config.installation, listen = %config.listen, "started");
-    let _ = stop.clone().wait_for(|stop| *stop).await;
+    let (clusters, drive_clusters) = watch::watch::<LogwiseCluster>(client.clone(), &config.scope());
+    let (policies, drive_policies) = watch::watch::<RetentionPolicy>(client.clone(), &config.scope());
+    vital(&stop, drive_clusters.run());
+    vital(&stop, drive_policies.run());
+    let seat = seat(&config, client.clone(), default_namespace);
+    let election = config.lease_seconds.map_or(Election::Alone, |s| Election::Lease(Duration::from_secs(s.into())));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), installation = %config.installation, shard = %config.shard,
+        namespace = %seat.namespace, identity = %seat.identity, listen = %config.listen, "started"
+    );
+    let http = logwise_spark::http_client().map_err(RunError::HttpClient)?;
+    let aws = AwsSettings { endpoint_url: config.aws_endpoint_url.clone(), ..AwsSettings::default() };
+    let aws = Arc::new(AwsClients::new(aws));
+    let ground = Ground { config, client, clusters, policies, aws, http, mirror, metrics };
+    work(ground, (seat, election), &readiness, &stop).await;
     readiness.stopping.store(true, Ordering::Release);
-    if tokio::time::timeout(DRAIN, join_all(tasks)).await.is_err() {
-        tracing::warn!("some reconciles did not end within {} s of the stop signal", DRAIN.as_secs());
-    }
-    mirror.shutdown(LAST_FLUSH).await;
     server.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn kubernetes() -> Result<Client, RunError> {
+/// Leads whenever it may, until the stop signal.
+async fn work(
+    ground: Ground,
+    (seat, election): (Seat, Election),
+    readiness: &Arc<http::Readiness>,
+    stop: &watch_channel::Receiver<bool>,
+) {
+    tokio::select! {
+        () = synced(&ground) => {}
+        () = stopped(stop) => return,
+    }
+    readiness.synced.store(true, Ordering::Release);
+    let leadership = Leadership::new(seat.clone(), election, ground.metrics.clone(), stop.clone());
+    let (ground, seat) = (&ground, &seat);
+    leadership
+        .run(|term| async move {
+            readiness.leads.store(true, Ordering::Release);
+            lead(ground, seat, &term).await;
+            readiness.leads.store(false, Ordering::Release);
+            if term.check() == Err(NotLeading::Stopping) {
+                readiness.stopping.store(true, Ordering::Release);
+                ground.mirror.shutdown(LAST_FLUSH).await;
+            }
+        })
+        .await;
+}
+
+/// One term: the intents are read first, then the controllers run until its end.
+async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) {
+    let intents = loop {
+        match Intents::load(seat.clone(), term.clone()).await {
+            Ok(intents) => break Arc::new(intents),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "nothing is done before the intents are read");
+                let _ = tokio::time::timeout(Duration::from_millis(500), term.ended()).await;
+                if term.check().is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    let mut tasks = controllers::start(ground, intents);
+    term.ended().await;
+    if tokio::time::timeout(DRAIN, join_all(&mut tasks)).await.is_err() {
+        tracing::warn!("some reconciles did not end within {} s of the end of the term", DRAIN.as_secs());
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Waits for the first list of both kinds. One task waits for the stores: of several waiters on one store only the last
+/// would be woken.
+async fn synced(ground: &Ground) {
+    let lists = async { ground.clusters.store().wait_until_ready().await.and(ground.policies.store().wait_until_ready().await) };
+    if lists.await.is_err() {
+        // The watch has ended, and with it the process.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The operator's place in Kubernetes.
+fn seat(config: &Config, client: Client, default_namespace: String) -> Seat {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "logwise-operator".to_owned());
+    let entropy = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+    Seat {
+        client,
+        namespace: config.own_namespace.clone().unwrap_or(default_namespace),
+        installation: config.installation.clone(),
+        shard: config.shard.clone(),
+        // Never the name of an earlier process, in the same pod or not.
+        identity: format!("{host}-{entropy:016x}"),
+    }
+}
+
+/// The client and the namespace that its configuration names.
+async fn kubernetes() -> Result<(Client, String), RunError> {
     let mut config = kube::Config::infer().await.map_err(RunError::KubernetesConfiguration)?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    // Longer than a watch call lasts, so that quiet watches are not cut.
+    // Longer than a watch call lasts, so that quiet watches are not cut; other calls have deadlines of their own.
     config.read_timeout = Some(Duration::from_secs(60));
-    Client::try_from(config).map_err(RunError::KubernetesClient)
+    // Its own retries go on for minutes, writes included: a leader would come back from them long after its term.
+    config.default_retry = false;
+    let namespace = config.default_namespace.clone();
+    Ok((Client::try_from(config).map_err(RunError::KubernetesClient)?, namespace))
+}
+
+/// Runs a watch. An operator whose watch has ended is blind and looks healthy: it had better start again.
+fn vital(stop: &watch_channel::Receiver<bool>, watch: impl Future<Output = ()> + Send + 'static) {
+    let (stop, watch) = (stop.clone(), tokio::spawn(watch));
+    tokio::spawn(async move {
+        let ended = watch.await;
+        if *stop.borrow() {
+            return;
+        }
+        tracing::error!(?ended, "a watch has ended: the operator stops, to be started again");
+        std::process::exit(1);
+    });
 }
 
 /// Becomes true with the first SIGTERM or SIGINT.
-fn stop_on_signal() -> Result<watch::Receiver<bool>, RunError> {
+fn stop_on_signal() -> Result<watch_channel::Receiver<bool>, RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch_channel::channel(false);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -135,7 +240,7 @@ fn stop_on_signal() -> Result<watch::Receiver<bool>, RunError> {
 }
 
 /// Ends with the stop signal.
-pub(crate) fn stopped(stop: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + use<> {
+pub(crate) fn stopped(stop: &watch_channel::Receiver<bool>) -> impl Future<Output = ()> + Send + Sync + use<> {
     let mut stop = stop.clone();
     async move {
         let _ = stop.wait_for(|stop| *stop).await;

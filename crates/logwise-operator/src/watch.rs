@@ -1,7 +1,7 @@
-//! One watch per kind. Everybody else reads its store or subscribes to it.
+//! One watch per kind, for as long as the process lives. Everybody else reads its store or follows it.
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -10,21 +10,53 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::ready;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How long one watch call lasts: a connection that died silently is noticed soon after.
 const WATCH_SECONDS: u32 = 45;
 
-/// A watch that has not begun.
-pub struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
-    api: Api<DeserializeGuard<K>>,
-    namespaces: Arc<BTreeSet<String>>,
-    writer: Writer<K>,
-    store: Store<K>,
-    subscribers: Vec<UnboundedSender<Arc<K>>>,
+/// Which objects are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Namespaces; empty: all.
+    pub namespaces: Vec<String>,
+    /// Labels; none: all.
+    pub selector: Option<String>,
 }
 
-impl<K> Watch<K>
+/// What happened to an object.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// It is so now; again after each new list.
+    Now(Arc<K>),
+    /// It is gone; its last state.
+    Gone(Arc<K>),
+    /// The store is complete: what it does not hold does not exist.
+    Listed,
+}
+
+/// The watch of one kind.
+pub struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<K>,
+    followers: Mutex<Followers<K>>,
+}
+
+struct Followers<K> {
+    listed: bool,
+    queues: Vec<UnboundedSender<Change<K>>>,
+}
+
+/// Keeps a [`Watch`] going.
+pub struct Driver<K: Resource<DynamicType = ()> + Clone + 'static> {
+    api: Api<DeserializeGuard<K>>,
+    scope: Scope,
+    writer: Writer<K>,
+    watch: Arc<Watch<K>>,
+}
+
+/// A watch over `scope`, and what keeps it going.
+pub fn watch<K>(client: Client, scope: &Scope) -> (Arc<Watch<K>>, Driver<K>)
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -34,35 +66,101 @@ where
         + Sync
         + 'static,
 {
-    /// A watch over `namespaces`; none: all.
-    pub fn new(client: Client, namespaces: &[String]) -> Self {
-        let (store, writer) = reflector::store();
-        let api = match namespaces {
-            [only] => Api::namespaced(client, only),
-            _ => Api::all(client),
-        };
-        let namespaces = Arc::new(namespaces.iter().cloned().collect());
-        Self { api, namespaces, writer, store, subscribers: Vec::new() }
-    }
+    let (store, writer) = reflector::store();
+    let api = match scope.namespaces.as_slice() {
+        [only] => Api::namespaced(client, only),
+        _ => Api::all(client),
+    };
+    let watch = Arc::new(Watch { store, followers: Mutex::new(Followers { listed: false, queues: Vec::new() }) });
+    (watch.clone(), Driver { api, scope: scope.clone(), writer, watch })
+}
 
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
     /// The objects as last seen.
     pub fn store(&self) -> Store<K> {
         self.store.clone()
     }
 
-    /// Every object as it is seen, again after each new list. A queue of its own per subscriber: kube's shared handle
-    /// can miss its wake-up when an object is gone before it is looked at. Controllers take at once and fold repeats,
-    /// so the queue stays short.
-    pub fn subscribe(&mut self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+    /// Everything that is there and everything that happens from now on. A queue of its own per follower: kube's shared
+    /// handle can miss its wake-up when an object is gone before it is looked at. Controllers take at once and fold
+    /// repeats, so the queue stays short; one that nobody reads any more is dropped.
+    pub fn follow(&self) -> impl Stream<Item = Change<K>> + Send + use<K> {
         let (sender, receiver) = unbounded();
-        self.subscribers.push(sender);
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if followers.listed {
+            for object in self.store.state() {
+                // The receiver is right here.
+                let _ = sender.unbounded_send(Change::Now(object));
+            }
+            let _ = sender.unbounded_send(Change::Listed);
+        }
+        followers.queues.push(sender);
         receiver
     }
 
-    /// Runs the watch: what happened, object by object. Nothing moves unless this stream is polled.
-    pub fn events(self) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> {
-        let Self { api, namespaces, writer, store, subscribers } = self;
-        watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+    /// [`Self::follow`], objects that exist only.
+    pub fn objects(&self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+        self.follow().filter_map(|change| {
+            ready(match change {
+                Change::Now(object) => Some(object),
+                Change::Gone(_) | Change::Listed => None,
+            })
+        })
+    }
+
+    /// Tells the followers what `event` changed; the store shows it already.
+    fn seen(&self, event: &watcher::Event<K>) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            watcher::Event::Apply(object) => {
+                if let Some(object) = self.store.get(&ObjectRef::from_obj(object)) {
+                    followers.tell(|| Change::Now(object.clone()));
+                }
+            }
+            watcher::Event::Delete(object) => {
+                let last = Arc::new(object.clone());
+                followers.tell(|| Change::Gone(last.clone()));
+            }
+            watcher::Event::InitDone => {
+                followers.listed = true;
+                for object in self.store.state() {
+                    followers.tell(|| Change::Now(object.clone()));
+                }
+                followers.tell(|| Change::Listed);
+            }
+            watcher::Event::Init | watcher::Event::InitApply(_) => {}
+        }
+    }
+}
+
+impl<K> Followers<K> {
+    fn tell(&mut self, change: impl Fn() -> Change<K>) {
+        self.queues.retain(|queue| queue.unbounded_send(change()).is_ok());
+    }
+}
+
+impl<K> Driver<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    /// Runs the watch. Nothing moves unless this is polled; it does not end by itself.
+    pub async fn run(self) {
+        let Self { api, scope, writer, watch } = self;
+        let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+        if let Some(selector) = &scope.selector {
+            config = config.labels(selector);
+        }
+        let namespaces: BTreeSet<String> = scope.namespaces.into_iter().collect();
+        let events = watcher(api, config)
             .default_backoff()
             .try_filter_map(|event| ready(Ok(readable(event))))
             .try_filter(move |event| ready(concerns(event, &namespaces)))
@@ -72,8 +170,16 @@ where
                     object.managed_fields_mut().clear();
                 })
             })
-            .reflect(writer)
-            .inspect_ok(move |event| seen(event, &store).iter().for_each(|object| tell(&subscribers, object)))
+            .reflect(writer);
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => watch.seen(&event),
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "the watch failed; it starts again");
+                }
+            }
+        }
     }
 }
 
@@ -98,22 +204,6 @@ fn own<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> 
             tracing::error!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "this object cannot be read and is not served");
             None
         }
-    }
-}
-
-/// Objects to look at after `event`; the store shows it already.
-fn seen<K: Resource<DynamicType = ()> + Clone>(event: &watcher::Event<K>, store: &Store<K>) -> Vec<Arc<K>> {
-    match event {
-        watcher::Event::Apply(object) => store.get(&ObjectRef::from_obj(object)).into_iter().collect(),
-        watcher::Event::InitDone => store.state(),
-        watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitApply(_) => Vec::new(),
-    }
-}
-
-fn tell<K>(subscribers: &[UnboundedSender<Arc<K>>], object: &Arc<K>) {
-    for subscriber in subscribers {
-        // A subscriber that has ended is a controller that has stopped.
-        let _ = subscriber.unbounded_send(object.clone());
     }
 }
 

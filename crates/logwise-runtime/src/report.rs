@@ -1,10 +1,11 @@
 //! The last of the five steps: what a reconcile found and did goes to status, events, metrics and the record.
 
 use crate::conditions::{ConditionType, Draft, Reason, Truth};
+use crate::facts::FactBoard;
 use crate::metrics::Ending;
 use crate::{
-    Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Metrics, Part, PartStatus, StatusWriter,
-    Transition, guarded,
+    Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
+    PartStatus, StatusWriter, Term, Transition, guarded,
 };
 use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
@@ -69,17 +70,23 @@ pub struct Shell {
     pub metrics: Arc<Metrics>,
     /// Record of decisions.
     pub decisions: DecisionLog,
+    /// What is about to be done outside, written down before it is done.
+    pub intents: Arc<Intents>,
+    /// What parts know from each other.
+    pub facts: FactBoard,
     backoff: Backoff,
 }
 
 impl Shell {
-    /// A shell over one Kubernetes client.
-    pub fn new(client: Client, metrics: Arc<Metrics>, decisions: DecisionLog) -> Self {
+    /// A shell over one Kubernetes client, for one term.
+    pub fn new(client: Client, metrics: Arc<Metrics>, decisions: DecisionLog, intents: Arc<Intents>) -> Self {
         Self {
             status: StatusWriter::new(client.clone()),
             events: Events::new(client),
             metrics,
             decisions,
+            intents,
+            facts: FactBoard::default(),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(120)),
         }
     }
@@ -93,6 +100,9 @@ impl Shell {
             + DeserializeOwned
             + serde::Serialize,
     {
+        if self.term().check().is_err() {
+            return Action::await_change();
+        }
         let started = Instant::now();
         let (report, ending) = match guarded(DEADLINE, look).await {
             Ok(report) if report.failure.is_some() => (report, Ending::Error),
@@ -101,6 +111,11 @@ impl Shell {
         };
         self.metrics.reconciled(part, ending, started.elapsed());
         self.safely(part, &ObjectKey::of(object), self.publish(part, object, report)).await
+    }
+
+    /// The term in which things may be changed.
+    pub fn term(&self) -> &Term {
+        self.intents.term()
     }
 
     /// Runs `work` under guard: a panic or a hang of one object is logged and tried again, and nobody else notices.
@@ -125,6 +140,10 @@ impl Shell {
             + serde::Serialize,
     {
         let key = ObjectKey::of(object);
+        if self.term().check() == Err(NotLeading::Over) {
+            // Somebody else speaks for the object now.
+            return Action::await_change();
+        }
         if let Some(decision) = report.decision {
             self.decisions.record(&key, part, decision, Timestamp::now());
         }

@@ -74,6 +74,11 @@ const fn wrong<T>(part: &'static str, must: &'static str) -> Result<T, UrlError>
 }
 
 impl DatabaseUrl {
+    /// Whether it names an SQLite file, which has one writer.
+    pub const fn is_sqlite(&self) -> bool {
+        matches!(self.0, Place::Sqlite(_))
+    }
+
     /// Reads the text form.
     ///
     /// # Errors

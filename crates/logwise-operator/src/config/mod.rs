@@ -1,10 +1,12 @@
 //! The operator's configuration: one YAML file; every scalar key also as a flag and an environment variable.
 
-use serde::{Deserialize, Serialize};
+mod values;
+
+pub use values::{Endpoint, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard};
+
+use serde::Deserialize;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr;
 
 /// The configuration file. Unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -14,6 +16,14 @@ pub struct File {
     pub installation: Option<Installation>,
     /// Namespaces looked at; empty: all.
     pub namespaces: Vec<Namespace>,
+    /// Objects looked at, by their labels; absent: all.
+    pub selector: Option<LabelSelector>,
+    /// Name of this share of the objects, if others serve the rest.
+    pub shard: Option<Shard>,
+    /// The operator's own namespace.
+    pub own_namespace: Option<Namespace>,
+    /// Which replica leads.
+    pub leader_election: LeaderElection,
     /// The HTTP interface.
     pub http: Http,
     /// The Orchestrator DB.
@@ -24,6 +34,16 @@ pub struct File {
     pub intervals: Intervals,
     /// Logging.
     pub log: Log,
+}
+
+/// `leaderElection`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeaderElection {
+    /// Whether several replicas share the work by a Lease.
+    pub enabled: Option<bool>,
+    /// How long a replica leads after each renewal.
+    pub lease_seconds: Option<LeaseSeconds>,
 }
 
 /// `http`.
@@ -110,145 +130,6 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
-}
-
-/// A DNS label of at most 32 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Installation(String);
-
-/// A Kubernetes namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Namespace(String);
-
-/// `<IP address>:<port>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
-
-/// `http://` or `https://` and a host.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Endpoint(String);
-
-/// 1 to 86,400 seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u32")]
-pub struct Seconds(u32);
-
-impl Installation {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Namespace {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Endpoint {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Seconds {
-    /// The number.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-fn dns_label(text: &str, most: usize) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=most).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-impl TryFrom<String> for Installation {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let allowed =
-            "must be a DNS label of 1 to 32 characters: lower-case letters, digits and '-', neither first nor last";
-        dns_label(&text, 32).then_some(Self(text)).ok_or_else(|| allowed.to_owned())
-    }
-}
-
-impl TryFrom<String> for Namespace {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        dns_label(&text, 63)
-            .then_some(Self(text))
-            .ok_or_else(|| "must be a namespace name of 1 to 63 characters".to_owned())
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| "must be <IP address>:<port>, such as 0.0.0.0:8080".to_owned())
-    }
-}
-
-impl TryFrom<String> for Endpoint {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let good =
-            host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace));
-        good.then_some(Self(text))
-            .ok_or_else(|| "must be an http or https URL of a host, without user or password".to_owned())
-    }
-}
-
-impl TryFrom<u32> for Seconds {
-    type Error = String;
-
-    fn try_from(seconds: u32) -> Result<Self, String> {
-        (1..=86_400).contains(&seconds).then_some(Self(seconds)).ok_or_else(|| "must be from 1 to 86400".to_owned())
-    }
-}
-
-impl From<Installation> for String {
-    fn from(installation: Installation) -> Self {
-        installation.0
-    }
-}
-
-impl From<Namespace> for String {
-    fn from(namespace: Namespace) -> Self {
-        namespace.0
-    }
-}
-
-macro_rules! from_str_by_try_from {
-    ($($name:ty),*) => {$(
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                Self::try_from(text.to_owned())
-            }
-        }
-    )*};
-}
-from_str_by_try_from!(Installation, Namespace, Listen, Endpoint);
-
-impl FromStr for Seconds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u32>().map_err(|_| "must be from 1 to 86400".to_owned()).and_then(Self::try_from)
-    }
 }
 
 /// The file cannot be used. One line for people: file, line, key, what is allowed.
