@@ -25,11 +25,20 @@ pub enum Outcome {
     },
 }
 
+/// A group and the name that AWS gives it for life: one that is deleted and made again has another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Bounds, desired capacity, instances in service; absent when no group has that name.
+    pub group: Known<Group>,
+    /// Its ARN.
+    pub arn: Option<String>,
+}
+
 /// Reads the group of that name: bounds, desired capacity and instances in service.
 ///
 /// # Errors
 /// [`AwsError::DescribeGroup`]
-pub async fn describe(client: &Client, name: &str) -> Result<Known<Group>, AwsError> {
+pub async fn describe(client: &Client, name: &str) -> Result<Described, AwsError> {
     let answer = client
         .describe_auto_scaling_groups()
         .auto_scaling_group_names(name)
@@ -37,7 +46,8 @@ pub async fn describe(client: &Client, name: &str) -> Result<Known<Group>, AwsEr
         .await
         .map_err(|error| AwsError::describe_group(name, error))?;
     let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(name));
-    Ok(group.map_or(Known::Absent, observed))
+    let arn = group.and_then(AutoScalingGroup::auto_scaling_group_arn).map(str::to_owned);
+    Ok(Described { group: group.map_or(Known::Absent, observed), arn })
 }
 
 fn observed(group: &AutoScalingGroup) -> Known<Group> {
@@ -51,30 +61,35 @@ fn observed(group: &AutoScalingGroup) -> Known<Group> {
     Known::Known(Group { min_size, max_size, desired, in_service: i32::try_from(in_service).unwrap_or(i32::MAX) })
 }
 
-/// Reads the group again and, if it still is as the plan assumed, sets its desired capacity, once.
+/// Reads the group again and says whether the raise may be sent; `None`: it may. Anything else is what became of it.
 ///
 /// # Errors
-/// [`AwsError::DescribeGroup`] when the group could not be read again: nothing was sent.
-/// [`AwsError::SetDesiredCapacity`] when it is gone, AWS refused, or no answer came; in the last case (class
-/// `Transient`) the capacity may be set or not, and the next look decides.
-pub async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
+/// [`AwsError::DescribeGroup`] when the group could not be read, [`AwsError::SetDesiredCapacity`] when it is gone.
+pub async fn check(client: &Client, action: &RaiseDesired) -> Result<Option<Outcome>, AwsError> {
     let failed = |class, text: String| AwsError::SetDesiredCapacity {
         group: action.group.clone(),
         failure: Failure::stated(class, text),
         source: None,
     };
-    let Group { desired, max_size, .. } = match describe(client, &action.group).await? {
+    let Group { desired, max_size, .. } = match describe(client, &action.group).await?.group {
         Known::Known(group) => group,
         Known::Absent => return Err(failed(ErrorClass::NotFound, "no group has that name".to_owned())),
         Known::Unknown(why) => return Err(failed(ErrorClass::Transient, why)),
     };
     // Checked first: whatever was assumed, a raise never lowers.
     if desired >= action.to {
-        return Ok(Outcome::AlreadySo);
+        return Ok(Some(Outcome::AlreadySo));
     }
-    if desired != action.from || action.to > max_size {
-        return Ok(Outcome::Superseded { desired, max_size });
-    }
+    let superseded = desired != action.from || action.to > max_size;
+    Ok(superseded.then_some(Outcome::Superseded { desired, max_size }))
+}
+
+/// Sets the desired capacity, once.
+///
+/// # Errors
+/// [`AwsError::SetDesiredCapacity`] when AWS refused, or no answer came; in the last case (class `Transient`) the
+/// capacity may be set or not, and the next look decides.
+pub async fn send(client: &Client, action: &RaiseDesired) -> Result<(), AwsError> {
     crash::before(crash::System::AutoScaling);
     let answer = client
         .set_desired_capacity()
@@ -86,6 +101,16 @@ pub async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, Aw
         .send()
         .await;
     crash::after(crash::System::AutoScaling);
-    answer.map_err(|error| AwsError::set_desired_capacity(&action.group, error))?;
-    Ok(Outcome::Done)
+    answer.map(drop).map_err(|error| AwsError::set_desired_capacity(&action.group, error))
+}
+
+/// [`check`], then [`send`].
+///
+/// # Errors
+/// As theirs.
+pub async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
+    match check(client, action).await? {
+        Some(outcome) => Ok(outcome),
+        None => send(client, action).await.map(|()| Outcome::Done),
+    }
 }

@@ -37,7 +37,13 @@ impl World {
     }
 
     async fn describe(&self) -> Group {
-        describe(&self.client, &self.group).await.expect("a readable group").known().cloned().expect("a present group")
+        describe(&self.client, &self.group)
+            .await
+            .expect("a readable group")
+            .group
+            .known()
+            .cloned()
+            .expect("a present group")
     }
 
     async fn fault(&self, action: &str, rule: Value) {
@@ -54,9 +60,9 @@ async fn a_group_is_read_with_bounds_desired_and_in_service() {
     let world = World::new("read", 1, 4, 2).await;
     assert_eq!(world.describe().await, Group { min_size: 1, max_size: 4, desired: 2, in_service: 2 });
     let none = unique("nobody");
-    assert_eq!(describe(&world.client, &none).await.unwrap(), Known::Absent);
+    assert_eq!(describe(&world.client, &none).await.unwrap().group, Known::Absent);
     // Part of a name is not the name.
-    assert_eq!(describe(&world.client, &world.group[..4]).await.unwrap(), Known::Absent);
+    assert_eq!(describe(&world.client, &world.group[..4]).await.unwrap().group, Known::Absent);
 }
 
 #[tokio::test]

@@ -54,17 +54,39 @@ pub enum Outcome {
 /// as one batch (of at most 10,000 new partitions, or several); each topic succeeds or fails by itself. A growth without
 /// an answer is looked up before it is reported. Partitions never shrink. Each call is waited for at most the
 /// client's deadline: two calls for a batch, one before and one after all batches.
-pub async fn apply(client: &Arc<KafkaClient>, plan: &Plan) -> Vec<(Grow, Outcome)> {
+///
+/// `permit` is asked once, after the validation and before anything is sent; what it returns is asked again right before
+/// each request. A refusal means that nothing (more) is sent.
+pub async fn apply<P: FnMut() -> Result<(), String> + Send + 'static>(
+    client: &Arc<KafkaClient>,
+    plan: &Plan,
+    permit: impl FnOnce() -> Result<P, String> + Send + 'static,
+) -> Vec<(Grow, Outcome)> {
     if plan.actions.is_empty() {
         return Vec::new();
     }
     let actions = plan.actions.clone();
-    let carried_out = off_the_async_threads(client, move |client| carry_out(client, &actions)).await;
+    let carried_out = off_the_async_threads(client, move |client| carry_out(client, &actions, permit)).await;
     carried_out.unwrap_or_else(|cause| all_unknown(&plan.actions, &cause.to_string()))
 }
 
+/// Partitions of every topic of the cluster: one metadata request.
+///
+/// # Errors
+/// [`KafkaError::FetchMetadata`]
+pub async fn counts(client: &Arc<KafkaClient>) -> Result<BTreeMap<String, i32>, KafkaError> {
+    let counted = off_the_async_threads(client, partition_counts).await;
+    counted.unwrap_or_else(|source| {
+        Err(KafkaError::FetchMetadata { at: client.at().to_owned(), deadline: client.deadline(), source })
+    })
+}
+
 /// Blocking, so that a batch once begun is followed to its end whoever stops waiting for it.
-fn carry_out(client: &KafkaClient, actions: &[Grow]) -> Vec<(Grow, Outcome)> {
+fn carry_out<P: FnMut() -> Result<(), String>>(
+    client: &KafkaClient,
+    actions: &[Grow],
+    permit: impl FnOnce() -> Result<P, String>,
+) -> Vec<(Grow, Outcome)> {
     let not_sent = |error: &KafkaError| all_unknown(actions, &format!("nothing was sent: {}", error.message()));
     let counts = match partition_counts(client) {
         Ok(counts) => counts,
@@ -76,16 +98,36 @@ fn carry_out(client: &KafkaClient, actions: &[Grow]) -> Vec<(Grow, Outcome)> {
             Ok(admin) => admin,
             Err(error) => return not_sent(&failed(client, Cause::from_library(&error))),
         };
-        let mut rest = batch.as_mut_slice();
-        while !rest.is_empty() {
-            let (part, others) = rest.split_at_mut(part_length(rest));
-            ask(client, &admin, Step::Validate, part);
-            ask(client, &admin, Step::Send, part);
-            rest = others;
+        in_parts(&mut batch, |part| ask(client, &admin, Step::Validate, part));
+        if batch.iter().any(Growth::is_open) {
+            match permit() {
+                Ok(mut may_send) => in_parts(&mut batch, |part| match may_send() {
+                    Ok(()) => ask(client, &admin, Step::Send, part),
+                    Err(why) => withhold(part, &why),
+                }),
+                Err(why) => withhold(&mut batch, &why),
+            }
         }
     }
     look_up_doubtful(client, &mut batch);
     batch.into_iter().map(|Growth { grow, state }| (grow, state.outcome())).collect()
+}
+
+/// Requests of at most as many new partitions as a controller takes.
+fn in_parts(batch: &mut [Growth], mut each: impl FnMut(&mut [Growth])) {
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let (part, others) = rest.split_at_mut(part_length(rest));
+        each(part);
+        rest = others;
+    }
+}
+
+/// Nothing is sent for what is still open.
+fn withhold(batch: &mut [Growth], why: &str) {
+    for growth in batch.iter_mut().filter(|growth| growth.is_open()) {
+        growth.state = State::Settled(Outcome::Unknown { why: format!("nothing was sent: {why}") });
+    }
 }
 
 /// One growth on its way.

@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report.
 
 use crate::report::{self, Found};
-use crate::{KafkaClient, KafkaClients, Outcome, apply, observe};
+use crate::{KafkaClient, KafkaClients, growth, observe};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -9,7 +9,7 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
-use logwise_plan::partitions::{self, Grow};
+use logwise_plan::partitions;
 use logwise_runtime::{Part, Report, Shell, streams};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -79,8 +79,12 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Err(error) => return report::no_client(cluster, &error),
     };
     let plan = policy.as_ref().map(|policy| partitions::plan(policy, &look.facts, Timestamp::now()));
+    let intents = &context.shell.intents;
+    let cleared = growth::clear_the_way(intents, &client, &look).await;
     let outcomes = match &plan {
-        Some(plan) if validate::may_change(cluster) => apply_plan(&client, plan).await,
+        Some(plan) if validate::may_change(cluster) => {
+            growth::carry_out(intents, cluster, &client, plan, cleared).await
+        }
         _ => Vec::new(),
     };
     let found = Found { cluster, policy: policy.as_ref(), look: &look, plan: plan.as_ref(), outcomes: &outcomes };
@@ -99,8 +103,4 @@ async fn observe_cluster(
     context.in_use.hold(cluster, &client);
     let look = observe(&client, policy.map(|p| &p.topics)).await;
     Ok((client, look))
-}
-
-async fn apply_plan(client: &Arc<KafkaClient>, plan: &partitions::Plan) -> Vec<(Grow, Outcome)> {
-    if plan.actions.is_empty() { Vec::new() } else { apply(client, plan).await }
 }

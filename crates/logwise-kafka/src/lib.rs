@@ -13,10 +13,11 @@ mod client;
 mod controller;
 mod error;
 mod ffi;
+mod growth;
 mod observe;
 mod report;
 
-pub use apply::{Outcome, apply};
+pub use apply::{Outcome, apply, counts};
 pub use client::{DEFAULT_DEADLINE, KafkaClient, KafkaClients};
 pub use controller::{Context, InUse, run};
 pub use error::{Cause, KafkaError};

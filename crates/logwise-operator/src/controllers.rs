@@ -68,11 +68,7 @@ fn mirrors(stage: &Stage<'_>, memory: Memory) -> [BoxFuture<'static, ()>; 2] {
     let policies = Watched { watch: ground.policies.clone(), scope, client };
     let of_policies = shell.clone();
     [
-        ground
-            .mirror
-            .clone()
-            .follow(clusters, move |key, last| memory.cluster_ended(key, last), term.ended())
-            .boxed(),
+        ground.mirror.clone().follow(clusters, move |key, last| memory.cluster_ended(key, last), term.ended()).boxed(),
         ground.mirror.clone().follow(policies, move |key, _| of_policies.forget(&key.uid), term.ended()).boxed(),
     ]
 }

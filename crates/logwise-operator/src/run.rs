@@ -176,7 +176,9 @@ async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) {
 /// Waits for the first list of both kinds. One task waits for the stores: of several waiters on one store only the last
 /// would be woken.
 async fn synced(ground: &Ground) {
-    let lists = async { ground.clusters.store().wait_until_ready().await.and(ground.policies.store().wait_until_ready().await) };
+    let lists = async {
+        ground.clusters.store().wait_until_ready().await.and(ground.policies.store().wait_until_ready().await)
+    };
     if lists.await.is_err() {
         // The watch has ended, and with it the process.
         std::future::pending::<()>().await;

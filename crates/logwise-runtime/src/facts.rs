@@ -66,7 +66,8 @@ impl<T: Clone> Channel<T> {
 
     /// What is known about `resource` at `now`.
     pub fn read(&self, resource: &str, now: Instant) -> Known<T> {
-        self.fact(resource, now).map_or_else(|| Known::Unknown(format!("{} not read yet", self.what)), |fact| fact.value)
+        self.fact(resource, now)
+            .map_or_else(|| Known::Unknown(format!("{} not read yet", self.what)), |fact| fact.value)
     }
 
     /// What is known about `resource` at `now`, with its time.

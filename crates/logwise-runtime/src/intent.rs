@@ -171,12 +171,7 @@ pub enum Refused {
 }
 
 /// The record after `request` by `me`, or why it stays as it is.
-pub fn advance(
-    current: Option<&Intent>,
-    request: Request,
-    me: &Writer,
-    now: Timestamp,
-) -> Result<Intent, Refused> {
+pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Timestamp) -> Result<Intent, Refused> {
     let write = |intent: &Intent, state| Intent { state, writer: me.clone(), written: now, ..intent.clone() };
     match request {
         Request::Prepare { resource, wish } => {
@@ -188,7 +183,15 @@ pub fn advance(
             }
             let writer = me.clone();
             let (send_before, call_timeout_seconds) = (None, 0);
-            Ok(Intent { resource, wish, writer, state: State::Prepared, send_before, call_timeout_seconds, written: now })
+            Ok(Intent {
+                resource,
+                wish,
+                writer,
+                state: State::Prepared,
+                send_before,
+                call_timeout_seconds,
+                written: now,
+            })
         }
         Request::Send { before, call_timeout_seconds } => {
             let mine = current.filter(|c| c.writer == *me && c.state == State::Prepared).ok_or(Refused::NotOurs)?;
@@ -281,10 +284,7 @@ mod tests {
 
     #[test]
     fn nobody_closes_what_another_sent_without_reading() {
-        assert_eq!(
-            advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(2), at(99)),
-            Err(Refused::NotOurs)
-        );
+        assert_eq!(advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(2), at(99)), Err(Refused::NotOurs));
     }
 
     #[test]

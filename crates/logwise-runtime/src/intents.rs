@@ -34,7 +34,9 @@ pub enum IntentError {
     #[error("the intent was not written")]
     Kubernetes(#[from] KubernetesError),
     /// The record was changed by hand and cannot be read.
-    #[error("ConfigMap {name} in the operator's namespace cannot be read ({why}). Look at what it was about, then delete it")]
+    #[error(
+        "ConfigMap {name} in the operator's namespace cannot be read ({why}). Look at what it was about, then delete it"
+    )]
     Unreadable {
         /// Its name.
         name: String,
@@ -108,30 +110,28 @@ impl Intents {
         self.lock().get(&self.name(resource)).and_then(|record| record.intent.clone().ok())
     }
 
+    /// The intent of `resource` that is not closed, if there is one: its effect has to be judged before anything else.
+    ///
+    /// # Errors
+    /// [`IntentError::Unreadable`]: nothing may be sent about this resource.
+    pub fn open(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+        Ok(self.current(resource)?.filter(|intent| !intent.state.is_closed()))
+    }
+
     /// The object that the record of `resource` names as its owner.
     pub fn owner(&self, resource: &str) -> Option<Owner> {
         self.get(resource).map(|intent| intent.wish.owner)
     }
 
-    /// Clears the way to `resource`: an intent that is still open is closed, if the look at the resource that began at
-    /// `looked` is late enough to have seen its effect. `ending` judges that effect. Without an open intent nothing is
-    /// written.
+    /// Closes the open intent of `resource` as `ending`, judged by a look at the resource that began at `looked`.
     ///
     /// # Errors
-    /// [`IntentError`]: nothing may be sent about this resource yet.
-    pub async fn settle(
-        &self,
-        resource: &str,
-        looked: Instant,
-        ending: impl Fn(&Intent) -> Ending,
-    ) -> Result<Option<(Intent, Ending)>, IntentError> {
-        let open = match self.current(resource)? {
-            Some(intent) if !intent.state.is_closed() => intent,
-            _ => return Ok(None),
-        };
-        let ending = if open.state == State::Prepared { Ending::Abandoned } else { ending(&open) };
-        self.write(resource, |record| Request::Settle { ending, looked: self.as_seen(record, looked) }).await?;
-        Ok(Some((open, ending)))
+    /// [`IntentError`]: nothing may be sent about this resource yet. [`Refused::UnderWay`]: the look was too early.
+    pub async fn settle(&self, resource: &str, looked: Instant, ending: Ending) -> Result<(), IntentError> {
+        let written = self.write(resource, |record| Request::Settle { ending, looked: self.as_seen(record, looked) });
+        let intent = written.await?;
+        tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
+        Ok(())
     }
 
     /// How much longer an earlier call may be under way, if that is why nothing may be sent.
@@ -162,11 +162,7 @@ impl Intents {
 
     /// One step of the record, on the condition that nobody else has replaced it. A copy that turns out to be old is
     /// read again and the step is judged anew, once.
-    async fn write(
-        &self,
-        resource: &str,
-        request: impl Fn(Option<&Record>) -> Request,
-    ) -> Result<Intent, IntentError> {
+    async fn write(&self, resource: &str, request: impl Fn(Option<&Record>) -> Request) -> Result<Intent, IntentError> {
         let name = self.name(resource);
         for last in [false, true] {
             self.term.check()?;

@@ -20,7 +20,6 @@ const FOLLOWER_LOOKS: Duration = Duration::from_millis(500);
 /// Pause after a failed call about the Lease.
 const RETRY: Duration = Duration::from_millis(500);
 
-
 /// How it is decided who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Election {
@@ -54,7 +53,10 @@ impl Leadership {
                 Ok(Some(term)) => self.serve(&Arc::new(term), &mut lead).await,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "no leader election for now; it is tried again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "no leader election for now; it is tried again"
+                    );
                     self.pause(RETRY).await;
                 }
             }
@@ -202,7 +204,10 @@ impl Leadership {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the Lease was not renewed; it is tried again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the Lease was not renewed; it is tried again"
+                    );
                     RETRY.min(duration / 10)
                 }
             };
@@ -252,7 +257,10 @@ impl Leadership {
         };
         let released: Result<(), KubernetesError> = released.await;
         if let Err(error) = released {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the Lease was not released: it runs out by itself");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the Lease was not released: it runs out by itself"
+            );
         }
     }
 

@@ -184,7 +184,11 @@ impl Metrics {
 
     fn register_operator(&self, registry: &mut Registry) {
         registry.register("logwise_operator_is_leader", "1 while this replica leads, else 0", self.is_leader.clone());
-        registry.register("logwise_operator_epoch", "Number of the last term that this replica led", self.epoch.clone());
+        registry.register(
+            "logwise_operator_epoch",
+            "Number of the last term that this replica led",
+            self.epoch.clone(),
+        );
         registry.register("logwise_operator_reconcile", "Reconciles by part and result", self.reconciles.clone());
         registry.register(
             "logwise_operator_reconcile_duration_seconds",

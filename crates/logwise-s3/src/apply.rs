@@ -34,13 +34,18 @@ pub enum Written {
 }
 
 /// Carries out `write` if the configuration still is the one it assumes. Rules of others stay byte for byte, and the
-/// setting for small objects stays too.
+/// setting for small objects stays too. `permit` is asked when all is ready; what it returns is asked once more right
+/// before the request. A refusal means that nothing is sent.
 ///
 /// # Errors
 /// [`AwsError::ReadLifecycle`] when the configuration could not be read again: nothing was sent.
 /// [`AwsError::WriteLifecycle`] when the document could not be composed, S3 refused, or no answer came; in the last
 /// case (class `Transient`) the configuration may be written or not, and the next look decides.
-pub async fn apply(bucket: &Bucket, write: &WriteRules) -> Result<Written, AwsError> {
+pub async fn apply<P: FnOnce() -> Result<(), String>>(
+    bucket: &Bucket,
+    write: &WriteRules,
+    permit: impl AsyncFnOnce() -> Result<P, String>,
+) -> Result<Written, AwsError> {
     let before = current(bucket).await?;
     if shortfall(before.as_ref(), write).is_none() {
         return Ok(Written::AlreadySo);
@@ -48,11 +53,9 @@ pub async fn apply(bucket: &Bucket, write: &WriteRules) -> Result<Written, AwsEr
     if before.as_ref().map(RawDocument::version) != write.assumes.as_deref() {
         return Ok(Written::Superseded);
     }
-    let document = composed(before.as_ref(), write).map_err(|why| AwsError::WriteLifecycle {
-        bucket: bucket.name.clone(),
-        failure: Failure::stated(ErrorClass::Invalid, why),
-        source: None,
-    })?;
+    let document = composed(before.as_ref(), write).map_err(|why| not_sent(bucket, ErrorClass::Invalid, why))?;
+    let withheld = |why| not_sent(bucket, ErrorClass::Conflict, format!("nothing was sent: {why}"));
+    permit().await.map_err(withheld)?().map_err(withheld)?;
     match document {
         Some(bytes) => {
             let minimum_object_size = before.as_ref().and_then(RawDocument::minimum_object_size);
@@ -61,6 +64,11 @@ pub async fn apply(bucket: &Bucket, write: &WriteRules) -> Result<Written, AwsEr
         None => lifecycle::delete(bucket).await?,
     }
     Ok(read_back(bucket, before.as_ref(), write).await)
+}
+
+/// A write that was not sent.
+pub(crate) fn not_sent(bucket: &Bucket, class: ErrorClass, why: String) -> AwsError {
+    AwsError::WriteLifecycle { bucket: bucket.name.clone(), failure: Failure::stated(class, why), source: None }
 }
 
 async fn current(bucket: &Bucket) -> Result<Option<RawDocument>, AwsError> {
@@ -110,7 +118,7 @@ async fn read_back(bucket: &Bucket, before: Option<&RawDocument>, write: &WriteR
 }
 
 /// The first rule of `write` that is not in force in `document`.
-fn shortfall(document: Option<&RawDocument>, write: &WriteRules) -> Option<String> {
+pub(crate) fn shortfall(document: Option<&RawDocument>, write: &WriteRules) -> Option<String> {
     let mut there: BTreeMap<&str, Vec<&ObservedRule>> = BTreeMap::new();
     for (facts, _) in document.into_iter().flat_map(RawDocument::rules) {
         if let Some(id) = &facts.id {

@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
 
 use crate::policy_report::{self, PolicyLook};
-use crate::{Bucket, Discovery, Written, apply, finalizer, observe, report};
+use crate::{Bucket, Discovery, Written, change, finalizer, observe, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -10,13 +10,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, RetentionPolicy, older_owner};
-use logwise_aws::{AwsClients, AwsError};
+use logwise_aws::AwsClients;
 use logwise_plan::retention::{self, PolicyEntry};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::{Part, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Buckets looked at at the same time.
 const CONCURRENCY: u16 = 16;
@@ -87,10 +87,18 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         }
     };
     let bucket = bucket(cluster, context);
+    let looked = Instant::now();
     let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
+    let cleared = change::clear_the_way(&context.shell.intents, &bucket.name, &observed, looked).await;
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
     let outcome = match &plan.write {
-        Some(write) if validate::may_change(cluster) => Some(carry_out(&bucket, write, context, &policies).await),
+        Some(write) if validate::may_change(cluster) => {
+            let hold = hold_policies(context, &policies).await;
+            Some(match hold {
+                Some(superseded) => Ok(superseded),
+                None => change::carry_out(&context.shell.intents, cluster, &bucket, (write, &observed), cleared).await,
+            })
+        }
         _ => None,
     };
     let found = report::Found {
@@ -149,23 +157,18 @@ fn bucket(cluster: &LogwiseCluster, context: &Context) -> Bucket {
     Bucket { client: context.aws.s3(region), name: name.to_owned(), owner: None }
 }
 
-/// Rules are written only for policies whose deletion will wait for us.
-async fn carry_out(
-    bucket: &Bucket,
-    write: &retention::WriteRules,
-    context: &Context,
-    policies: &[Arc<RetentionPolicy>],
-) -> Result<Written, AwsError> {
+/// Rules are written only for policies whose deletion will wait for us; until then nothing is.
+async fn hold_policies(context: &Context, policies: &[Arc<RetentionPolicy>]) -> Option<Written> {
     for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
         if let Err(error) = finalizer::add(&context.client, policy).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "no rule is written before its policy has a finalizer"
             );
-            return Ok(Written::Superseded);
+            return Some(Written::Superseded);
         }
     }
-    apply(bucket, write).await
+    None
 }
 
 /// Says of policies that they take no part in any bucket, and lets those go that are being deleted.

@@ -6,6 +6,7 @@
 
 mod apply;
 mod bucket;
+mod change;
 mod compose;
 mod controller;
 pub mod discovery;

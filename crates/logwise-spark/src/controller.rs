@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report.
 
 use crate::master::{self, Master, NoActiveMaster};
-use crate::report;
+use crate::{raise, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -9,11 +9,13 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
 use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_api::{LogwiseCluster, older_owner};
-use logwise_aws::{AwsClients, AwsError, group};
+use logwise_aws::group::{self, Described};
+use logwise_aws::{AwsClients, AwsError};
 use logwise_plan::{Known, workers};
 use logwise_runtime::{Part, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Objects looked at at the same time.
 const CONCURRENCY: u16 = 16;
@@ -56,6 +58,8 @@ pub(crate) struct Observed {
     pub master: Result<Master, NoActiveMaster>,
     /// The facts the plan decides on; `None`: the size is not managed.
     pub facts: Option<workers::Observed>,
+    /// ARN of the group, if there is one.
+    pub arn: Option<String>,
     /// Why the group could not be read.
     pub error: Option<AwsError>,
 }
@@ -74,10 +78,12 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(valid) => valid,
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
+    let looked = Instant::now();
     let observed = observe(cluster, context, &masters).await;
+    let cleared = raise::clear_the_way(&context.shell.intents, &observed, looked).await;
     let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
     let outcomes = match &plan {
-        Some(plan) if validate::may_change(cluster) => apply(cluster, context, plan).await,
+        Some(plan) if validate::may_change(cluster) => raise::carry_out(cluster, context, plan, cleared).await,
         _ => Vec::new(),
     };
     let look = report::Look {
@@ -99,12 +105,12 @@ fn validated(cluster: &LogwiseCluster, period_seconds: u32) -> Result<(Option<wo
 
 async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]) -> Observed {
     let (master, group) = futures::join!(master::look(&context.http, masters), describe(cluster, context));
-    let (facts, error) = match group {
-        None => (None, None),
-        Some(Ok(group)) => (Some(workers::Observed { group }), None),
-        Some(Err(error)) => (Some(workers::Observed { group: Known::Unknown(error.to_string()) }), Some(error)),
+    let (facts, arn, error) = match group {
+        None => (None, None, None),
+        Some(Ok(Described { group, arn })) => (Some(workers::Observed { group }), arn, None),
+        Some(Err(error)) => (Some(workers::Observed { group: Known::Unknown(error.to_string()) }), None, Some(error)),
     };
-    Observed { master, facts, error }
+    Observed { master, facts, arn, error }
 }
 
 /// The LogwiseCluster that owns the group, if it is not this one.
@@ -119,7 +125,7 @@ fn region(cluster: &LogwiseCluster) -> Option<&str> {
 }
 
 /// The group, if the spec names one.
-async fn describe(cluster: &LogwiseCluster, context: &Context) -> Option<Result<Known<workers::Group>, AwsError>> {
+async fn describe(cluster: &LogwiseCluster, context: &Context) -> Option<Result<Described, AwsError>> {
     let name = group_name(cluster)?;
     let region = &cluster.spec.aws.as_ref()?.region;
     Some(group::describe(&context.aws.autoscaling(region), name).await)
@@ -129,14 +135,4 @@ async fn describe(cluster: &LogwiseCluster, context: &Context) -> Option<Result<
 pub(crate) fn group_name(cluster: &LogwiseCluster) -> Option<&str> {
     let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
     workers.auto_scaling_group.as_ref().map(|group| group.name.as_str())
-}
-
-async fn apply(cluster: &LogwiseCluster, context: &Context, plan: &workers::Plan) -> Vec<Outcome> {
-    let Some(aws) = cluster.spec.aws.as_ref() else { return Vec::new() };
-    let client = context.aws.autoscaling(&aws.region);
-    let mut outcomes = Vec::new();
-    for raise in &plan.actions {
-        outcomes.push((raise.clone(), group::raise(&client, raise).await));
-    }
-    outcomes
 }

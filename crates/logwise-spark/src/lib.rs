@@ -3,6 +3,7 @@
 
 mod controller;
 mod master;
+mod raise;
 mod report;
 
 pub use controller::{Context, run};

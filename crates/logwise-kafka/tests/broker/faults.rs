@@ -1,8 +1,8 @@
 //! What the adapter makes of requests, as counted on the wire, and of answers that fail or never come.
 
 use crate::proxy::{CREATE_PARTITIONS, Fault, LIST_OFFSETS, METADATA, Proxy};
-use crate::world::{World, ends, plan};
-use logwise_kafka::{KafkaClient, KafkaClients, Outcome, apply, observe};
+use crate::world::{World, apply, ends, plan};
+use logwise_kafka::{KafkaClient, KafkaClients, Outcome, observe};
 use logwise_plan::Known;
 use logwise_runtime::ErrorClass;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-use crate::world::{World, plan};
-use logwise_kafka::{Outcome, apply};
+use crate::world::{World, apply, plan};
+use logwise_kafka::Outcome;
 use logwise_plan::partitions::Grow;
 
 fn outcomes(results: Vec<(Grow, Outcome)>) -> Vec<Outcome> {

@@ -218,4 +218,3 @@ impl FromStr for Seconds {
         text.parse::<u32>().map_err(|_| "must be from 1 to 86400".to_owned()).and_then(Self::try_from)
     }
 }
-

@@ -1,0 +1,171 @@
+//! Growths under an intent: written down before the brokers are asked, closed when the effect was seen.
+
+use crate::{KafkaClient, Look, Outcome, apply, counts};
+use logwise_api::LogwiseCluster;
+use logwise_plan::partitions::{Grow, Plan};
+use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
+use logwise_runtime::{IntentError, Intents, ObjectKey};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// The intent's name of the cluster: the id that it keeps for life, whatever its addresses.
+fn resource(look: &Look) -> Option<String> {
+    look.cluster.known()?.cluster_id.as_ref().map(|id| format!("kafka/{id}"))
+}
+
+/// Judges an intent that an earlier look or an earlier leader left open. Returns the name under which the next one may
+/// be written, or why nothing may be sent.
+pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, look: &Look) -> Result<String, String> {
+    let Some(resource) = resource(look) else {
+        return Err("the id of the Kafka cluster is not known".to_owned());
+    };
+    let text = |error: IntentError| error.to_string();
+    if let Some(intent) = intents.open(&resource).map_err(text)? {
+        // Read after this moment, and all topics: the intent may be another object's.
+        let looked = Instant::now();
+        let counts = counts(client).await.map_err(|error| error.message())?;
+        intents.settle(&resource, looked, ending(&intent, &counts)).await.map_err(text)?;
+    }
+    Ok(resource)
+}
+
+/// What became of the growths that `intent` names, by the partitions there are now.
+fn ending(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ending {
+    let growths: Vec<Grow> = serde_json::from_value(intent.wish.targets["topics"].clone()).unwrap_or_default();
+    let now = |grow: &Grow| counts.get(&grow.topic).copied();
+    if growths.iter().all(|grow| now(grow) == Some(grow.to)) {
+        Ending::Done
+    } else if growths.iter().all(|grow| now(grow) == Some(grow.from)) {
+        Ending::Abandoned
+    } else {
+        Ending::Superseded
+    }
+}
+
+/// Carries out the growths of `plan` under one intent; `cleared` is the answer of [`clear_the_way`].
+pub(crate) async fn carry_out(
+    intents: &Arc<Intents>,
+    cluster: &LogwiseCluster,
+    client: &Arc<KafkaClient>,
+    plan: &Plan,
+    cleared: Result<String, String>,
+) -> Vec<(Grow, Outcome)> {
+    if plan.actions.is_empty() {
+        return Vec::new();
+    }
+    let prepared = match cleared {
+        Ok(resource) => intents.prepare(&resource, wish(cluster, &plan.actions)).await.map_err(|e| e.to_string()),
+        Err(why) => Err(why),
+    };
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(why) => return nothing_sent(&plan.actions, &why),
+    };
+    // Held here, so that it can be closed once the effect is known; the calls run on another thread.
+    let slot = Arc::new(Mutex::new(Slot::Prepared(prepared)));
+    let (place, handle, timeout) = (slot.clone(), Handle::current(), call_timeout(client, plan));
+    let permit = move || {
+        let sent = handle.block_on(Slot::send(&place, timeout))?;
+        Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).check())
+    };
+    let outcomes = apply(client, plan, permit).await;
+    let slot = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Over);
+    slot.close(&outcomes).await;
+    outcomes
+}
+
+/// How far the intent of one batch is.
+enum Slot {
+    Prepared(logwise_runtime::intents::Prepared),
+    Sent(logwise_runtime::intents::Sent),
+    Over,
+}
+
+impl Slot {
+    async fn send(place: &Arc<Mutex<Self>>, timeout: Duration) -> Result<Arc<Mutex<Self>>, String> {
+        let taken = std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), Self::Over);
+        let Self::Prepared(prepared) = taken else { return Err("the intent was sent already".to_owned()) };
+        let sent = prepared.send(timeout).await.map_err(|error| error.to_string())?;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent);
+        Ok(place.clone())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Sent(sent) => sent.check().map_err(|error| error.to_string()),
+            Self::Prepared(_) | Self::Over => Err("the look was given up".to_owned()),
+        }
+    }
+
+    /// An outcome that is not known leaves the intent open: the next look judges it.
+    async fn close(self, outcomes: &[(Grow, Outcome)]) {
+        let unknown = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unknown { .. }));
+        match self {
+            Self::Prepared(prepared) => prepared.abandon(Ending::Abandoned).await,
+            Self::Sent(sent) if !unknown => sent.close(ended(outcomes)).await,
+            Self::Sent(_) | Self::Over => {}
+        }
+    }
+}
+
+fn ended(outcomes: &[(Grow, Outcome)]) -> Ending {
+    let there = |outcome: &Outcome| matches!(outcome, Outcome::Done | Outcome::AlreadySo);
+    if outcomes.iter().any(|(_, outcome)| there(outcome)) { Ending::Done } else { Ending::Superseded }
+}
+
+/// Every request of the batch, each with the client's deadline and a moment for the library.
+fn call_timeout(client: &KafkaClient, plan: &Plan) -> Duration {
+    let new: i64 = plan.actions.iter().map(|grow| i64::from(grow.to) - i64::from(grow.from)).sum();
+    let requests = u32::try_from(new / 5_000 + 1).unwrap_or(u32::MAX);
+    (client.deadline() + Duration::from_secs(1)).saturating_mul(requests)
+}
+
+fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {
+    let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
+    Wish { owner: Owner { namespace, name, uid, generation }, targets: targets(actions), pre_image: None }
+}
+
+fn targets(actions: &[Grow]) -> Value {
+    json!({"topics": actions})
+}
+
+fn nothing_sent(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
+    let outcome = || Outcome::Unknown { why: format!("nothing was sent: {why}") };
+    actions.iter().map(|grow| (grow.clone(), outcome())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use logwise_runtime::intent::{State, Writer};
+
+    fn sent(growths: &[(&str, i32, i32)]) -> Intent {
+        let grow = |(topic, from, to): &(&str, i32, i32)| Grow { topic: (*topic).to_owned(), from: *from, to: *to };
+        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
+        let actions: Vec<Grow> = growths.iter().map(grow).collect();
+        Intent {
+            resource: "kafka/x".into(),
+            wish: Wish { owner, targets: targets(&actions), pre_image: None },
+            writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
+            state: State::Sent,
+            send_before: None,
+            call_timeout_seconds: 6,
+            written: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn an_open_intent_is_judged_by_the_partitions_there_are() {
+        let intent = sent(&[("a", 1, 3), ("b", 2, 3)]);
+        let counts = |a, b| BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
+        assert_eq!(ending(&intent, &counts(3, 3)), Ending::Done);
+        assert_eq!(ending(&intent, &counts(1, 2)), Ending::Abandoned);
+        assert_eq!(ending(&intent, &counts(3, 2)), Ending::Superseded);
+        assert_eq!(ending(&intent, &counts(9, 3)), Ending::Superseded);
+        assert_eq!(ending(&intent, &BTreeMap::new()), Ending::Superseded);
+    }
+}

@@ -1,0 +1,126 @@
+//! Raises of the group's desired capacity under an intent: written down before AWS is asked, closed when the effect was
+//! seen.
+
+use crate::controller::{Context, Observed, Outcome};
+use logwise_api::LogwiseCluster;
+use logwise_aws::{AwsError, Failure, group};
+use logwise_plan::workers::{Group, Plan, RaiseDesired};
+use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
+use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Longest time the call takes: one attempt, and a moment more.
+const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Judges an intent that an earlier look or an earlier leader left open, by a look that began at `looked`. Returns the
+/// name under which the next one may be written, or why nothing may be sent.
+pub(crate) async fn clear_the_way(intents: &Intents, observed: &Observed, looked: Instant) -> Result<String, String> {
+    // The ARN, not the name: a group that was made again under the same name is another one.
+    let arn = observed.arn.as_ref().ok_or("the ARN of the group is not known")?;
+    let resource = format!("group/{arn}");
+    let text = |error: IntentError| error.to_string();
+    if let Some(intent) = intents.open(&resource).map_err(text)? {
+        let group = observed.facts.as_ref().and_then(|facts| facts.group.known()).ok_or("the group was not read")?;
+        intents.settle(&resource, looked, ending(&intent, group)).await.map_err(text)?;
+    }
+    Ok(resource)
+}
+
+/// What became of the raise that `intent` names.
+fn ending(intent: &Intent, group: &Group) -> Ending {
+    match serde_json::from_value::<RaiseDesired>(intent.wish.targets.clone()) {
+        Ok(raise) if group.desired == raise.to => Ending::Done,
+        Ok(raise) if group.desired == raise.from => Ending::Abandoned,
+        _ => Ending::Superseded,
+    }
+}
+
+/// Carries out the raise of `plan` under an intent; `cleared` is the answer of [`clear_the_way`].
+pub(crate) async fn carry_out(
+    cluster: &LogwiseCluster,
+    context: &Context,
+    plan: &Plan,
+    cleared: Result<String, String>,
+) -> Vec<Outcome> {
+    let Some(aws) = cluster.spec.aws.as_ref() else { return Vec::new() };
+    let mut outcomes = Vec::new();
+    for raise in &plan.actions {
+        let outcome = match &cleared {
+            Ok(resource) => carry_out_one(cluster, context, (&aws.region, raise), resource).await,
+            Err(why) => Err(not_sent(raise, ErrorClass::Conflict, why)),
+        };
+        outcomes.push((raise.clone(), outcome));
+    }
+    outcomes
+}
+
+async fn carry_out_one(
+    cluster: &LogwiseCluster,
+    context: &Context,
+    (region, raise): (&str, &RaiseDesired),
+    resource: &str,
+) -> Result<group::Outcome, AwsError> {
+    let client = &context.aws.autoscaling(region);
+    let failed = |error: IntentError| not_sent(raise, error.class(), &error.to_string());
+    let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
+    let owner = Owner { namespace, name, uid, generation };
+    let wish = Wish { owner, targets: json!(raise), pre_image: None };
+    let prepared = context.shell.intents.prepare(resource, wish).await.map_err(failed)?;
+    match group::check(client, raise).await {
+        Ok(None) => {}
+        other => {
+            prepared.abandon(Ending::Superseded).await;
+            return other.map(|outcome| outcome.unwrap_or(group::Outcome::AlreadySo));
+        }
+    }
+    let sent = prepared.send(CALL_TIMEOUT).await.map_err(failed)?;
+    if let Err(error) = sent.check() {
+        sent.close(Ending::Abandoned).await;
+        return Err(not_sent(raise, ErrorClass::Conflict, &error.to_string()));
+    }
+    match group::send(client, raise).await {
+        Ok(()) => {
+            sent.close(Ending::Done).await;
+            Ok(group::Outcome::Done)
+        }
+        Err(error) => {
+            // Without an answer nobody knows: the next look judges.
+            if error.class() != ErrorClass::Transient {
+                sent.close(Ending::Abandoned).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn not_sent(raise: &RaiseDesired, class: ErrorClass, why: &str) -> AwsError {
+    let failure = Failure::stated(class, format!("nothing was sent: {why}"));
+    AwsError::SetDesiredCapacity { group: raise.group.clone(), failure, source: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use logwise_runtime::intent::{State, Writer};
+
+    #[test]
+    fn an_open_intent_is_judged_by_the_capacity_that_the_group_has() {
+        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
+        let raise = RaiseDesired { group: "g".into(), from: 1, to: 3 };
+        let intent = Intent {
+            resource: "group/arn".into(),
+            wish: Wish { owner, targets: json!(raise), pre_image: None },
+            writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
+            state: State::Sent,
+            send_before: None,
+            call_timeout_seconds: 6,
+            written: Timestamp::UNIX_EPOCH,
+        };
+        let group = |desired| Group { min_size: 0, max_size: 9, desired, in_service: 1 };
+        assert_eq!(ending(&intent, &group(3)), Ending::Done);
+        assert_eq!(ending(&intent, &group(1)), Ending::Abandoned);
+        assert_eq!(ending(&intent, &group(2)), Ending::Superseded);
+    }
+}
