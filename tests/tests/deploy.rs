@@ -1,14 +1,49 @@
-//! deploy/ and examples/ are what the real API server takes, and the operator's rights are those it uses.
+//! deploy/ and examples/ are what the real API server takes, and the rights in them are those that they seem to be.
+
+#[path = "deploy/manifest.rs"]
+mod manifest;
+#[path = "deploy/own.rs"]
+mod own;
 
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install;
-use logwise_testbed::world::World;
-use serde_json::Value;
-use std::path::PathBuf;
+use logwise_testbed::profile::Part;
+use logwise_testbed::world::{World, wait_until};
+use logwise_tests::PATIENCE;
+use own::{COMPONENTS, INSTALLATIONS, Own};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+const ACCOUNT: &str = "system:serviceaccount:logwise-system:logwise-operator";
+const BASE_EGRESS: [&str; 6] = ["UDP 53", "TCP 53", "TCP 443", "TCP 6443", "TCP 9092-9098", "TCP 8080"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The bed with `deploy/base` on it.
+async fn bed() -> Result<Bed> {
+    let bed = Bed::attach_with(&[Part::Kube])?;
+    install::kubeconfig(&bed).await?;
+    Ok(bed)
+}
+
+/// A right of somebody: verb, resource with or without `/subresource` or `/name`, namespace.
+async fn can(bed: &Bed, user: &str, right: (&str, &str, &str)) -> Result<bool> {
+    let (verb, resource, namespace) = right;
+    let mut args = vec!["auth", "can-i", verb, "--as", user, "-n", namespace];
+    match resource.split_once("//") {
+        Some((resource, subresource)) => args.extend([resource, "--subresource", subresource]),
+        None => args.push(resource),
+    }
+    // kubectl answers "no" with exit code 1, and other failures too.
+    match bed.kubectl(&args, None).await {
+        Ok(answer) => Ok(answer.trim() == "yes"),
+        Err(error) if error.to_string().ends_with("failed:") => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[tokio::test]
@@ -33,34 +68,360 @@ async fn every_example_is_accepted() -> Result<()> {
 
 #[tokio::test]
 async fn the_base_stands_and_its_account_can_do_only_what_is_listed() -> Result<()> {
-    let bed = Bed::attach()?;
-    install::kubeconfig(&bed).await?;
-    let list = bed.kubectl(&["get", "sa,cm,svc,deploy", "-n", "logwise-system", "-o", "name"], None).await?;
-    for object in ["serviceaccount", "configmap", "service", "deployment.apps"] {
-        ensure!(list.contains(&format!("{object}/logwise-operator")), "{object} is missing in {list}");
-    }
-    let account = "system:serviceaccount:logwise-system:logwise-operator";
-    for (verb, resource, allowed) in [
-        ("list", "logwiseclusters", true),
-        ("watch", "retentionpolicies", true),
-        ("patch", "logwiseclusters/status", true),
-        ("patch", "retentionpolicies", true),
-        ("create", "events.events.k8s.io", true),
-        ("patch", "logwiseclusters", false),
-        ("delete", "retentionpolicies", false),
-        ("get", "secrets", false),
-        ("list", "secrets", false),
-        ("create", "pods", false),
-        ("update", "logwiseclusters/status", false),
+    let bed = bed().await?;
+    let list = bed.kubectl(&["get", "sa,svc,deploy,pdb,netpol", "-n", install::NAMESPACE, "-o", "name"], None).await?;
+    for kind in [
+        "serviceaccount",
+        "service",
+        "deployment.apps",
+        "poddisruptionbudget.policy",
+        "networkpolicy.networking.k8s.io",
     ] {
-        let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(r, s)| (r, Some(s)));
-        let mut args = vec!["auth", "can-i", verb, resource, "--as", account, "-n", "default"];
-        if let Some(subresource) = subresource {
-            args.extend(["--subresource", subresource]);
+        ensure!(list.contains(&format!("{kind}/logwise-operator")), "{kind} is missing in {list}");
+    }
+    let own = install::NAMESPACE;
+    for (verb, resource, namespace, allowed) in [
+        ("list", "logwiseclusters", "default", true),
+        ("watch", "retentionpolicies", "default", true),
+        ("patch", "logwiseclusters//status", "default", true),
+        ("patch", "retentionpolicies", "default", true),
+        ("create", "events.events.k8s.io", "default", true),
+        ("update", "leases.coordination.k8s.io", own, true),
+        ("update", "configmaps", own, true),
+        ("patch", "logwiseclusters", "default", false),
+        ("delete", "retentionpolicies", "default", false),
+        ("approve", "retentionpolicies", "default", false),
+        ("update", "logwiseclusters//status", "default", false),
+        ("get", "secrets", "default", false),
+        ("get", "secrets", own, false),
+        ("list", "secrets", own, false),
+        ("create", "pods", own, false),
+        ("get", "configmaps", "default", false),
+        ("delete", "configmaps", own, false),
+        ("update", "leases.coordination.k8s.io", "default", false),
+        ("delete", "leases.coordination.k8s.io", own, false),
+    ] {
+        let answer = can(&bed, ACCOUNT, (verb, resource, namespace)).await?;
+        ensure!(answer == allowed, "{verb} {resource} in {namespace}: expected {allowed}, got {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_installation_with_every_choice_of_components_is_taken_without_a_warning() -> Result<()> {
+    let bed = bed().await?;
+    let mut taken = 0;
+    for (number, installation) in INSTALLATIONS.iter().enumerate() {
+        for choice in 0..1_usize << COMPONENTS.len() {
+            let components: Vec<&str> = COMPONENTS
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| choice >> bit & 1 == 1)
+                .map(|(_, name)| *name)
+                .collect();
+            let own = Own::render(&bed, &format!("dry{number}{choice}"), installation, &components).await?;
+            let what = || format!("{installation} with {components:?}");
+            manifest::check_rights(&own.objects).with_context(what)?;
+            manifest::check_subjects(&own.objects, &own.name).with_context(what)?;
+            manifest::check_pod(&own.objects).with_context(what)?;
+            let database = if *installation == "overlays/production" { &["TCP 3306"][..] } else { &[] };
+            manifest::check_network(&own.objects, &[&BASE_EGRESS, database].concat()).with_context(what)?;
+            let webhooks = own
+                .objects
+                .iter()
+                .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.contains("Webhook")));
+            ensure!(webhooks.count() == 0, "{}: a webhook", what());
+            install::apply_objects(&bed, &own.namespace()).await?;
+            taken += own.dry_run().await.with_context(what)?;
+            bed.kubectl(&["delete", "namespace", &own.name, "--wait=false"], None).await?;
         }
-        // kubectl answers "no" with exit code 1.
-        let answer = bed.kubectl(&args, None).await;
-        ensure!(answer.is_ok() == allowed, "{verb} {resource}: expected {allowed}, got {answer:?}");
+    }
+    ensure!(taken > 12 * 15, "only {taken} objects");
+    Ok(())
+}
+
+/// A volume of the kind that a cluster's storage class would make.
+async fn give_volume(bed: &Bed, own: &Own) -> Result<()> {
+    let claim = own.of_kind("PersistentVolumeClaim").next().context("no claim")?;
+    let claim = &claim["metadata"]["name"];
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": own.name}, "spec": {
+        "capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/var/lib/none"},
+        "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": own.name, "name": claim}}});
+    install::apply_objects(bed, &[volume]).await
+}
+
+/// Waits for the pods of the operator and returns their names.
+async fn running(own: &Own, replicas: usize) -> Result<Vec<String>> {
+    wait_until(&format!("{replicas} ready pods in {}", own.name), PATIENCE, async || {
+        let pods = own.json(&["pods", "-l", "app.kubernetes.io/name=logwise-operator"]).await?;
+        let ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
+        };
+        let pods = pods["items"].as_array().cloned().unwrap_or_default();
+        let names: Vec<String> =
+            pods.iter().filter(ready).filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect();
+        ensure!(names.len() == replicas, "{} are ready, of {}", names.len(), pods.len());
+        Ok(names)
+    })
+    .await
+}
+
+/// Evicts one pod as a drain of its node does.
+async fn evict(own: &Own, pod: &str, replicas: usize) -> Result<()> {
+    let disruption = own.of_kind("PodDisruptionBudget").next().and_then(|it| it["metadata"]["name"].as_str());
+    let disruption = disruption.context("no PodDisruptionBudget")?;
+    wait_until("the budget to allow one eviction", PATIENCE, async || {
+        let status = own.json(&["pdb", disruption]).await?["status"].take();
+        ensure!(status["expectedPods"] == replicas && status["disruptionsAllowed"] == 1, "{status}");
+        Ok(())
+    })
+    .await?;
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": own.name}});
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", own.name);
+    own.kubectl(&["create", "--raw", &path, "-f", "-"], Some(&eviction.to_string())).await.map(drop)
+}
+
+#[tokio::test]
+async fn the_overlays_run_under_the_restricted_standard_and_nodes_can_be_drained() -> Result<()> {
+    let bed = bed().await?;
+    for (installation, replicas) in [("overlays/single-node", 1), ("overlays/production", 2)] {
+        let own = Own::render(&bed, &format!("run{replicas}"), installation, &[]).await?;
+        own.apply().await?;
+        if replicas == 1 {
+            give_volume(&bed, &own).await?;
+        }
+        let namespace: Value =
+            serde_json::from_str(&bed.kubectl(&["get", "namespace", &own.name, "-o", "json"], None).await?)?;
+        let labels = &namespace["metadata"]["labels"];
+        ensure!(labels["pod-security.kubernetes.io/enforce"] == "restricted", "{labels}");
+        let pods = running(&own, replicas).await.with_context(|| installation.to_owned())?;
+        evict(&own, &pods[0], replicas).await.with_context(|| installation.to_owned())?;
+        let after = running(&own, replicas).await?;
+        ensure!(!after.contains(&pods[0]), "{} was not evicted", pods[0]);
+        own.remove().await?;
+        bed.kubectl(&["delete", "pv", "-l", "none=none", "--ignore-not-found"], None).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_namespace_takes_the_pod_without_a_warning_and_refuses_a_lesser_one() -> Result<()> {
+    let bed = bed().await?;
+    let deployment: Value = serde_json::from_str(
+        &bed.kubectl(&["get", "deploy", "logwise-operator", "-n", install::NAMESPACE, "-o", "json"], None).await?,
+    )?;
+    let template = &deployment["spec"]["template"];
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": template["spec"]});
+    let args = ["create", "-n", install::NAMESPACE, "--dry-run=server", "--warnings-as-errors", "-f", "-"];
+    bed.kubectl(&args, Some(&pod.to_string())).await?;
+    for (field, value) in [
+        ("allowPrivilegeEscalation", json!(true)),
+        ("capabilities", json!({"add": ["NET_ADMIN"]})),
+        ("runAsUser", json!(0)),
+    ] {
+        pod["spec"] = template["spec"].clone();
+        pod["spec"]["containers"][0]["securityContext"][field] = value;
+        let refused = bed.kubectl(&args, Some(&pod.to_string())).await;
+        let text = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(text.contains("violates PodSecurity \"restricted"), "{field}: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubernetes_own_roles_hold_for_pipelines_too() -> Result<()> {
+    let bed = bed().await?;
+    let namespace = format!("people-{}", std::process::id());
+    bed.kubectl(&["create", "namespace", &namespace], None).await?;
+    for role in ["view", "edit", "admin"] {
+        let (binding, user) = (format!("--clusterrole={role}"), format!("--user=test-{role}"));
+        bed.kubectl(&["create", "rolebinding", role, "-n", &namespace, &binding, &user], None).await?;
+    }
+    for kind in ["logwiseclusters", "retentionpolicies"] {
+        for (verb, least) in [
+            ("get", 0),
+            ("list", 0),
+            ("watch", 0),
+            ("create", 1),
+            ("patch", 1),
+            ("update", 1),
+            ("delete", 1),
+            ("deletecollection", 2),
+        ] {
+            for (rank, role) in ["view", "edit", "admin"].into_iter().enumerate() {
+                let (user, allowed) = (format!("test-{role}"), rank >= least);
+                wait_until(&format!("{role} to {verb} {kind}: {allowed}"), PATIENCE, async || {
+                    let answer = can(&bed, &user, (verb, kind, &namespace)).await?;
+                    ensure!(answer == allowed, "the answer is {answer}");
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        let status = format!("{kind}//status");
+        ensure!(!can(&bed, "test-admin", ("patch", &status, &namespace)).await?, "{status} is the operator's alone");
+        ensure!(!can(&bed, "test-admin", ("get", kind, "default")).await?, "a binding in one namespace opens another");
+    }
+    bed.kubectl(&["delete", "namespace", &namespace, "--wait=false"], None).await.map(drop)
+}
+
+/// What an approver does, and whether it is allowed.
+const APPROVALS: [(&str, &str, &str); 9] = [
+    ("retentionpolicies", r#"{"spec": {"changePolicy": {"approvedPlans": ["rp-2e15d55cbec7"]}}}"#, ""),
+    ("retentionpolicies", r#"{"spec": {"expiration": {"days": 1}}}"#, "nothing but spec.changePolicy.approvedPlans"),
+    (
+        "retentionpolicies",
+        r#"{"spec": {"abortIncompleteMultipartUpload": {"daysAfterInitiation": 1}}}"#,
+        "nothing but spec.changePolicy.approvedPlans",
+    ),
+    (
+        "retentionpolicies",
+        r#"{"spec": {"changePolicy": {"approval": "Never"}}}"#,
+        "nothing of spec.changePolicy but approvedPlans",
+    ),
+    (
+        "retentionpolicies",
+        r#"{"spec": {"changePolicy": {"mode": "Observe", "approvedPlans": []}}}"#,
+        "nothing of spec.changePolicy but approvedPlans",
+    ),
+    ("retentionpolicies", r#"{"metadata": {"labels": {"a": "b"}}}"#, "may not change labels"),
+    ("retentionpolicies", r#"{"metadata": {"finalizers": ["example.com/mine"]}}"#, "may not change labels"),
+    ("retentionpolicies", r#"{"spec": {"changePolicy": {"approvedPlans": null}}}"#, ""),
+    ("logwiseclusters", r#"{"spec": {"suspend": true}}"#, "nothing but spec.changePolicy.approvedPlans"),
+];
+
+#[tokio::test]
+async fn an_approver_changes_approved_plans_and_nothing_else() -> Result<()> {
+    let bed = bed().await?;
+    let own = Own::render(&bed, "approval", "base", &["approval"]).await?;
+    own.apply().await?;
+    for role in ["retention", "cluster"] {
+        let role = format!("--clusterrole=logwise-{role}-approver-{}", own.name);
+        own.kubectl(&["create", "rolebinding", &role[14..30], &role, "--user=test-approver"], None).await?;
+    }
+    own.kubectl(&["create", "rolebinding", "edit", "--clusterrole=edit", "--user=test-editor"], None).await?;
+    let objects = "apiVersion: logwise.io/v1alpha1\nkind: RetentionPolicy\nmetadata: {name: all}\nspec: {clusterRef: {name: all}, serviceSelector: {}, expiration: {days: 30}}\n---\napiVersion: logwise.io/v1alpha1\nkind: LogwiseCluster\nmetadata: {name: all}\nspec: {}\n";
+    own.kubectl(&["apply", "-f", "-"], Some(objects)).await?;
+    // A new policy takes effect a moment late.
+    wait_until("the admission policy to act", PATIENCE, async || {
+        let probe = r#"{"spec": {"expiration": {"days": 9000}}}"#;
+        let patch =
+            ["patch", "lrp", "all", "--type", "merge", "-p", probe, "--as", "test-approver", "--dry-run=server"];
+        ensure!(own.kubectl(&patch, None).await.is_err(), "an approver may still change everything");
+        Ok(())
+    })
+    .await?;
+    for (kind, patch, refusal) in APPROVALS {
+        let before = own.json(&[kind, "all"]).await?;
+        let answer =
+            own.kubectl(&["patch", kind, "all", "--type", "merge", "-p", patch, "--as", "test-approver"], None).await;
+        let text = answer.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(text.is_empty() == refusal.is_empty() && text.contains(refusal), "{kind} {patch}: {text}");
+        let after = own.json(&[kind, "all"]).await?;
+        ensure!(
+            (before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]) != refusal.is_empty(),
+            "{kind} {patch}: {after}"
+        );
+    }
+    // Neither editors nor the operator, who may patch and not update, are held back.
+    let days = r#"{"spec": {"expiration": {"days": 31}}}"#;
+    own.kubectl(&["patch", "lrp", "all", "--type", "merge", "-p", days, "--as", "test-editor"], None).await?;
+    ensure!(!can(&bed, "test-approver", ("update", "retentionpolicies", &own.name)).await?, "approvers may update");
+    ensure!(!can(&bed, "test-approver", ("delete", "retentionpolicies", &own.name)).await?, "approvers may delete");
+    own.remove().await
+}
+
+#[tokio::test]
+async fn a_tenants_secrets_are_opened_by_name_in_that_namespace_only() -> Result<()> {
+    let bed = bed().await?;
+    let namespace = format!("tenant-{}", std::process::id());
+    bed.kubectl(&["create", "namespace", &namespace], None).await?;
+    ensure!(!can(&bed, ACCOUNT, ("get", "secrets/kafka", &namespace)).await?, "before the component");
+    install::tenant(&bed, &namespace, &["kafka", "aws"]).await?;
+    for (verb, resource, of, allowed) in [
+        ("get", "secrets/kafka", namespace.as_str(), true),
+        ("get", "secrets/aws", &namespace, true),
+        ("get", "secrets/other", &namespace, false),
+        ("get", "secrets/kafka", "default", false),
+        ("list", "secrets", &namespace, false),
+        ("watch", "secrets/kafka", &namespace, false),
+        ("patch", "secrets/kafka", &namespace, false),
+    ] {
+        wait_until(&format!("{verb} {resource} in {of}: {allowed}"), PATIENCE, async || {
+            let answer = can(&bed, ACCOUNT, (verb, resource, of)).await?;
+            ensure!(answer == allowed, "the answer is {answer}");
+            Ok(())
+        })
+        .await?;
+    }
+    let tenant = install::rendered(&bed, "tenant", &json!({"components": ["deploy/components/tenant"]})).await?;
+    manifest::check_rights(&tenant)?;
+    bed.kubectl(&["delete", "namespace", &namespace, "--wait=false"], None).await.map(drop)
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
+}
+
+#[test]
+fn nothing_in_deploy_permits_insecure_endpoints() -> Result<()> {
+    let files = files(&root().join("deploy"))?;
+    ensure!(files.len() >= 20, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file)?.to_lowercase().replace(['-', '_'], "");
+        ensure!(!text.contains("allowinsecure"), "{} permits insecure endpoints", file.display());
+    }
+    Ok(())
+}
+
+/// Runs the operator with a configuration, where there is no Kubernetes.
+async fn start_with(bed: &Bed, name: &str, config: &str, database: Option<&str>) -> Result<Output> {
+    let file = bed.dir.join(format!("{name}.yaml"));
+    std::fs::write(&file, config)?;
+    let beside = std::env::current_exe()?.ancestors().nth(2).context("a folder")?.join("logwise-operator");
+    let program =
+        std::env::var_os("LOGWISE_OPERATOR_BIN").filter(|path| !path.is_empty()).map_or(beside, PathBuf::from);
+    let mut command = tokio::process::Command::new(program);
+    command.args(["run", "--http-listen", "127.0.0.1:0", "--config"]).arg(&file).env_clear().stdin(Stdio::null());
+    command.env("KUBECONFIG", bed.dir.join("none")).env("HOME", "/nonexistent").kill_on_drop(true);
+    if let Some(url) = database {
+        command.env("LOGWISE_DATABASE_URL", url);
+    }
+    tokio::time::timeout(PATIENCE, command.output()).await.context("it runs on")?.context("running the operator")
+}
+
+#[tokio::test]
+async fn the_operator_takes_every_configuration_that_is_shipped() -> Result<()> {
+    let bed = bed().await?;
+    let mysql = Some("mysql://logwise:canary@database.example.internal:3306/logwise?ssl-mode=REQUIRED");
+    for (installation, database) in [("base", None), ("overlays/single-node", None), ("overlays/production", mysql)] {
+        let own = Own::render(&bed, "config", installation, &[]).await?;
+        let config = own.of_kind("ConfigMap").next().and_then(|it| it["data"]["logwise.yaml"].as_str());
+        let config = config.context("no logwise.yaml")?;
+        let answer = start_with(&bed, "shipped", config, database).await?;
+        let text = String::from_utf8_lossy(&answer.stderr);
+        ensure!(
+            answer.status.code() == Some(1) && text.contains("no Kubernetes configuration"),
+            "{installation}: {:?}: {text}",
+            answer.status
+        );
+        ensure!(!text.contains("canary"), "{text}");
+        if installation == "overlays/production" {
+            let file = Some("sqlite:///var/lib/logwise/logwise.db");
+            let answer = start_with(&bed, "shipped", config, file).await?;
+            let text = String::from_utf8_lossy(&answer.stderr);
+            ensure!(answer.status.code() == Some(2), "leader election with SQLite: {:?}: {text}", answer.status);
+        }
+        ensure!(config.contains("grants:") == (installation == "overlays/production"), "{config}");
     }
     Ok(())
 }

@@ -196,7 +196,7 @@ fn defaults(world: &World, listen: &str, home: &Path) -> Value {
     json!({
         "installation": world.id,
         "namespaces": [world.namespace],
-        "ownNamespace": crate::install::NAMESPACE,
+        "ownNamespace": install::NAMESPACE,
         "http": {"listen": listen},
         "database": {"url": format!("sqlite://{}", home.join("operator.db").display())},
         "aws": {"endpointURL": world.bed.aws.endpoint},

@@ -1,0 +1,216 @@
+//! Several replicas: one leads and changes things, the others follow and serve HTTP.
+
+use anyhow::{Context, Result, bail, ensure};
+use logwise_testbed::bed::Bed;
+use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::world::World;
+use logwise_tests::{PATIENCE, apply, cluster, wait_condition, with_spark};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Seconds of the Lease in these tests.
+const LEASE: u64 = 3;
+
+async fn replica(world: &World, url: &str, more: Value) -> Result<Operator> {
+    let mut config = json!({
+        "database": {"url": url},
+        "leaderElection": {"enabled": true, "leaseSeconds": LEASE},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+    let mut operator = Operator::start(world, Options::config(config)).await?;
+    operator.wait_ready().await?;
+    Ok(operator)
+}
+
+async fn leads(operator: &Operator) -> bool {
+    operator.metrics().await.is_ok_and(|text| text.contains("logwise_operator_is_leader 1\n"))
+}
+
+/// The one of `replicas` that leads. Fails at once when two do.
+async fn leader(world: &World, replicas: &[Operator]) -> Result<usize> {
+    let one = async || {
+        let mut leading = Vec::new();
+        for (place, replica) in replicas.iter().enumerate() {
+            if replica.alive() && leads(replica).await {
+                leading.push(place);
+            }
+        }
+        match leading.as_slice() {
+            [only] => Ok(*only),
+            other => bail!("{} of {} lead", other.len(), replicas.len()),
+        }
+    };
+    world.wait_until("one leader", PATIENCE, one).await
+}
+
+fn signal(operator: &Operator, name: &str) -> Result<()> {
+    let done = std::process::Command::new("kill").args([name, &operator.pid().to_string()]).status()?;
+    ensure!(done.success(), "kill {name} failed");
+    Ok(())
+}
+
+async fn epoch(world: &World) -> Result<i64> {
+    let name = format!("logwise-epoch-{}", world.id);
+    let text = world
+        .bed
+        .kubectl(&["get", "configmap", &name, "-n", "logwise-system", "-o", "jsonpath={.data.epoch}"], None)
+        .await?;
+    text.trim().parse().with_context(|| format!("{name} holds {text:?}"))
+}
+
+/// Sets the smallest number of workers; each new number is one raise.
+async fn want_workers(world: &World, min: i32) -> Result<()> {
+    apply(world, &[&with_spark(world, cluster(world, "demo"), (min, 9))?]).await
+}
+
+async fn wait_workers(world: &World, desired: i64) -> Result<()> {
+    world
+        .wait_until(&format!("desired capacity {desired}"), PATIENCE, async || {
+            let group = world.group(&world.group).await?;
+            ensure!(group.desired == desired, "desired is {}", group.desired);
+            Ok(())
+        })
+        .await
+}
+
+async fn raises(world: &World) -> Result<usize> {
+    let calls = world.calls(&world.group, true).await?;
+    Ok(calls.iter().filter(|call| call.action == "SetDesiredCapacity").count())
+}
+
+/// A world with a group of one worker that may grow to nine, a topic, a schema, and `count` replicas.
+async fn ground(name: &str, count: usize) -> Result<(World, String, Vec<Operator>)> {
+    let world = World::new(&Bed::attach()?, name).await?;
+    futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
+    let url = world.create_schema().await?;
+    let mut replicas = Vec::new();
+    for _ in 0..count {
+        replicas.push(replica(&world, &url, json!({})).await?);
+    }
+    Ok((world, url, replicas))
+}
+
+#[tokio::test]
+async fn leading_passes_on_when_the_leader_stops_and_when_it_is_killed() -> Result<()> {
+    let (world, _, mut replicas) = ground("lead-passes-on", 3).await?;
+    let first = leader(&world, &replicas).await?;
+    for replica in &replicas {
+        let (status, text) = replica.http("/readyz").await?;
+        ensure!(status == 200 && (text.contains("leads") || text.contains("follows")), "{status} {text}");
+    }
+    let began = epoch(&world).await?;
+    want_workers(&world, 2).await?;
+    wait_workers(&world, 2).await?;
+    ensure!(replicas[first].stop().await? == 0, "the leader did not end cleanly");
+    let second = leader(&world, &replicas).await?;
+    ensure!(epoch(&world).await? == began + 1, "a take-over has a number of its own");
+    want_workers(&world, 3).await?;
+    wait_workers(&world, 3).await?;
+    replicas[second].kill9().await?;
+    leader(&world, &replicas).await?;
+    ensure!(epoch(&world).await? == began + 2, "a take-over has a number of its own");
+    want_workers(&world, 4).await?;
+    wait_workers(&world, 4).await?;
+    wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
+    ensure!(raises(&world).await? == 3, "each change of the spec is one raise: {}", raises(&world).await?);
+    Ok(())
+}
+
+/// Pauses the leader for `pause`, lets another lead and act, wakes it, and looks at the effects.
+async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
+    let (world, _, replicas) = ground(name, 3).await?;
+    let first = leader(&world, &replicas).await?;
+    want_workers(&world, 2).await?;
+    wait_workers(&world, 2).await?;
+    signal(&replicas[first], "-STOP")?;
+    let paused = tokio::time::Instant::now();
+    want_workers(&world, 4).await?;
+    wait_workers(&world, 4).await?;
+    tokio::time::sleep_until(paused + pause).await;
+    signal(&replicas[first], "-CONT")?;
+    let now = leader(&world, &replicas).await?;
+    ensure!(now != first, "the paused replica must not lead by what it remembers");
+    want_workers(&world, 5).await?;
+    wait_workers(&world, 5).await?;
+    wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
+    ensure!(raises(&world).await? == 3, "each change of the spec is one raise: {}", raises(&world).await?);
+    ensure!(world.topic_partitions("api").await? == 3, "the topic grew once");
+    ensure!(replicas[first].log()?.contains("no longer leading"), "the paused replica steps down");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_was_paused_changes_nothing_when_it_wakes() -> Result<()> {
+    let leases = if std::env::var_os("LOGWISE_PROVE").is_some() { 10 } else { 2 };
+    paused_leader("lead-paused", Duration::from_secs(LEASE * leases)).await
+}
+
+#[tokio::test]
+async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
+    let (world, url, replicas) = ground("lead-deleted", 2).await?;
+    leader(&world, &replicas).await?;
+    let before = epoch(&world).await?;
+    let lease = format!("logwise-{}", world.id);
+    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
+    leader(&world, &replicas).await?;
+    want_workers(&world, 2).await?;
+    wait_workers(&world, 2).await?;
+    let name = format!("logwise-epoch-{}", world.id);
+    world.bed.kubectl(&["delete", "configmap", &name, "-n", "logwise-system"], None).await?;
+    drop(replicas);
+    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
+    let last = vec![replica(&world, &url, json!({})).await?];
+    leader(&world, &last).await?;
+    ensure!(epoch(&world).await? > before, "the intents remember the epoch: {} after {before}", epoch(&world).await?);
+    ensure!(raises(&world).await? == 1, "nothing is repeated");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_shards_share_an_installation() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "lead-shards").await?;
+    futures::try_join!(world.create_topic("api", 1), world.create_topic("web", 1))?;
+    let url = world.create_schema().await?;
+    let mut shards = Vec::new();
+    for team in ["a", "b"] {
+        let more = json!({"shard": team, "selector": format!("team={team}")});
+        shards.push(replica(&world, &url, more).await?);
+    }
+    let mut objects = Vec::new();
+    for (team, topic) in [("a", "api"), ("b", "web")] {
+        let mut object = cluster(&world, team);
+        object["metadata"]["labels"] = json!({"team": team});
+        object["spec"]["kafka"]["topics"]["namePrefix"] = json!(world.topic(topic));
+        object["spec"].as_object_mut().context("a spec")?.remove("storage");
+        objects.push(object);
+    }
+    apply(&world, &[&objects[0], &objects[1]]).await?;
+    for team in ["a", "b"] {
+        wait_condition(&world, ("lwc", team), ("Ready", "True", "Running")).await?;
+        let lease = format!("logwise-{}-{team}", world.id);
+        world.bed.kubectl(&["get", "lease", &lease, "-n", "logwise-system"], None).await?;
+    }
+    ensure!(world.topic_partitions("api").await? == 3 && world.topic_partitions("web").await? == 3, "topics");
+    ensure!(leads(&shards[0]).await && leads(&shards[1]).await, "each shard has a leader of its own");
+    shards.remove(0).stop().await?;
+    objects[0]["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(5);
+    objects[1]["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(5);
+    apply(&world, &[&objects[0], &objects[1]]).await?;
+    wait_condition(&world, ("lwc", "b"), ("Ready", "True", "Running")).await?;
+    ensure!(world.topic_partitions("web").await? == 5, "the other shard goes on");
+    ensure!(world.topic_partitions("api").await? == 3, "nobody serves the objects of a shard that is down");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_embedded_database_refuses_leader_election() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "lead-sqlite").await?;
+    let mut operator =
+        Operator::start(&world, Options::config(json!({"leaderElection": {"enabled": true}}))).await?;
+    ensure!(operator.wait_exit().await? == 2, "a wrong configuration ends with 2");
+    let log = operator.log()?;
+    ensure!(log.contains("leaderElection.enabled") && log.contains("mysql://"), "{log}");
+    Ok(())
+}
