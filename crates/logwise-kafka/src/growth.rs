@@ -23,7 +23,7 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
         return Err("the id of the Kafka cluster is not known".to_owned());
     };
     let text = |error: IntentError| error.to_string();
-    if let Some(intent) = intents.open(&resource).map_err(text)? {
+    if let Some(intent) = intents.open(&resource).await.map_err(text)? {
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
         let counts = counts(client).await.map_err(|error| error.message())?;

@@ -142,6 +142,8 @@ pub enum Reason {
     Unreadable,
     /// Brokers report topics that are not healthy.
     UnderReplicated,
+    /// No window of the change policy is open.
+    WaitingForWindow,
     /// Not every wanted worker has registered.
     WorkersNotReady,
     /// Within what is allowed.
@@ -188,6 +190,7 @@ impl Reason {
             Self::TooManyRules => "TooManyRules",
             Self::Unreadable => "Unreadable",
             Self::UnderReplicated => "UnderReplicated",
+            Self::WaitingForWindow => "WaitingForWindow",
             Self::WorkersNotReady => "WorkersNotReady",
             Self::WithinRange => "WithinRange",
         }
@@ -228,7 +231,7 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 38] = [
+const ALL: [Reason; 39] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
@@ -265,6 +268,7 @@ const ALL: [Reason; 38] = [
     Reason::TooManyRules,
     Reason::Unreadable,
     Reason::UnderReplicated,
+    Reason::WaitingForWindow,
     Reason::WorkersNotReady,
     Reason::WithinRange,
 ];

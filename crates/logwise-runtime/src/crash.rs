@@ -62,6 +62,22 @@ fn count() {
     let _ = std::fs::write(file, serde_json::json!(counts).to_string());
 }
 
+/// `LOGWISE_BREAK=<part>:<namespace>/<name>:<panic|hang>` breaks every look of a part at one object, in builds with
+/// debug assertions: to show that nobody else notices.
+pub async fn object(part: &str, namespace: &str, name: &str) {
+    static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let Some(chosen) = CHOSEN.get_or_init(|| std::env::var("LOGWISE_BREAK").ok()) else { return };
+    let at = format!("{part}:{namespace}/{name}:");
+    match chosen.strip_prefix(&at) {
+        Some("hang") => std::future::pending().await,
+        Some(how) => std::panic::resume_unwind(Box::new(format!("broken on purpose: {how}"))),
+        None => {}
+    }
+}
+
 fn die_if_chosen(system: System, number: u32, when: &str) {
     if cfg!(debug_assertions)
         && chosen().is_some_and(|point| *point == (system.name().to_owned(), number, when.to_owned()))

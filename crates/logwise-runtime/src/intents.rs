@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedMutexGuard;
 
 /// Key of the record in the ConfigMap.
 const KEY: &str = "intent";
@@ -69,6 +70,7 @@ pub struct Intents {
     seat: Seat,
     term: Arc<Term>,
     records: Mutex<HashMap<String, Record>>,
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// The greatest epoch that any intent bears.
@@ -97,7 +99,7 @@ impl Intents {
     /// [`KubernetesError`] when they could not be listed.
     pub async fn load(seat: Seat, term: Arc<Term>) -> Result<Self, KubernetesError> {
         let records = Mutex::new(list(&seat).await?);
-        Ok(Self { seat, term, records })
+        Ok(Self { seat, term, records, turns: Mutex::default() })
     }
 
     /// The term.
@@ -114,7 +116,11 @@ impl Intents {
     ///
     /// # Errors
     /// [`IntentError::Unreadable`]: nothing may be sent about this resource.
-    pub fn open(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+    pub async fn open(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+        if matches!(self.current(resource), Err(IntentError::Unreadable { .. })) {
+            // Perhaps it was mended meanwhile.
+            self.refresh(&self.name(resource)).await?;
+        }
         Ok(self.current(resource)?.filter(|intent| !intent.state.is_closed()))
     }
 
@@ -128,6 +134,10 @@ impl Intents {
     /// # Errors
     /// [`IntentError`]: nothing may be sent about this resource yet. [`Refused::UnderWay`]: the look was too early.
     pub async fn settle(&self, resource: &str, looked: Instant, ending: Ending) -> Result<(), IntentError> {
+        let _turn = self.turn(resource).await;
+        if self.current(resource)?.is_none_or(|intent| intent.state.is_closed()) {
+            return Ok(());
+        }
         let written = self.write(resource, |record| Request::Settle { ending, looked: self.as_seen(record, looked) });
         let intent = written.await?;
         tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
@@ -147,8 +157,20 @@ impl Intents {
     /// # Errors
     /// [`IntentError`]: nothing may be sent.
     pub async fn prepare(self: &Arc<Self>, resource: &str, wish: Wish) -> Result<Prepared, IntentError> {
+        let turn = self.turn(resource).await;
         self.write(resource, |_| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() }).await?;
-        Ok(Prepared { intents: self.clone(), resource: resource.to_owned() })
+        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn })
+    }
+
+    /// Objects that share a resource take turns within this process; between processes the record decides.
+    async fn turn(&self, resource: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody waits for a turn that nobody else holds.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(resource.to_owned()).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     fn current(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
@@ -273,6 +295,7 @@ impl Intents {
 pub struct Prepared {
     intents: Arc<Intents>,
     resource: String,
+    turn: OwnedMutexGuard<()>,
 }
 
 impl Prepared {
@@ -286,7 +309,7 @@ impl Prepared {
         let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
         let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);
         self.intents.write(&self.resource, |_| Request::Send { before, call_timeout_seconds }).await?;
-        Ok(Sent { intents: self.intents, resource: self.resource, deadline })
+        Ok(Sent { intents: self.intents, resource: self.resource, _turn: self.turn, deadline })
     }
 
     /// Says that nothing is going to be sent.
@@ -299,6 +322,7 @@ impl Prepared {
 pub struct Sent {
     intents: Arc<Intents>,
     resource: String,
+    _turn: OwnedMutexGuard<()>,
     deadline: Instant,
 }
 

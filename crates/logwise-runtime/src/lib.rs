@@ -9,6 +9,7 @@ pub mod epoch;
 mod error_class;
 mod events;
 pub mod facts;
+pub mod fair;
 mod guard;
 pub mod intent;
 pub mod intents;

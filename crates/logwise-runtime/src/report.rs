@@ -2,10 +2,11 @@
 
 use crate::conditions::{ConditionType, Draft, Reason, Truth};
 use crate::facts::FactBoard;
+use crate::fair::Fair;
 use crate::metrics::Ending;
 use crate::{
     Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
-    PartStatus, StatusWriter, Term, Transition, guarded,
+    PartStatus, StatusWriter, Term, Transition, crash, guarded,
 };
 use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time one reconcile may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Looks of one part at the same time, and how many of them may be of one namespace.
+const PLACES: (usize, usize) = (16, 8);
 
 /// Which object, in which generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct Shell {
     pub intents: Arc<Intents>,
     /// What parts know from each other.
     pub facts: FactBoard,
+    places: [Fair; Part::ALL.len()],
     backoff: Backoff,
 }
 
@@ -87,6 +92,7 @@ impl Shell {
             decisions,
             intents,
             facts: FactBoard::default(),
+            places: Part::ALL.map(|_| Fair::new(PLACES.0, PLACES.1)),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(120)),
         }
     }
@@ -103,14 +109,20 @@ impl Shell {
         if self.term().check().is_err() {
             return Action::await_change();
         }
+        let key = ObjectKey::of(object);
+        let _place = self.places[part as usize].enter(&key.namespace).await;
         let started = Instant::now();
+        let look = async {
+            crash::object(part.label(), &key.namespace, &key.name).await;
+            look.await
+        };
         let (report, ending) = match guarded(DEADLINE, look).await {
             Ok(report) if report.failure.is_some() => (report, Ending::Error),
             Ok(report) => (report, Ending::Success),
             Err(broken) => (broken_report(part, object, &broken), Ending::Broken),
         };
         self.metrics.reconciled(part, ending, started.elapsed());
-        self.safely(part, &ObjectKey::of(object), self.publish(part, object, report)).await
+        self.safely(part, &key, self.publish(part, object, report)).await
     }
 
     /// The term in which things may be changed.

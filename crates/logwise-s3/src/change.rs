@@ -34,7 +34,7 @@ pub(crate) fn resource(bucket: &str) -> String {
 pub(crate) async fn clear_the_way(intents: &Intents, bucket: &str, look: &Look, looked: Instant) -> Result<(), String> {
     let resource = resource(bucket);
     let text = |error: IntentError| error.to_string();
-    let Some(intent) = intents.open(&resource).map_err(text)? else { return Ok(()) };
+    let Some(intent) = intents.open(&resource).await.map_err(text)? else { return Ok(()) };
     let ending = ending(&intent, &look.raw).ok_or("the lifecycle configuration could not be read")?;
     intents.settle(&resource, looked, ending).await.map_err(text)
 }

@@ -20,7 +20,7 @@ pub(crate) async fn clear_the_way(intents: &Intents, observed: &Observed, looked
     let arn = observed.arn.as_ref().ok_or("the ARN of the group is not known")?;
     let resource = format!("group/{arn}");
     let text = |error: IntentError| error.to_string();
-    if let Some(intent) = intents.open(&resource).map_err(text)? {
+    if let Some(intent) = intents.open(&resource).await.map_err(text)? {
         let group = observed.facts.as_ref().and_then(|facts| facts.group.known()).ok_or("the group was not read")?;
         intents.settle(&resource, looked, ending(&intent, group)).await.map_err(text)?;
     }

@@ -3,6 +3,8 @@
 //! Runs in the environment of a bed (`make bench`). Prints a table; asserts nothing: a figure is no test.
 #![forbid(unsafe_code)]
 
+mod handover;
+
 use anyhow::{Context, Result, ensure};
 use futures::TryStreamExt;
 use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
@@ -47,7 +49,7 @@ async fn main() -> Result<()> {
     edits(&world).await?;
     rest(operator.pid()).await?;
     ensure!(operator.stop().await? == 0, "the operator did not stop cleanly");
-    Ok(())
+    handover::measure().await
 }
 
 fn row(name: &str, value: &str) -> Result<()> {

@@ -1,0 +1,271 @@
+//! The glue around `lease::step`, step by step as in `src/leadership.rs`. Each function is one request or one wait;
+//! anything may happen between two of them.
+
+use crate::clocks::{monotonic, name, span};
+use crate::setting::{Bug, Setting};
+use crate::world::{Bad, DOWN, Lease, Message, NEVER, Seat, Term, Tick, Work, World};
+use logwise_runtime::lease::{self, Seen, Step, leads_until};
+
+/// One step of the election part of `me`.
+pub fn step(setting: &Setting, world: &mut World, me: u8) {
+    match world.peek(me).seat {
+        Seat::Down | Seat::Ending { .. } => {}
+        Seat::Look => look_and_take(setting, world, me),
+        Seat::Take { expected } => take(setting, world, me, expected),
+        Seat::EpochRead { until } => read_epoch(setting, world, me, until),
+        Seat::EpochWrite { until, expected, next } => begin(setting, world, me, (until, expected, next)),
+        Seat::Keep { renew_at } if world.now >= renew_at => keep(setting, world, me),
+        Seat::Keep { .. } => {}
+        Seat::Renew { expected, again } => renew(setting, world, me, expected, again),
+        Seat::Release => release(world, me),
+        Seat::Releasing { expected } => {
+            let _ = apply(setting, world, Message::Lease { expected: Some(expected), holder: None });
+            *world.process(me) = DOWN;
+        }
+    }
+}
+
+/// The write that the election part of `me` is about to make.
+pub fn pending(world: &World, me: u8) -> Option<Message> {
+    match world.peek(me).seat {
+        Seat::Take { expected } | Seat::Renew { expected, .. } => Some(Message::Lease { expected, holder: Some(me) }),
+        Seat::EpochWrite { expected, next, .. } => Some(Message::Epoch { expected, next }),
+        Seat::Releasing { expected } => Some(Message::Lease { expected: Some(expected), holder: None }),
+        _ => None,
+    }
+}
+
+/// No answer came to that write: the `Err` ways of `Leadership::{seek, renew, release}`.
+pub fn give_up(world: &mut World, me: u8) {
+    let now = world.now;
+    match world.peek(me).seat {
+        Seat::Take { .. } | Seat::EpochWrite { .. } => world.process(me).seat = Seat::Look,
+        Seat::Renew { .. } => world.process(me).seat = Seat::Keep { renew_at: now },
+        Seat::Releasing { .. } => *world.process(me) = DOWN,
+        _ => {}
+    }
+}
+
+/// Why the API server refused a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    Conflict,
+    Absent,
+}
+
+/// The API server carries out a write of the Lease or of the epoch.
+pub fn apply(setting: &Setting, world: &mut World, message: Message) -> Result<(), Failed> {
+    match message {
+        Message::Lease { expected, holder } => {
+            match (expected, world.lease) {
+                (None, Some(_)) => return Err(Failed::Conflict),
+                (Some(_), None) => return Err(Failed::Absent),
+                (Some(version), Some(lease)) if version != lease.version => return Err(Failed::Conflict),
+                _ => {}
+            }
+            world.lease_writes += 1;
+            let epoch = world.lease.map_or(0, |lease| lease.epoch);
+            let renewed = if setting.has(Bug::WallClock) { world.now } else { 0 };
+            world.lease = Some(Lease { holder, version: world.lease_writes, renewed, epoch });
+        }
+        Message::Epoch { expected, next } => {
+            if setting.has(Bug::EpochInLease) {
+                let lease = world.lease.as_mut().ok_or(Failed::Absent)?;
+                lease.epoch = next;
+                return Ok(());
+            }
+            if expected != world.epoch {
+                return Err(Failed::Conflict);
+            }
+            if next <= world.epoch {
+                world.blame(Bad::EpochWentBack);
+            }
+            world.epoch = next;
+        }
+        Message::Intent { .. } => {}
+    }
+    Ok(())
+}
+
+/// `Leadership::take` up to its write, and `Leadership::seek` for `Election::Alone`.
+fn look_and_take(setting: &Setting, world: &mut World, me: u8) {
+    if setting.alone {
+        world.process(me).seat = Seat::EpochRead { until: NEVER };
+        return;
+    }
+    let (now, current) = (world.now, world.lease);
+    if current.is_none() && world.peek(me).seen.is_none() {
+        world.process(me).seat = Seat::Take { expected: None };
+        return;
+    }
+    let expected = current.map(|lease| lease.version);
+    let (lease, seen) = look(setting, world, me);
+    if let Some(lease) = current.filter(|_| setting.has(Bug::WallClock)) {
+        if wall_clock_over(setting, world.now, me, lease) {
+            world.process(me).seat = Seat::Take { expected };
+        }
+        return;
+    }
+    if setting.has(Bug::OwnName) && lease.holder.as_deref() == Some(name(me)) {
+        world.process(me).seat = Seat::EpochRead { until: now + setting.lease };
+        return;
+    }
+    if lease::step(name(me), &lease, &seen, None, monotonic(me, now)) == Step::Take {
+        world.process(me).seat = Seat::Take { expected };
+    }
+}
+
+fn wall_clock_over(setting: &Setting, now: Tick, me: u8, lease: Lease) -> bool {
+    let Some(holder) = lease.holder else { return true };
+    let over = i64::from(lease.renewed) + setting.skew[usize::from(holder)] + i64::from(setting.lease);
+    i64::from(now) + setting.skew[usize::from(me)] >= over
+}
+
+/// `Leadership::look`, with `deleted` and `facts`.
+fn look(setting: &Setting, world: &mut World, me: u8) -> (lease::Lease, Seen) {
+    let now = world.now;
+    let version = world.lease.map_or(0, |lease| lease.version);
+    let holder = match world.lease {
+        Some(lease) => lease.holder.map(|holder| name(holder).to_owned()),
+        None => Some("unknown, the Lease was deleted".to_owned()),
+    };
+    let lease = lease::Lease { holder, version: version_text(version), duration: span(setting.lease) };
+    let before = world.peek(me).seen;
+    let known = before.map(|(version, since)| Seen { version: version_text(version), since: monotonic(me, since) });
+    let seen = Seen::update(known.clone(), &lease, monotonic(me, now));
+    let since = before.filter(|_| known.as_ref() == Some(&seen)).map_or(now, |(_, since)| since);
+    debug_assert_eq!(seen.since, monotonic(me, since), "a sight keeps its moment or begins now");
+    world.process(me).seen = Some((version, since));
+    (lease, seen)
+}
+
+fn version_text(version: u8) -> String {
+    if version == 0 { String::new() } else { version.to_string() }
+}
+
+/// `Leadership::write` out of `take`. A wait between the answer and what follows is a wait before the next step.
+fn take(setting: &Setting, world: &mut World, me: u8, expected: Option<u8>) {
+    let asked = world.now;
+    let written = apply(setting, world, Message::Lease { expected, holder: Some(me) });
+    world.process(me).seat = match written {
+        Ok(()) => Seat::EpochRead { until: led_until(setting, asked) },
+        Err(_) => Seat::Look,
+    };
+}
+
+fn led_until(setting: &Setting, asked: Tick) -> Tick {
+    let until = leads_until(span(asked), span(setting.lease)).as_secs();
+    Tick::try_from(until).expect("the horizon is far below the greatest tick")
+}
+
+/// `Leadership::begin`: `intents::greatest_epoch` and the read of `epoch::raise`.
+fn read_epoch(setting: &Setting, world: &mut World, me: u8, until: Tick) {
+    let seen = world.intent.map_or(0, |stored| stored.record.epoch);
+    let (expected, next) = if setting.has(Bug::EpochInLease) {
+        let kept = world.lease.map_or(0, |lease| lease.epoch);
+        (kept, kept + 1)
+    } else {
+        (world.epoch, world.epoch.max(seen) + 1)
+    };
+    world.process(me).seat = Seat::EpochWrite { until, expected, next };
+}
+
+/// The write of `epoch::raise`, `Term::new`, and `Leadership::{serve, keep, renew}` up to the first sleep.
+fn begin(setting: &Setting, world: &mut World, me: u8, (until, expected, next): (Tick, u8, u8)) {
+    match apply(setting, world, Message::Epoch { expected, next }) {
+        Ok(()) => {}
+        Err(Failed::Conflict) => {
+            world.process(me).seat = Seat::EpochRead { until };
+            return;
+        }
+        Err(Failed::Absent) => {
+            world.process(me).seat = Seat::Look;
+            return;
+        }
+    }
+    if next <= world.ghost.greatest_epoch {
+        world.blame(Bad::EpochWentBack);
+    }
+    world.ghost.greatest_epoch = world.ghost.greatest_epoch.max(next);
+    let now = world.now;
+    let process = world.process(me);
+    process.term = Some(Term { epoch: next, began: now, until, ended: false });
+    process.work = Work::Load;
+    process.seat = Seat::Keep { renew_at: if setting.alone { NEVER } else { now + pause(setting) } };
+}
+
+/// `duration / 3`, at least a tick.
+fn pause(setting: &Setting) -> Tick {
+    (setting.lease / 3).max(1)
+}
+
+/// `Leadership::renew` after a sleep.
+fn keep(setting: &Setting, world: &mut World, me: u8) {
+    if world.leads(me) { read_to_renew(setting, world, me, false) } else { end(world, me, false) }
+}
+
+/// `Leadership::renew_once` up to a write.
+fn read_to_renew(setting: &Setting, world: &mut World, me: u8, again: bool) {
+    let now = world.now;
+    let Some(current) = world.lease else {
+        world.process(me).seat = Seat::Renew { expected: None, again };
+        return;
+    };
+    let (lease, seen) = look(setting, world, me);
+    let until = world.peek(me).term.map(|term| monotonic(me, term.until));
+    match lease::step(name(me), &lease, &seen, until, monotonic(me, now)) {
+        Step::Renew => world.process(me).seat = Seat::Renew { expected: Some(current.version), again },
+        Step::Take | Step::Wait(_) => end(world, me, false),
+    }
+}
+
+/// The write of `Leadership::renew_once` and what `renew` makes of its answer.
+fn renew(setting: &Setting, world: &mut World, me: u8, expected: Option<u8>, again: bool) {
+    let asked = world.now;
+    match apply(setting, world, Message::Lease { expected, holder: Some(me) }) {
+        Ok(()) => {
+            let until = led_until(setting, asked);
+            let process = world.process(me);
+            if let Some(term) = process.term.as_mut() {
+                term.until = until;
+            }
+            process.seat = Seat::Keep { renew_at: asked + pause(setting) };
+        }
+        Err(Failed::Conflict) if !again => read_to_renew(setting, world, me, true),
+        Err(Failed::Conflict) => end(world, me, false),
+        Err(Failed::Absent) => world.process(me).seat = Seat::Keep { renew_at: asked },
+    }
+}
+
+/// `Term::end`: the work stops at its next look at the term; a write that is under way is waited for.
+pub fn end(world: &mut World, me: u8, stop: bool) {
+    let process = world.process(me);
+    if let Some(term) = process.term.as_mut() {
+        term.ended = true;
+    }
+    process.seat = Seat::Ending { stop };
+    if !matches!(process.work, Work::Writing(_)) {
+        process.work = Work::Off;
+    }
+    after_work(world, me);
+}
+
+/// `Leadership::serve` after both of its parts have ended.
+pub fn after_work(world: &mut World, me: u8) {
+    let process = world.process(me);
+    let Seat::Ending { stop } = process.seat else { return };
+    if process.work != Work::Off {
+        return;
+    }
+    process.term = None;
+    process.known = None;
+    process.seat = if stop { Seat::Release } else { Seat::Look };
+}
+
+/// `Leadership::release` up to its write.
+fn release(world: &mut World, me: u8) {
+    match world.lease.filter(|lease| lease.holder == Some(me)) {
+        Some(lease) => world.process(me).seat = Seat::Releasing { expected: lease.version },
+        None => *world.process(me) = DOWN,
+    }
+}

@@ -1,0 +1,240 @@
+//! The state of the model: the API server's objects, the resource, calls on their way and what two processes know.
+//!
+//! Times are ticks of true time. No process sees them as such: [`crate::clocks`] gives each its own clocks.
+
+use logwise_runtime::intent::State;
+
+/// Moment or length of time.
+pub type Tick = u8;
+
+/// A moment that never comes.
+pub const NEVER: Tick = Tick::MAX;
+
+/// Everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    pub now: Tick,
+    pub lease: Option<Lease>,
+    /// Writes of the Lease so far: deleting it does not make versions come back.
+    pub lease_writes: u8,
+    /// The record of the epoch. It grows with each write and is its own version.
+    pub epoch: u8,
+    pub intent: Option<Stored>,
+    /// What the resource is.
+    pub value: u8,
+    /// What the objects in Kubernetes want it to be.
+    pub target: u8,
+    pub calls: [Option<Call>; 3],
+    pub processes: [Process; 2],
+    /// A write to the API server whose process has given up waiting: it may still be applied, or never.
+    pub late: Option<Message>,
+    /// Faults that may still happen.
+    pub left: Faults,
+    pub ghost: Ghost,
+}
+
+/// How often each fault may happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Faults {
+    pub crashes: u8,
+    /// Answers lost, of the API server and of the resource.
+    pub losses: u8,
+    pub deletions: u8,
+    pub stops: u8,
+    /// Not a fault: the target is raised.
+    pub raises: u8,
+}
+
+/// What no process knows, for the properties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ghost {
+    pub greatest_epoch: u8,
+    pub lease_was_deleted: bool,
+    /// The call of the open intent has had its effect, at this time.
+    pub landed: Option<(u8, Tick)>,
+    pub bad: Option<Bad>,
+}
+
+/// What must never happen at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bad {
+    TakenFromSender,
+    SentUnprepared,
+    CloseLost,
+    EffectLost,
+    EffectAfterClose,
+    EpochWentBack,
+    CallAfterDeadline,
+    ValueFell,
+}
+
+/// The Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub holder: Option<u8>,
+    pub version: u8,
+    /// Written down by planted bugs only.
+    pub renewed: Tick,
+    /// Written down by planted bugs only.
+    pub epoch: u8,
+}
+
+/// The intent's record with its version, which is also the name of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stored {
+    pub record: Record,
+    pub version: u8,
+}
+
+/// What the record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Record {
+    pub epoch: u8,
+    pub by: u8,
+    pub state: State,
+    pub target: u8,
+    /// While sent: the call starts before this time.
+    pub before: Option<Tick>,
+    /// While sent: when the record was made.
+    pub written: Tick,
+}
+
+/// A call to the resource that has started and has had no effect yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call {
+    pub id: u8,
+    pub target: u8,
+    /// Last moment of an effect.
+    pub limit: Tick,
+}
+
+/// A write to the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Message {
+    Lease { expected: Option<u8>, holder: Option<u8> },
+    Epoch { expected: u8, next: u8 },
+    Intent { expected: Option<u8>, record: Record, looked: Option<Tick> },
+}
+
+/// One process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub seat: Seat,
+    /// Version of the Lease, 0 for a deleted one, and since when it is seen.
+    pub seen: Option<(u8, Tick)>,
+    pub term: Option<Term>,
+    pub work: Work,
+    pub known: Option<Known>,
+}
+
+/// A process that has just started.
+pub const FRESH: Process = Process { seat: Seat::Look, seen: None, term: None, work: Work::Off, known: None };
+
+/// A process that does not run.
+pub const DOWN: Process = Process { seat: Seat::Down, ..FRESH };
+
+/// Where a process is in the election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Seat {
+    Down,
+    Look,
+    Take { expected: Option<u8> },
+    EpochRead { until: Tick },
+    EpochWrite { until: Tick, expected: u8, next: u8 },
+    Keep { renew_at: Tick },
+    Renew { expected: Option<u8>, again: bool },
+    /// The term has ended; the work is not over yet.
+    Ending { stop: bool },
+    Release,
+    Releasing { expected: u8 },
+}
+
+/// One term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Term {
+    pub epoch: u8,
+    pub began: Tick,
+    pub until: Tick,
+    pub ended: bool,
+}
+
+/// A record as last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    pub stored: Stored,
+    pub first_seen: Tick,
+}
+
+/// Where a process is in its work on the resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    Off,
+    Load,
+    Idle,
+    Looking { looked: Tick },
+    Writing(Writing),
+    Prepared,
+    Ready { deadline: Tick },
+    Calling { id: u8, over: Tick },
+    Answered { done: bool },
+}
+
+/// A write of the intent that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Writing {
+    pub ask: Ask,
+    pub expected: Option<u8>,
+    pub record: Record,
+    pub last: bool,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    Settle { done: bool, looked: Tick },
+    Prepare { target: u8 },
+    Send { deadline: Tick },
+    Close { done: bool },
+}
+
+impl World {
+    /// Nothing has happened; the resource is at 0 and is to be at 1.
+    pub fn new(left: Faults) -> Self {
+        Self {
+            now: 0,
+            lease: None,
+            lease_writes: 0,
+            epoch: 0,
+            intent: None,
+            value: 0,
+            target: 1,
+            calls: [None; 3],
+            processes: [FRESH; 2],
+            late: None,
+            left,
+            ghost: Ghost::default(),
+        }
+    }
+
+    pub fn process(&mut self, me: u8) -> &mut Process {
+        &mut self.processes[usize::from(me)]
+    }
+
+    pub fn peek(&self, me: u8) -> &Process {
+        &self.processes[usize::from(me)]
+    }
+
+    /// `Term::check`.
+    pub fn leads(&self, me: u8) -> bool {
+        self.peek(me).term.is_some_and(|term| !term.ended && self.now < term.until)
+    }
+
+    pub fn blame(&mut self, bad: Bad) {
+        self.ghost.bad.get_or_insert(bad);
+    }
+
+    /// Whether nothing is open about the resource.
+    pub fn is_closed(&self) -> bool {
+        self.intent.is_none_or(|stored| stored.record.state.is_closed())
+    }
+}
