@@ -30,20 +30,19 @@ async fn bed() -> Result<Bed> {
     Ok(bed)
 }
 
-/// A right of somebody: verb, resource with or without `/subresource` or `/name`, namespace.
+/// Whether somebody has a right: verb, `resource[.group][/subresource][:name]`, namespace.
 async fn can(bed: &Bed, user: &str, right: (&str, &str, &str)) -> Result<bool> {
-    let (verb, resource, namespace) = right;
-    let mut args = vec!["auth", "can-i", verb, "--as", user, "-n", namespace];
-    match resource.split_once("//") {
-        Some((resource, subresource)) => args.extend([resource, "--subresource", subresource]),
-        None => args.push(resource),
-    }
-    // kubectl answers "no" with exit code 1, and other failures too.
-    match bed.kubectl(&args, None).await {
-        Ok(answer) => Ok(answer.trim() == "yes"),
-        Err(error) if error.to_string().ends_with("failed:") => Ok(false),
-        Err(error) => Err(error),
-    }
+    let (verb, what, namespace) = right;
+    let (what, name) = what.split_once(':').unwrap_or((what, ""));
+    let (what, subresource) = what.split_once('/').unwrap_or((what, ""));
+    let (resource, group) = what.split_once('.').unwrap_or((what, ""));
+    let asked = json!({"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name, "namespace": namespace});
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": asked}});
+    let answer = bed.kubectl(&["create", "-f", "-", "-o", "json"], Some(&review.to_string())).await?;
+    serde_json::from_str::<Value>(&answer)?["status"]["allowed"]
+        .as_bool()
+        .with_context(|| format!("no answer: {answer}"))
 }
 
 #[tokio::test]
@@ -81,17 +80,17 @@ async fn the_base_stands_and_its_account_can_do_only_what_is_listed() -> Result<
     }
     let own = install::NAMESPACE;
     for (verb, resource, namespace, allowed) in [
-        ("list", "logwiseclusters", "default", true),
-        ("watch", "retentionpolicies", "default", true),
-        ("patch", "logwiseclusters//status", "default", true),
-        ("patch", "retentionpolicies", "default", true),
+        ("list", "logwiseclusters.logwise.io", "default", true),
+        ("watch", "retentionpolicies.logwise.io", "default", true),
+        ("patch", "logwiseclusters.logwise.io/status", "default", true),
+        ("patch", "retentionpolicies.logwise.io", "default", true),
         ("create", "events.events.k8s.io", "default", true),
         ("update", "leases.coordination.k8s.io", own, true),
         ("update", "configmaps", own, true),
-        ("patch", "logwiseclusters", "default", false),
-        ("delete", "retentionpolicies", "default", false),
-        ("approve", "retentionpolicies", "default", false),
-        ("update", "logwiseclusters//status", "default", false),
+        ("patch", "logwiseclusters.logwise.io", "default", false),
+        ("delete", "retentionpolicies.logwise.io", "default", false),
+        ("approve", "retentionpolicies.logwise.io", "default", false),
+        ("update", "logwiseclusters.logwise.io/status", "default", false),
         ("get", "secrets", "default", false),
         ("get", "secrets", own, false),
         ("list", "secrets", own, false),
@@ -132,7 +131,7 @@ async fn every_installation_with_every_choice_of_components_is_taken_without_a_w
                 .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.contains("Webhook")));
             ensure!(webhooks.count() == 0, "{}: a webhook", what());
             install::apply_objects(&bed, &own.namespace()).await?;
-            taken += own.dry_run().await.with_context(what)?;
+            taken += own.dry_run(number + choice == 0).await.with_context(what)?;
             bed.kubectl(&["delete", "namespace", &own.name, "--wait=false"], None).await?;
         }
     }
@@ -201,8 +200,9 @@ async fn the_overlays_run_under_the_restricted_standard_and_nodes_can_be_drained
         evict(&own, &pods[0], replicas).await.with_context(|| installation.to_owned())?;
         let after = running(&own, replicas).await?;
         ensure!(!after.contains(&pods[0]), "{} was not evicted", pods[0]);
+        let volume = own.name.clone();
         own.remove().await?;
-        bed.kubectl(&["delete", "pv", "-l", "none=none", "--ignore-not-found"], None).await?;
+        bed.kubectl(&["delete", "pv", &volume, "--ignore-not-found", "--wait=false"], None).await?;
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ async fn kubernetes_own_roles_hold_for_pipelines_too() -> Result<()> {
         let (binding, user) = (format!("--clusterrole={role}"), format!("--user=test-{role}"));
         bed.kubectl(&["create", "rolebinding", role, "-n", &namespace, &binding, &user], None).await?;
     }
-    for kind in ["logwiseclusters", "retentionpolicies"] {
+    for kind in ["logwiseclusters.logwise.io", "retentionpolicies.logwise.io"] {
         for (verb, least) in [
             ("get", 0),
             ("list", 0),
@@ -261,7 +261,7 @@ async fn kubernetes_own_roles_hold_for_pipelines_too() -> Result<()> {
                 .await?;
             }
         }
-        let status = format!("{kind}//status");
+        let status = format!("{kind}/status");
         ensure!(!can(&bed, "test-admin", ("patch", &status, &namespace)).await?, "{status} is the operator's alone");
         ensure!(!can(&bed, "test-admin", ("get", kind, "default")).await?, "a binding in one namespace opens another");
     }
@@ -269,7 +269,7 @@ async fn kubernetes_own_roles_hold_for_pipelines_too() -> Result<()> {
 }
 
 /// What an approver does, and whether it is allowed.
-const APPROVALS: [(&str, &str, &str); 9] = [
+const APPROVALS: [(&str, &str, &str); 11] = [
     ("retentionpolicies", r#"{"spec": {"changePolicy": {"approvedPlans": ["rp-2e15d55cbec7"]}}}"#, ""),
     ("retentionpolicies", r#"{"spec": {"expiration": {"days": 1}}}"#, "nothing but spec.changePolicy.approvedPlans"),
     (
@@ -290,17 +290,26 @@ const APPROVALS: [(&str, &str, &str); 9] = [
     ("retentionpolicies", r#"{"metadata": {"labels": {"a": "b"}}}"#, "may not change labels"),
     ("retentionpolicies", r#"{"metadata": {"finalizers": ["example.com/mine"]}}"#, "may not change labels"),
     ("retentionpolicies", r#"{"spec": {"changePolicy": {"approvedPlans": null}}}"#, ""),
+    ("logwiseclusters", r#"{"spec": {"changePolicy": {"approvedPlans": ["kp-0123abcd"]}}}"#, ""),
+    (
+        "logwiseclusters",
+        r#"{"spec": {"changePolicy": {"approval": "Never"}}}"#,
+        "nothing of spec.changePolicy but approvedPlans",
+    ),
     ("logwiseclusters", r#"{"spec": {"suspend": true}}"#, "nothing but spec.changePolicy.approvedPlans"),
 ];
 
 #[tokio::test]
 async fn an_approver_changes_approved_plans_and_nothing_else() -> Result<()> {
     let bed = bed().await?;
+    // What an earlier run left behind when it failed would refuse in the place of what is tested.
+    let all = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    bed.kubectl(&["delete", all, "-l", "app.kubernetes.io/part-of=logwise"], None).await?;
     let own = Own::render(&bed, "approval", "base", &["approval"]).await?;
     own.apply().await?;
     for role in ["retention", "cluster"] {
-        let role = format!("--clusterrole=logwise-{role}-approver-{}", own.name);
-        own.kubectl(&["create", "rolebinding", &role[14..30], &role, "--user=test-approver"], None).await?;
+        let bound = format!("--clusterrole=logwise-{role}-approver-{}", own.name);
+        own.kubectl(&["create", "rolebinding", role, &bound, "--user=test-approver"], None).await?;
     }
     own.kubectl(&["create", "rolebinding", "edit", "--clusterrole=edit", "--user=test-editor"], None).await?;
     let objects = "apiVersion: logwise.io/v1alpha1\nkind: RetentionPolicy\nmetadata: {name: all}\nspec: {clusterRef: {name: all}, serviceSelector: {}, expiration: {days: 30}}\n---\napiVersion: logwise.io/v1alpha1\nkind: LogwiseCluster\nmetadata: {name: all}\nspec: {}\n";
@@ -310,7 +319,8 @@ async fn an_approver_changes_approved_plans_and_nothing_else() -> Result<()> {
         let probe = r#"{"spec": {"expiration": {"days": 9000}}}"#;
         let patch =
             ["patch", "lrp", "all", "--type", "merge", "-p", probe, "--as", "test-approver", "--dry-run=server"];
-        ensure!(own.kubectl(&patch, None).await.is_err(), "an approver may still change everything");
+        let answer = own.kubectl(&patch, None).await.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(answer.contains(&format!("'logwise-approval-{}'", own.name)), "not refused by it: {answer}");
         Ok(())
     })
     .await?;
@@ -329,8 +339,20 @@ async fn an_approver_changes_approved_plans_and_nothing_else() -> Result<()> {
     // Neither editors nor the operator, who may patch and not update, are held back.
     let days = r#"{"spec": {"expiration": {"days": 31}}}"#;
     own.kubectl(&["patch", "lrp", "all", "--type", "merge", "-p", days, "--as", "test-editor"], None).await?;
-    ensure!(!can(&bed, "test-approver", ("update", "retentionpolicies", &own.name)).await?, "approvers may update");
-    ensure!(!can(&bed, "test-approver", ("delete", "retentionpolicies", &own.name)).await?, "approvers may delete");
+    let finalizer = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "RetentionPolicy",
+        "metadata": {"name": "all", "finalizers": ["logwise.io/lifecycle-rules"]}});
+    let as_operator = ["apply", "--server-side", "--validate=false", "-f", "-", "--as", ACCOUNT];
+    own.kubectl(&as_operator, Some(&finalizer.to_string())).await?;
+    let none = r#"{"metadata": {"finalizers": null}}"#;
+    own.kubectl(&["patch", "lrp", "all", "--type", "merge", "-p", none], None).await?;
+    ensure!(
+        !can(&bed, "test-approver", ("update", "retentionpolicies.logwise.io", &own.name)).await?,
+        "approvers may update"
+    );
+    ensure!(
+        !can(&bed, "test-approver", ("delete", "retentionpolicies.logwise.io", &own.name)).await?,
+        "approvers may delete"
+    );
     own.remove().await
 }
 
@@ -339,16 +361,16 @@ async fn a_tenants_secrets_are_opened_by_name_in_that_namespace_only() -> Result
     let bed = bed().await?;
     let namespace = format!("tenant-{}", std::process::id());
     bed.kubectl(&["create", "namespace", &namespace], None).await?;
-    ensure!(!can(&bed, ACCOUNT, ("get", "secrets/kafka", &namespace)).await?, "before the component");
+    ensure!(!can(&bed, ACCOUNT, ("get", "secrets:kafka", &namespace)).await?, "before the component");
     install::tenant(&bed, &namespace, &["kafka", "aws"]).await?;
     for (verb, resource, of, allowed) in [
-        ("get", "secrets/kafka", namespace.as_str(), true),
-        ("get", "secrets/aws", &namespace, true),
-        ("get", "secrets/other", &namespace, false),
-        ("get", "secrets/kafka", "default", false),
+        ("get", "secrets:kafka", namespace.as_str(), true),
+        ("get", "secrets:aws", &namespace, true),
+        ("get", "secrets:other", &namespace, false),
+        ("get", "secrets:kafka", "default", false),
         ("list", "secrets", &namespace, false),
-        ("watch", "secrets/kafka", &namespace, false),
-        ("patch", "secrets/kafka", &namespace, false),
+        ("watch", "secrets:kafka", &namespace, false),
+        ("patch", "secrets:kafka", &namespace, false),
     ] {
         wait_until(&format!("{verb} {resource} in {of}: {allowed}"), PATIENCE, async || {
             let answer = can(&bed, ACCOUNT, (verb, resource, of)).await?;

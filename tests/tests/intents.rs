@@ -11,10 +11,8 @@ use serde_json::Value;
 /// The intents of the world's installation, as (ConfigMap, record).
 async fn intents(world: &World) -> Result<Vec<(String, Value)>> {
     let selector = format!("logwise.io/installation={},logwise.io/kind=intent", world.id);
-    let text = world
-        .bed
-        .kubectl(&["get", "configmap", "-n", "logwise-system", "-l", &selector, "-o", "json"], None)
-        .await?;
+    let text =
+        world.bed.kubectl(&["get", "configmap", "-n", "logwise-system", "-l", &selector, "-o", "json"], None).await?;
     let list: Value = serde_json::from_str(&text)?;
     let record = |item: &Value| {
         let name = item["metadata"]["name"].as_str().unwrap_or_default().to_owned();

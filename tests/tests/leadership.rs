@@ -207,8 +207,7 @@ async fn two_shards_share_an_installation() -> Result<()> {
 #[tokio::test]
 async fn an_embedded_database_refuses_leader_election() -> Result<()> {
     let world = World::new(&Bed::attach()?, "lead-sqlite").await?;
-    let mut operator =
-        Operator::start(&world, Options::config(json!({"leaderElection": {"enabled": true}}))).await?;
+    let mut operator = Operator::start(&world, Options::config(json!({"leaderElection": {"enabled": true}}))).await?;
     ensure!(operator.wait_exit().await? == 2, "a wrong configuration ends with 2");
     let log = operator.log()?;
     ensure!(log.contains("leaderElection.enabled") && log.contains("mysql://"), "{log}");

@@ -204,17 +204,29 @@ async fn objects_at_every_limit_stay_within_the_cost_that_the_server_allows() ->
     };
     let transition = |(days, class): (i32, &str)| json!({"days": days, "storageClass": class});
     let classes = ["STANDARD_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
+    let window = |name| {
+        json!({"name": name, "schedule": format!("{} 1 * * *", "1,".repeat(27) + "10"), "durationMinutes": 10080,
+            "timeZone": "Z".repeat(64)})
+    };
+    let windows: Vec<Value> = long(8, 63, "").iter().map(window).collect();
+    let secret = json!({"name": "s".repeat(253)});
     let policy = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "RetentionPolicy", "metadata": {"name": "largest"},
         "spec": {"clusterRef": {"name": "prod"}, "expiration": {"days": 36500},
             "serviceSelector": {"matchNames": long(200, 255, ""), "matchPrefixes": long(50, 255, "")},
             "transitions": (1..).map(|i| i * 7299).zip(classes).map(transition).collect::<Vec<_>>(),
-            "changePolicy": {"approvedPlans": (0..4).map(|i| format!("rp-{i:012x}")).collect::<Vec<_>>()}}});
+            "changePolicy": {"windows": windows,
+                "approvedPlans": (0..4).map(|i| format!("rp-{i:012x}")).collect::<Vec<_>>()}}});
     let masters: Vec<Value> = long(8, 255, "").iter().map(|host| json!({"host": host})).collect();
     let cluster = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster", "metadata": {"name": "largest"},
-        "spec": {"aws": {"region": "ap-south-1"},
+        "spec": {"changePolicy": {"windows": windows,
+                "approvedPlans": (0..4).map(|i| format!("kp-{i:08x}")).collect::<Vec<_>>()},
+            "aws": {"region": "ap-south-1", "credentialsSecretRef": secret,
+                "roleARN": format!("arn:aws:iam::123456789012:role/{}", "r".repeat(609))},
             "storage": {"bucketName": "b".repeat(63), "logsPrefix": format!("{}/", "l".repeat(255)),
                 "checkpointPrefix": format!("{}/", "c".repeat(255))},
-            "kafka": {"bootstrapServers": long(16, 261, ":65535"), "topics": {"pattern": "(a|b)".repeat(51)}},
+            "kafka": {"bootstrapServers": long(16, 261, ":65535"), "topics": {"pattern": "(a|b)".repeat(51)},
+                "tls": {"caSecretRef": {"name": "s".repeat(253), "key": "k".repeat(253)}, "clientSecretRef": secret},
+                "authentication": {"type": "PLAIN", "secretRef": secret}},
             "spark": {"masters": masters, "workers": {"type": "AutoScalingGroup",
                 "autoScalingGroup": {"name": "g".repeat(255)}, "autoscaling": {"minReplicas": 1, "maxReplicas": 9}}}}});
     for object in [policy, cluster] {
@@ -227,6 +239,7 @@ async fn objects_at_every_limit_stay_within_the_cost_that_the_server_allows() ->
 fn converts(stored: Value) -> Result<()> {
     if stored["kind"] == "LogwiseCluster" {
         let cluster: LogwiseCluster = serde_json::from_value(stored)?;
+        validate::change_policy(&cluster)?;
         validate::kafka_topics(&cluster, 60).transpose()?;
         validate::workers(&cluster, 60).transpose()?;
         validate::spark_masters(&cluster).transpose()?;

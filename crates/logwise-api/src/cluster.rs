@@ -1,7 +1,10 @@
 //! LogwiseCluster: what is wanted of one log pipeline.
 
+use crate::change::ChangePolicy;
 use crate::cluster_status::LogwiseClusterStatus;
-use crate::schema::{atomic, check, check_at, each, forbid, require, set};
+use crate::kafka::Kafka;
+use crate::references::SecretRef;
+use crate::schema::{atomic, check, check_at, forbid, require};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +50,7 @@ pub struct LogwiseClusterSpec {
     /// true: keep watching and reporting, change nothing, for the RetentionPolicies of this cluster too. Default: false.
     #[serde(default)]
     pub suspend: bool,
-    /// How changes to the outside systems are made. Default: mode Apply.
+    /// How changes to the outside systems are made. Default: mode Apply, approval DestructiveOnly.
     #[serde(default)]
     pub change_policy: ChangePolicy,
     /// Where in AWS the pipeline runs. Required by `storage` and by workers in an Auto Scaling Group; must not be removed
@@ -65,26 +68,6 @@ pub struct LogwiseClusterSpec {
     pub spark: Option<Spark>,
 }
 
-/// How changes are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ChangePolicy {
-    /// Apply: changes are carried out. Observe: changes are planned and reported, none is carried out, for the
-    /// RetentionPolicies of this cluster too. Default: Apply.
-    #[serde(default)]
-    pub mode: ChangeMode,
-}
-
-/// Whether planned changes are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ChangeMode {
-    /// Carry changes out.
-    #[default]
-    Apply,
-    /// Plan and report only.
-    Observe,
-}
-
 /// Where in AWS the pipeline runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +82,23 @@ pub struct Aws {
         transform = check("self == oldSelf", "is immutable; create a new LogwiseCluster and migrate")
     )]
     pub region: String,
+    /// ARN of the IAM role that the operator assumes for this cluster, with the external id
+    /// `<installation>/<namespace>/<name>`. Absent: the identity of `credentialsSecretRef`, or else the operator's own, is
+    /// used as it is. No default.
+    #[serde(rename = "roleARN", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 20, max = 640),
+        transform = check(
+            "self.matches('^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role(/[A-Za-z0-9+=,.@_-]+)+$')",
+            "must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/logwise"
+        )
+    )]
+    pub role_arn: Option<String>,
+    /// Secret in the same namespace with the keys `accessKeyId`, `secretAccessKey` and, if the credentials are temporary,
+    /// `sessionToken`: the identity that is used, or that assumes `roleARN` if that is given. Absent: the operator's own
+    /// identity. No default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
 }
 
 /// The S3 bucket of the pipeline. Its lifecycle rules come from RetentionPolicies.
@@ -162,105 +162,6 @@ fn key_prefix(schema: &mut schemars::Schema) {
         "!self.matches('(^|/)[.]{0,2}/') || self.startsWith('/')",
         "must not contain an empty segment, '.' or '..' between slashes",
     )(schema);
-}
-
-/// The Kafka cluster of the pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Kafka {
-    /// Addresses of some of the brokers as host:port, 1 to 16; the rest is discovered. No default.
-    #[schemars(
-        length(min = 1, max = 16),
-        inner(length(min = 3, max = 261)),
-        transform = set,
-        transform = each(check(
-            r"self.matches('^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",
-            "must be host:port with a port from 1 to 65535, such as b-1.kafka.example.com:9092"
-        ))
-    )]
-    pub bootstrap_servers: Vec<String>,
-    /// Which topics belong to the pipeline and how many partitions they have. Absent: the brokers are watched, no topic
-    /// is. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topics: Option<Topics>,
-    /// Whether topics grow. Without effect while `topics` is absent. Default: mode Recommend.
-    #[serde(default)]
-    pub partition_scaling: PartitionScaling,
-}
-
-/// The topics of the pipeline: those whose name begins with `namePrefix`, or matches `pattern`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(
-    transform = check(
-        "has(self.namePrefix) != has(self.pattern)",
-        "must specify exactly one of `namePrefix` and `pattern`"
-    ),
-    transform = check_at(
-        ".defaultPartitions",
-        "!has(self.defaultPartitions) || self.defaultPartitions <= self.maxPartitions",
-        "must be less than or equal to `maxPartitions`"
-    )
-)]
-pub struct Topics {
-    /// Beginning of the topics' names, such as `logs.`. Exactly one of `namePrefix` and `pattern` is required. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 249),
-        transform = check(
-            "self.matches('^[A-Za-z0-9._-]+$')",
-            "must consist of characters of topic names: letters, digits, '.', '_' and '-'"
-        ),
-        transform = check(
-            "!self.startsWith('__')",
-            "must not begin with two underscores: internal topics are never managed"
-        )
-    )]
-    pub name_prefix: Option<String>,
-    /// Regular expression (RE2 syntax) that the whole name of a topic matches; topics that begin with two underscores
-    /// never match. Exactly one of `namePrefix` and `pattern` is required. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 256),
-        // Whichever way it matches: a text that does not compile ends the evaluation and so refuses the object.
-        transform = check("''.matches(self) || !''.matches(self)", "must be a regular expression in RE2 syntax")
-    )]
-    pub pattern: Option<String>,
-    /// Partitions that each topic has at least, 1 to 10000, at most `maxPartitions`. Absent: no floor. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub default_partitions: Option<i32>,
-    /// Partitions beyond which the operator grows no topic, 1 to 10000. Topics that have more keep them: partitions
-    /// never shrink. Default: 96.
-    #[serde(default = "max_partitions")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub max_partitions: i32,
-}
-
-fn max_partitions() -> i32 {
-    96
-}
-
-/// Whether topics grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PartitionScaling {
-    /// Automatic: topics grow, which cannot be undone. Recommend: what would grow is reported. Disabled: topics are
-    /// watched only. Default: Recommend.
-    #[serde(default)]
-    pub mode: PartitionScalingMode,
-}
-
-/// Whether partition growth is carried out, only recommended, or not considered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PartitionScalingMode {
-    /// Grow topics.
-    Automatic,
-    /// Report what would grow.
-    #[default]
-    Recommend,
-    /// Watch only.
-    Disabled,
 }
 
 /// The Spark cluster (standalone) of the pipeline.

@@ -2,6 +2,7 @@
 
 use crate::condition::Condition;
 use crate::schema::map_by;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,22 @@ pub struct KafkaStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), transform = map_by("name"))]
     pub held_topics: Vec<HeldTopic>,
+    /// Changes that wait for approval, the first 10 by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), transform = map_by("id"))]
+    pub pending_plans: Vec<PendingPlan>,
+}
+
+/// A change that waits for approval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingPlan {
+    /// Id to put into `spec.changePolicy.approvedPlans` to approve exactly this change.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+    /// The change, in words.
+    #[schemars(length(min = 1, max = 512))]
+    pub summary: String,
 }
 
 /// A topic that was left alone.
@@ -96,6 +113,17 @@ pub struct HeldTopic {
     /// Why it was left alone: one word in CamelCase.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
+    /// Partitions it gets when its plan is approved; stays the same while at least that many are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub planned_partitions: Option<i32>,
+    /// Id to put into `spec.changePolicy.approvedPlans` to approve that growth; absent when it does not wait for approval.
+    #[serde(rename = "planID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub plan_id: Option<String>,
+    /// When the topic may grow next, in UTC; absent when it does not wait for a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_opening_time: Option<Time>,
 }
 
 /// What the Spark master and the workers' group answered.
@@ -129,6 +157,13 @@ pub struct SparkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub cores_used: Option<i32>,
+    /// Changes that wait for approval, the first 10 by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), transform = map_by("id"))]
+    pub pending_plans: Vec<PendingPlan>,
+    /// When changes that wait for a window may begin next, in UTC; absent when none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_opening_time: Option<Time>,
 }
 
 /// Numbers of Spark workers.

@@ -6,30 +6,42 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod change;
 mod cluster;
 mod cluster_status;
 mod columns;
 mod condition;
 pub mod crd;
+mod kafka;
 mod ownership;
+mod references;
 mod retention;
 mod retention_status;
 mod schema;
 pub mod validate;
 
+pub use change::{Approval, ChangeMode, ChangePolicy, ChangeWindow, RetentionChangePolicy};
 pub use cluster::{
-    AutoScalingGroup, Aws, ChangeMode, ChangePolicy, Kafka, LogwiseCluster, LogwiseClusterSpec, PartitionScaling,
-    PartitionScalingMode, Spark, SparkMaster, Storage, Topics, WorkerAutoscaling, Workers, WorkersType,
+    AutoScalingGroup, Aws, LogwiseCluster, LogwiseClusterSpec, Spark, SparkMaster, Storage, WorkerAutoscaling, Workers,
+    WorkersType,
 };
-pub use cluster_status::{HeldTopic, KafkaStatus, LogwiseClusterStatus, SparkStatus, StorageStatus, WorkersStatus};
+pub use cluster_status::{
+    HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, SparkStatus, StorageStatus, WorkersStatus,
+};
 pub use condition::{Condition, ConditionStatus};
 pub use crd::{crd_files, crds};
-pub use ownership::older_owner;
+pub use kafka::{
+    Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, PartitionScaling, PartitionScalingMode, Topics,
+};
+pub use ownership::{older_owner, owner_on_record};
+pub use references::{CaSecretRef, SecretRef};
 pub use retention::{
-    AbortIncompleteMultipartUpload, Approval, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,
-    RetentionChangePolicy, RetentionPolicy, RetentionPolicySpec, ServiceSelector, StorageClass, Transition,
+    AbortIncompleteMultipartUpload, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,
+    RetentionPolicy, RetentionPolicySpec, ServiceSelector, StorageClass, Transition,
 };
 pub use retention_status::{EffectiveRule, PlanEntry, PlanStatus, PlanSummary, RetentionPolicyStatus};
+
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// API group of every resource of the operator.
 pub const GROUP: &str = "logwise.io";

@@ -1,6 +1,6 @@
 //! RetentionPolicy: how long a pipeline keeps the logs of some of its services.
 
-use crate::cluster::ChangeMode;
+use crate::change::RetentionChangePolicy;
 use crate::retention_status::RetentionPolicyStatus;
 use crate::schema::{check, check_at, check_with, each, map_by, set};
 use kube::CustomResource;
@@ -212,42 +212,6 @@ pub struct NoncurrentVersionExpiration {
     /// Days from the moment a version was overwritten or deleted until it is removed, 1 to 36500. No default.
     #[schemars(range(min = 1, max = 36500))]
     pub noncurrent_days: i32,
-}
-
-/// How changes to lifecycle rules are made. A stricter setting of the LogwiseCluster wins.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RetentionChangePolicy {
-    /// Apply: changes are carried out. Observe: changes are planned and reported, none is carried out. Default: Apply.
-    #[serde(default)]
-    pub mode: ChangeMode,
-    /// Which changes wait until their plan is listed in `approvedPlans`. DestructiveOnly: those that make existing objects
-    /// or versions go earlier than the rules now in force. Never: none. Default: DestructiveOnly.
-    #[serde(default)]
-    pub approval: Approval,
-    /// Ids of approved plans, as `status.plan.id` shows them, at most 4. An id approves exactly the destructive changes it
-    /// was made for; an outdated one approves nothing. Absent: none approved. No default.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 4),
-        inner(length(min = 1, max = 64)),
-        transform = set,
-        transform = each(check(
-            "self.matches('^rp-[0-9a-f]{12}$')",
-            "must be the id of a plan as `status.plan.id` shows it: rp- and 12 hexadecimal digits"
-        ))
-    )]
-    pub approved_plans: Vec<String>,
-}
-
-/// Which changes wait for approval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Approval {
-    /// None.
-    Never,
-    /// Those that make existing objects or versions go earlier.
-    #[default]
-    DestructiveOnly,
 }
 
 /// What happens to the lifecycle rules of a deleted policy.

@@ -44,6 +44,9 @@ pub struct RetentionPolicyStatus {
     /// Changes that wait for approval; absent when none do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// When changes that wait for a window may begin next, in UTC; absent when none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_opening_time: Option<Time>,
 }
 
 /// A lifecycle rule that is in force.
@@ -70,7 +73,7 @@ pub struct EffectiveRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
-    /// Id to put into `spec.changePolicy.approvedPlans` to approve exactly the destructive changes of this plan.
+    /// Id to put into `spec.changePolicy.approvedPlans` to approve exactly the changes of this plan.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
     /// The `metadata.generation` that the plan was made for.
@@ -78,7 +81,7 @@ pub struct PlanStatus {
     pub generation: i64,
     /// Numbers of changes.
     pub summary: PlanSummary,
-    /// The destructive changes, the first 20 by service.
+    /// The changes that wait, the first 20 by service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), transform = atomic)]
     pub entries: Vec<PlanEntry>,
@@ -102,7 +105,7 @@ pub struct PlanSummary {
     pub destructive: i32,
 }
 
-/// One destructive change.
+/// One change that waits for approval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanEntry {

@@ -283,3 +283,22 @@ fn a_new_object_has_a_status_that_says_not_seen_yet() {
         assert_eq!(default, &serde_json::json!({"observedGeneration": -1}), "{file}");
     }
 }
+
+#[test]
+fn no_reference_leads_out_of_its_namespace() {
+    let mut references = 0;
+    assert_none(&problems(|path, schema, _| {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        if name.to_ascii_lowercase().contains("namespace") {
+            return Some("names a namespace".into());
+        }
+        if !name.ends_with("Ref") || !path.starts_with(".spec.") {
+            return None;
+        }
+        references += 1;
+        let fields: Vec<&str> = schema["properties"].as_object()?.keys().map(String::as_str).collect();
+        let foreign = fields.iter().find(|field| !["name", "key"].contains(*field));
+        foreign.map(|field| format!("has the field {field}"))
+    }));
+    assert!(references >= 5, "only {references} references were found");
+}

@@ -4,7 +4,7 @@
 use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_plan::selector::TopicSelector;
-use logwise_plan::{partitions, retention, workers};
+use logwise_plan::{change, grants, partitions, retention, workers};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -62,6 +62,7 @@ fn topics_become_a_policy() {
         default_partitions: Some(3),
         max_partitions: 96,
         mode: partitions::ScalingMode::Recommend,
+        change: change::ChangePolicy::default(),
         look_period_seconds: 60,
     };
     assert_eq!(validate::kafka_topics(&given, 60), Some(Ok(expected)));
@@ -115,7 +116,13 @@ fn objects_older_than_a_rule_do_no_harm() {
 fn workers_become_a_policy() {
     let given = cluster(json!({"spark": {"masters": [{"host": "s"}], "workers": {"type": "AutoScalingGroup",
         "autoScalingGroup": {"name": "g"}, "autoscaling": {"minReplicas": 2, "maxReplicas": 40}}}}));
-    let expected = workers::Policy { group: "g".into(), min_replicas: 2, max_replicas: 40, look_period_seconds: 30 };
+    let expected = workers::Policy {
+        group: "g".into(),
+        min_replicas: 2,
+        max_replicas: 40,
+        change: change::ChangePolicy::default(),
+        look_period_seconds: 30,
+    };
     assert_eq!(validate::workers(&given, 30), Some(Ok(expected)));
 }
 
@@ -159,7 +166,7 @@ fn a_retention_policy_becomes_an_entry() {
     assert_eq!((entry.owner.as_str(), entry.uid8.as_str(), entry.priority), ("main.logs.payments", "1a2b3c4d", 100));
     assert_eq!(entry.selector.names, ["checkout".to_owned()].into());
     assert_eq!(entry.selector.prefixes, ["pay-".to_owned()].into());
-    assert_eq!(entry.approval, retention::Approval::Never);
+    assert_eq!(entry.approval, retention::Approval::DestructiveOnly, "the cluster's is the stricter");
     assert_eq!(entry.approved_plans, ["rp-0123456789ab".to_owned()].into());
     assert_eq!((entry.observe_only, entry.removal), (false, None));
     let transition = |days, class: &str| retention::Transition { days, storage_class: class.into() };
@@ -188,6 +195,18 @@ fn the_stricter_of_both_change_policies_holds() {
         let entry = validate::retention_entry(&policy(json!({}), policy_spec), "main", &cluster).unwrap();
         assert_eq!(entry.observe_only, observe_only, "{:?}", cluster.spec);
     }
+    for (of_cluster, of_policy, approval) in [
+        ("Never", "Never", retention::Approval::Never),
+        ("Never", "DestructiveOnly", retention::Approval::DestructiveOnly),
+        ("DestructiveOnly", "Never", retention::Approval::DestructiveOnly),
+        ("Never", "Always", retention::Approval::Always),
+        ("Always", "Never", retention::Approval::Always),
+    ] {
+        let wish = |approval: &str| json!({"changePolicy": {"approval": approval}});
+        let policy = policy(json!({}), wish(of_policy));
+        let entry = validate::retention_entry(&policy, "main", &cluster(wish(of_cluster))).unwrap();
+        assert_eq!(entry.approval, approval, "{of_cluster} and {of_policy}");
+    }
     assert!(!validate::observe_only(&cluster(apply)));
     assert!(validate::observe_only(&cluster(observe)));
     assert!(validate::observe_only(&cluster(json!({"suspend": true}))));
@@ -209,6 +228,101 @@ fn an_entry_needs_a_namespace_and_a_uid() {
     assert_eq!(problem(json!({"namespace": null})).field, "metadata.namespace");
     assert_eq!(problem(json!({"uid": "1a2b"})).field, "metadata.uid");
     assert_eq!(problem(json!({"uid": "aäääää"})).field, "metadata.uid", "cut within a letter");
+}
+
+fn window(name: &str, schedule: &str, zone: &str) -> Value {
+    json!({"name": name, "schedule": schedule, "durationMinutes": 60, "timeZone": zone})
+}
+
+#[test]
+fn a_change_policy_is_read_with_its_windows() {
+    let given = cluster(json!({"suspend": true, "changePolicy": {"mode": "Observe", "approval": "Always",
+        "approvedPlans": ["kp-0123abcd"], "windows": [window("nights", "0 1 * * 1-5", "Asia/Kolkata")]}}));
+    let policy = validate::change_policy(&given).unwrap();
+    assert_eq!((policy.mode, policy.approval), (change::Mode::Observe, change::Approval::Always));
+    assert_eq!((policy.suspended, policy.approved_plans.len()), (true, 1));
+    assert_eq!(policy.windows, [[change::Window::new("nights", "0 1 * * 1-5", 60, "Asia/Kolkata").unwrap()]]);
+    assert_eq!(validate::change_policy(&cluster(json!({}))).unwrap(), change::ChangePolicy::default());
+}
+
+#[test]
+fn a_policy_has_its_own_windows_and_those_of_its_cluster() {
+    let cluster = cluster(json!({"changePolicy": {"windows": [window("nights", "0 1 * * *", "UTC")]}}));
+    let own = json!({"changePolicy": {"windows": [window("sundays", "0 0 * * 0", "UTC")]}});
+    let entry = validate::retention_entry(&policy(json!({}), own), "main", &cluster).unwrap();
+    let names: Vec<Vec<&str>> = entry.windows.iter().map(|list| list.iter().map(|w| w.name()).collect()).collect();
+    assert_eq!(names, [["nights"], ["sundays"]]);
+}
+
+#[test]
+fn a_window_that_cannot_be_used_is_named_with_its_field() {
+    let bad = |schedule: &str, zone: &str| {
+        let windows = json!([window("fine", "0 0 * * *", "UTC"), window("bad", schedule, zone)]);
+        cluster(json!({"changePolicy": {"windows": windows}, "kafka": {"bootstrapServers": ["k:9092"],
+            "topics": {"namePrefix": "x"}}}))
+    };
+    let never = validate::change_policy(&bad("0 0 30 2 *", "UTC")).unwrap_err();
+    assert_eq!(never.field, "spec.changePolicy.windows[1].schedule");
+    assert!(never.problem.contains("never comes"), "{never}");
+    let zone = validate::change_policy(&bad("0 0 * * *", "Asia/Bombai")).unwrap_err();
+    assert_eq!(zone.field, "spec.changePolicy.windows[1].timeZone");
+    assert!(zone.problem.contains("IANA") && zone.problem.contains("Asia/Bombai"), "{zone}");
+    let of_topics = validate::kafka_topics(&bad("61 0 * * *", "UTC"), 60).unwrap().unwrap_err();
+    assert_eq!(of_topics.field, "spec.changePolicy.windows[1].schedule");
+    let of_policy = validate::retention_entry(&policy(json!({}), json!({})), "main", &bad("0 0 31 4 *", "UTC"));
+    assert_eq!(of_policy.unwrap_err().field, "LogwiseCluster prod: spec.changePolicy.windows[1].schedule");
+}
+
+#[test]
+fn every_reference_is_listed_with_its_field() {
+    use grants::Reference;
+    let given = cluster(json!({
+        "aws": {"region": "ap-south-1", "roleARN": "arn:aws:iam::123456789012:role/a",
+                "credentialsSecretRef": {"name": "keys"}},
+        "storage": {"bucketName": "b", "logsPrefix": "l/"},
+        "kafka": {"bootstrapServers": ["k-1:9092", "k-2:9093"], "tls": {"caSecretRef": {"name": "ca"},
+            "clientSecretRef": {"name": "client"}},
+            "authentication": {"type": "SCRAM-SHA-512", "secretRef": {"name": "login"}}},
+        "spark": {"masters": [{"host": "s"}, {"host": "t", "uiPort": 81}],
+            "workers": {"type": "AutoScalingGroup", "autoScalingGroup": {"name": "g"}}},
+    }));
+    let bucket = Reference::Bucket { name: "b".into(), prefixes: vec!["l/".into(), "checkpoint/".into()] };
+    let expected = [
+        ("spec.aws.roleARN", Reference::Role("arn:aws:iam::123456789012:role/a".into())),
+        ("spec.storage.bucketName", bucket),
+        ("spec.kafka.bootstrapServers[0]", Reference::Kafka("k-1:9092".into())),
+        ("spec.kafka.bootstrapServers[1]", Reference::Kafka("k-2:9093".into())),
+        ("spec.spark.masters[0]", Reference::Spark("s:8080".into())),
+        ("spec.spark.masters[1]", Reference::Spark("t:81".into())),
+        (
+            "spec.spark.workers.autoScalingGroup.name",
+            Reference::Group { region: "ap-south-1".into(), name: "g".into() },
+        ),
+    ];
+    let expected = expected.map(|(field, reference)| (field.to_owned(), reference));
+    assert_eq!(validate::references(&given), expected);
+    let secrets = [
+        ("spec.aws.credentialsSecretRef.name", "keys"),
+        ("spec.kafka.tls.caSecretRef.name", "ca"),
+        ("spec.kafka.tls.clientSecretRef.name", "client"),
+        ("spec.kafka.authentication.secretRef.name", "login"),
+    ];
+    let secrets = secrets.map(|(field, name)| (field.to_owned(), name.to_owned()));
+    assert_eq!(validate::secrets(&given), secrets);
+    assert!(validate::references(&cluster(json!({}))).is_empty() && validate::secrets(&cluster(json!({}))).is_empty());
+}
+
+#[test]
+fn growths_that_status_shows_as_pending_are_remembered() {
+    let mut given = kafka(json!({"namePrefix": "logs."}));
+    let held = json!([
+        {"name": "logs.a", "partitions": 3, "wantedPartitions": 12, "plannedPartitions": 6, "planID": "kp-0123abcd",
+         "reason": "ApprovalRequired"},
+        {"name": "logs.b", "partitions": 3, "wantedPartitions": 12, "reason": "Unhealthy"},
+    ]);
+    given.status = serde_json::from_value(json!({"kafka": {"heldTopics": held}})).unwrap();
+    let pending = validate::pending_growths(&given);
+    assert_eq!(pending, [("logs.a".to_owned(), partitions::Pending { from: 3, to: 6 })].into());
 }
 
 proptest! {

@@ -1,5 +1,12 @@
-//! Clients per region over one HTTP client and one credentials provider.
+//! Clients per pipeline and region, over one HTTP client that stays within the configured reach.
 
+use crate::cache::{Cache, Key};
+use crate::endpoint::{Endpoint, EndpointRefused};
+use crate::fence::Listed;
+use crate::identity::{Base, Identity, Pipeline, Salt};
+use crate::owner::{Owner, OwnerNamed};
+use crate::reach::{self, Reach};
+use crate::role::AssumedRole;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::identity::IdentityCache;
@@ -11,21 +18,28 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::config::SharedHttpClient;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_runtime_api::client::dns::ResolveDns;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// Attempts of a read, the first one included.
 const READ_ATTEMPTS: u32 = 3;
+
+/// Clients that were not asked for during this time are dropped, with their credentials.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// Credentials are fetched anew this long before they end, so that none ends during a call.
+const BEFORE_END: Duration = Duration::from_secs(60);
 
 /// How AWS is reached.
 #[derive(Clone, Debug)]
 pub struct AwsSettings {
     /// Base URL of every AWS API instead of AWS's own; bucket names then stand in the path. `None`: AWS.
     pub endpoint_url: Option<String>,
+    /// Whether the endpoint may be plain HTTP, and a loopback address.
+    pub allow_insecure_endpoints: bool,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for one attempt, credentials and body included.
@@ -38,6 +52,7 @@ impl Default for AwsSettings {
     fn default() -> Self {
         Self {
             endpoint_url: None,
+            allow_insecure_endpoints: false,
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(5),
             operation_timeout: Duration::from_secs(15),
@@ -45,23 +60,122 @@ impl Default for AwsSettings {
     }
 }
 
-/// AWS clients, built on first use and kept per region. They share connections and credentials; building one sends
-/// no request.
+/// AWS clients, built on first use and kept per identity and region. They share connections; building one sends no
+/// request.
 #[derive(Debug)]
 pub struct AwsClients {
-    shared: SdkConfig,
+    settings: AwsSettings,
+    http: SharedHttpClient,
+    /// The operator's own credentials.
+    ambient: SharedCredentialsProvider,
     first_region: Arc<OnceLock<Region>>,
-    s3: Mutex<HashMap<String, aws_sdk_s3::Client>>,
-    autoscaling: Mutex<HashMap<String, aws_sdk_autoscaling::Client>>,
+    salt: Salt,
+    kept: Mutex<Cache<Clients>>,
 }
 
 impl AwsClients {
-    /// Credentials come from the environment, profile, web identity, container or instance, asked for by the first
-    /// call that needs them.
+    /// Clients that reach AWS, or the endpoint of `settings` and nothing else.
+    ///
+    /// # Errors
+    /// The endpoint may not be used; see [`Endpoint::parse`].
+    pub fn open(settings: AwsSettings) -> Result<Self, EndpointRefused> {
+        let insecure = settings.allow_insecure_endpoints;
+        let endpoint = settings.endpoint_url.as_deref().map(|url| Endpoint::parse(url, insecure)).transpose()?;
+        let reach = endpoint.map_or(Reach::Aws, |endpoint| Reach::Only { endpoint, insecure });
+        Ok(Self::within(reach, settings, reach::System))
+    }
+
+    /// As [`Self::open`], with insecure endpoints allowed; an endpoint that even then may not be used makes every call
+    /// fail and say so.
     pub fn new(settings: AwsSettings) -> Self {
-        let http = http_client();
+        let reach = match settings.endpoint_url.as_deref().map(|url| Endpoint::parse(url, true)) {
+            None => Reach::Aws,
+            Some(Ok(endpoint)) => Reach::Only { endpoint, insecure: true },
+            Some(Err(refused)) => Reach::Nowhere(refused.to_string()),
+        };
+        Self::within(reach, settings, reach::System)
+    }
+
+    pub(crate) fn within(reach: Reach, settings: AwsSettings, resolver: impl ResolveDns + 'static) -> Self {
         let first_region = Arc::new(OnceLock::new());
-        let credentials = LazyChain { http: http.clone(), region: Arc::clone(&first_region), chain: OnceCell::new() };
+        let chain = LazyChain { region: Arc::clone(&first_region), chain: OnceCell::new() };
+        let endpoint_url = reach.endpoint().map(Endpoint::url);
+        Self {
+            settings: AwsSettings { endpoint_url, ..settings },
+            http: reach::http_client(reach, resolver),
+            ambient: SharedCredentialsProvider::new(chain),
+            first_region,
+            salt: Salt::draw(),
+            kept: Mutex::new(Cache::new(IDLE)),
+        }
+    }
+
+    /// Clients that call as `identity` in `region`. Equal identities get the same clients; those of a pipeline's
+    /// former identity are dropped.
+    pub fn for_identity(&self, identity: &Identity, region: &str) -> Clients {
+        let key = Key {
+            fingerprint: self.salt.fingerprint(identity),
+            region,
+            pipeline: (!identity.is_plain()).then(|| identity.external_id()),
+        };
+        // Clients that panicked while being built were not inserted, so a poisoned map is still a good one.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(key, Instant::now(), || self.build(identity, region))
+    }
+
+    /// Drops the clients and the credentials of a pipeline that is gone, by its external id.
+    pub fn forget(&self, external_id: &str) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).forget(external_id);
+    }
+
+    /// How many pairs of identity and region have clients.
+    pub fn count(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The S3 client of `region` with the operator's own credentials and no expected owner.
+    pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        self.for_identity(&own(), region).s3(None)
+    }
+
+    /// The Auto Scaling client of `region` with the operator's own credentials.
+    pub fn autoscaling(&self, region: &str) -> aws_sdk_autoscaling::Client {
+        self.for_identity(&own(), region).autoscaling()
+    }
+
+    fn build(&self, identity: &Identity, region: &str) -> Clients {
+        let region = Region::new(region.to_owned());
+        self.first_region.get_or_init(|| region.clone());
+        let base = match identity.base() {
+            Base::Ambient => self.ambient.clone(),
+            Base::Static(keys) => SharedCredentialsProvider::new(keys.credentials()),
+        };
+        let from_base = self.config(region, base);
+        let config = match identity.role_arn() {
+            None => from_base,
+            Some(role_arn) => {
+                let role = AssumedRole {
+                    client: sts(&from_base),
+                    role_arn: role_arn.to_owned(),
+                    external_id: identity.external_id().to_owned(),
+                    session: identity.session().to_owned(),
+                    // Before the attempt that waits for them ends, so that the reason is told.
+                    deadline: self.settings.attempt_timeout * 4 / 5,
+                };
+                from_base
+                    .to_builder()
+                    .credentials_provider(SharedCredentialsProvider::new(role))
+                    .identity_cache(self.identity_cache())
+                    .build()
+            }
+        };
+        let role_arn = identity.role_arn().map(str::to_owned);
+        let shared = Shared { config, role_arn, s3: Mutex::default(), autoscaling: OnceLock::new() };
+        Clients { shared: Arc::new(shared) }
+    }
+
+    fn config(&self, region: Region, credentials: SharedCredentialsProvider) -> SdkConfig {
+        let settings = &self.settings;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.connect_timeout)
             .operation_attempt_timeout(settings.attempt_timeout)
@@ -69,38 +183,87 @@ impl AwsClients {
             .build();
         // The operation's deadline ends with the headers of a streamed body; this one watches over the body.
         let streams = StalledStreamProtectionConfig::enabled().grace_period(settings.attempt_timeout).build();
-        let mut shared = SdkConfig::builder()
+        let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .app_name(AppName::new("logwise-operator").expect("letters and a hyphen make an application name"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .identity_cache(IdentityCache::lazy().build())
-            .http_client(http)
+            .region(region)
+            .credentials_provider(credentials)
+            .identity_cache(self.identity_cache())
+            .http_client(self.http.clone())
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS))
             .stalled_stream_protection(streams);
-        shared.set_endpoint_url(settings.endpoint_url);
-        Self { shared: shared.build(), first_region, s3: Mutex::default(), autoscaling: Mutex::default() }
+        config.set_endpoint_url(settings.endpoint_url.clone());
+        config.build()
     }
 
-    /// The S3 client of `region`.
-    pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        cached(&self.s3, region, || {
-            let config = aws_sdk_s3::config::Builder::from(&self.in_region(region))
-                .force_path_style(self.shared.endpoint_url().is_some())
-                .build();
-            aws_sdk_s3::Client::from_conf(config)
-        })
+    fn identity_cache(&self) -> aws_sdk_s3::config::SharedIdentityCache {
+        IdentityCache::lazy().load_timeout(self.settings.attempt_timeout).buffer_time(BEFORE_END).build()
+    }
+}
+
+/// The operator itself, whichever the pipeline.
+fn own() -> Identity {
+    Identity::new(Pipeline { installation: "", namespace: "", name: "" }, Base::Ambient, None)
+}
+
+fn sts(config: &SdkConfig) -> aws_sdk_sts::Client {
+    aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(config).interceptor(Listed).build())
+}
+
+/// The clients of one identity in one region.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: SdkConfig,
+    role_arn: Option<String>,
+    s3: Mutex<HashMap<Option<Owner>, aws_sdk_s3::Client>>,
+    autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
+}
+
+impl Clients {
+    /// The S3 client. With an owner it sends no call that does not name that owner of the bucket.
+    pub fn s3(&self, owner: Option<&Owner>) -> aws_sdk_s3::Client {
+        let mut clients = self.shared.s3.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(owner.cloned()).or_insert_with(|| self.build_s3(owner)).clone()
     }
 
-    /// The Auto Scaling client of `region`.
-    pub fn autoscaling(&self, region: &str) -> aws_sdk_autoscaling::Client {
-        cached(&self.autoscaling, region, || aws_sdk_autoscaling::Client::new(&self.in_region(region)))
+    fn build_s3(&self, owner: Option<&Owner>) -> aws_sdk_s3::Client {
+        let config = &self.shared.config;
+        let mut s3 = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(config.endpoint_url().is_some())
+            .interceptor(Listed);
+        if let Some(owner) = owner {
+            s3 = s3.interceptor(OwnerNamed(owner.clone()));
+        }
+        aws_sdk_s3::Client::from_conf(s3.build())
     }
 
-    fn in_region(&self, region: &str) -> SdkConfig {
-        let region = Region::new(region.to_owned());
-        self.first_region.get_or_init(|| region.clone());
-        self.shared.to_builder().region(region).build()
+    /// The Auto Scaling client.
+    pub fn autoscaling(&self) -> aws_sdk_autoscaling::Client {
+        let build = || {
+            let config = aws_sdk_autoscaling::config::Builder::from(&self.shared.config).interceptor(Listed);
+            aws_sdk_autoscaling::Client::from_conf(config.build())
+        };
+        self.shared.autoscaling.get_or_init(build).clone()
+    }
+
+    pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
+        sts(&self.shared.config)
+    }
+
+    /// The region.
+    pub fn region(&self) -> &str {
+        self.shared.config.region().map_or("", Region::as_ref)
+    }
+
+    /// The role that is assumed for the calls, if there is one.
+    pub fn role_arn(&self) -> Option<&str> {
+        self.shared.role_arn.as_deref()
     }
 }
 
@@ -114,28 +277,13 @@ pub fn autoscaling_once() -> aws_sdk_autoscaling::config::Builder {
     aws_sdk_autoscaling::Config::builder().retry_config(RetryConfig::disabled())
 }
 
-fn cached<C: Clone>(clients: &Mutex<HashMap<String, C>>, region: &str, build: impl FnOnce() -> C) -> C {
-    // A client that panicked while being built was not inserted, so a poisoned map is still a good one.
-    let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
-    clients.entry(region.to_owned()).or_insert_with(build).clone()
-}
-
-/// One connection pool and one set of root certificates for all clients; a proxy named in the environment is used.
-fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = Connector::builder()
-            .proxy_config(ProxyConfig::from_env())
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|c| c.sleep_impl()));
-        connector.build()
-    })
+pub(crate) fn sts_once() -> aws_sdk_sts::config::Builder {
+    aws_sdk_sts::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 /// The default credentials chain, built when the first call needs it.
 #[derive(Debug)]
 struct LazyChain {
-    http: SharedHttpClient,
     /// Region of the first client: whom to ask for a role when the environment names no region.
     region: Arc<OnceLock<Region>>,
     chain: OnceCell<DefaultCredentialsChain>,
@@ -147,7 +295,8 @@ impl LazyChain {
             .get_or_init(|| {
                 let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
                     .or_else(self.region.get().cloned());
-                let config = ProviderConfig::without_region().with_http_client(self.http.clone());
+                let http = reach::credentials_http_client();
+                let config = ProviderConfig::without_region().with_http_client(http);
                 DefaultCredentialsChain::builder().region(region).configure(config).build()
             })
             .await

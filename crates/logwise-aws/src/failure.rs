@@ -1,5 +1,7 @@
 //! What AWS, or the way to it, answered instead of a result: one class, one code, one text for people.
 
+use crate::fence::Refused;
+use crate::role::RoleRefused;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -41,19 +43,27 @@ impl Failure {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let failure = match &error {
+        let failure = Self::seen(&error);
+        let safe = !failure.code.as_deref().is_some_and(|code| SIGNATURE_CODES.contains(&code));
+        // The raw response stays behind: its body may repeat the signed request.
+        let source = error.into_source().ok().filter(|_| safe).map(BoxError::from);
+        (failure, source)
+    }
+
+    /// What a call ended with, in words.
+    pub(crate) fn seen<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error {
             SdkError::ServiceError(answer) => Self::answered(answer.err(), answer.raw()),
             SdkError::TimeoutError(_) => Self::stated(ErrorClass::Transient, "no answer in time"),
             SdkError::ResponseError(_) => {
                 Self::stated(ErrorClass::Transient, "the answer broke off or was not readable")
             }
-            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Self::not_sent(&error),
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Self::not_sent(error),
             _ => Self::stated(ErrorClass::Transient, "no answer"),
-        };
-        let safe = !failure.code.as_deref().is_some_and(|code| SIGNATURE_CODES.contains(&code));
-        // The raw response stays behind: its body may repeat the signed request.
-        let source = error.into_source().ok().filter(|_| safe).map(BoxError::from);
-        (failure, source)
+        }
     }
 
     fn answered(error: &impl ProvideErrorMetadata, raw: &HttpResponse) -> Self {
@@ -77,6 +87,14 @@ impl Failure {
 
     fn not_sent(error: &dyn Error) -> Self {
         let chain = || std::iter::successors(error.source(), |e| (**e).source());
+        for cause in chain() {
+            if let Some(RoleRefused(failure)) = cause.downcast_ref() {
+                return failure.clone();
+            }
+            if let Some(refused) = cause.downcast_ref::<Refused>() {
+                return Self::stated(ErrorClass::Invalid, refused.to_string());
+            }
+        }
         for cause in chain() {
             match cause.downcast_ref::<CredentialsError>() {
                 Some(CredentialsError::CredentialsNotLoaded(_)) => {

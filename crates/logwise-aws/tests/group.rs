@@ -3,7 +3,7 @@
 mod stand_in;
 
 use aws_sdk_autoscaling::Client;
-use logwise_aws::group::{Outcome, describe, raise};
+use logwise_aws::group::{Outcome, check, describe, raise, send};
 use logwise_aws::{AwsClients, AwsError, AwsSettings};
 use logwise_plan::Known;
 use logwise_plan::workers::{Group, RaiseDesired};
@@ -94,6 +94,36 @@ async fn a_raise_never_lowers_and_leaves_a_changed_group_alone() {
         Outcome::Superseded { desired: 3, max_size: 4 }
     );
     assert_eq!((world.describe().await.desired, world.count(SET).await), (3, 0));
+}
+
+#[tokio::test]
+async fn a_check_sends_nothing_and_a_send_does_not_look() {
+    let world = World::new("split", 1, 4, 2).await;
+    let already = Some(Outcome::AlreadySo);
+    let superseded = Some(Outcome::Superseded { desired: 2, max_size: 4 });
+    let table = [(2, 3, None), (2, 2, already), (1, 2, already), (1, 3, superseded), (2, 5, superseded)];
+    for (from, to, outcome) in table {
+        assert_eq!(check(&world.client, &world.action(from, to)).await.unwrap(), outcome, "{from} to {to}");
+    }
+    assert_eq!((world.describe().await.desired, world.count(SET).await), (2, 0));
+    let looks = world.count(DESCRIBE).await;
+    send(&world.client, &world.action(2, 3)).await.unwrap();
+    assert_eq!((world.count(SET).await, world.count(DESCRIBE).await), (1, looks));
+    assert_eq!(world.describe().await.desired, 3);
+}
+
+#[tokio::test]
+async fn a_group_made_anew_under_its_name_has_another_arn() {
+    let world = World::new("anew", 1, 4, 1).await;
+    let before = describe(&world.client, &world.group).await.unwrap().arn.expect("AWS names the group");
+    assert!(before.starts_with("arn:aws:autoscaling:"), "{before}");
+    assert!(before.ends_with(&format!("autoScalingGroupName/{}", world.group)), "{before}");
+    world.bed.control("DELETE", &format!("/_groups?name={}", world.group), Value::Null).await;
+    let between = describe(&world.client, &world.group).await.unwrap();
+    assert_eq!((between.group, between.arn), (Known::Absent, None));
+    world.bed.control("POST", "/_groups", json!({"name": world.group, "min": 1, "max": 4, "desired": 1})).await;
+    let after = describe(&world.client, &world.group).await.unwrap().arn.expect("AWS names the group");
+    assert_ne!(after, before);
 }
 
 #[tokio::test]
@@ -220,11 +250,16 @@ async fn a_server_that_does_not_answer_ends_in_a_time_out() {
     assert_eq!(raise(&client, &world.action(1, 2)).await.unwrap(), Outcome::AlreadySo);
 }
 
+fn at(url: &str) -> AwsClients {
+    let url = Some(url.to_owned());
+    AwsClients::open(AwsSettings { endpoint_url: url, allow_insecure_endpoints: true, ..AwsSettings::default() })
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named_as_such() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let settings = AwsSettings { endpoint_url: Some(format!("http://{free}")), ..AwsSettings::default() };
-    let client = AwsClients::new(settings).autoscaling(REGION);
+    let client = at(&format!("http://{free}")).autoscaling(REGION);
     let error = describe(&client, "workers").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
     assert_eq!(error.to_string(), "Auto Scaling group workers could not be read: no connection: connection refused");
@@ -236,7 +271,7 @@ fn clients_that_are_not_used_send_nothing() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let clients = AwsClients::new(AwsSettings { endpoint_url: Some(url), ..AwsSettings::default() });
+    let clients = at(&url);
     for region in [REGION, "eu-west-1", REGION] {
         let (s3, autoscaling) = (clients.s3(region), clients.autoscaling(region));
         assert_eq!(s3.config().region().unwrap().as_ref(), region);

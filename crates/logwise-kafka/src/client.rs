@@ -6,11 +6,14 @@ use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as LibraryError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys::RDKafkaType;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long an answer of Kafka is waited for, unless said otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -23,7 +26,38 @@ const MAX_UNANSWERED: u32 = 3;
 pub struct KafkaClients {
     deadline: Duration,
     settings: BTreeMap<String, String>,
-    open: Mutex<HashMap<Vec<String>, Weak<KafkaClient>>>,
+    open: Mutex<HashMap<(Vec<String>, Fingerprint), Weak<KafkaClient>>>,
+}
+
+/// Tells logins apart without holding them.
+type Fingerprint = [u8; 32];
+
+/// Settings by which one pipeline encrypts and logs in. Wiped from memory when dropped; no text form shows a value.
+#[derive(Default)]
+pub struct Login(BTreeMap<&'static str, Zeroizing<String>>);
+
+impl Login {
+    /// Adds a setting of librdkafka.
+    pub fn set(&mut self, key: &'static str, value: Zeroizing<String>) {
+        self.0.insert(key, value);
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let mut digest = Sha256::new();
+        for (key, value) in &self.0 {
+            for part in [key.as_bytes(), value.as_bytes()] {
+                digest.update(part.len().to_be_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().into()
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Login").field(&self.0.keys()).finish()
+    }
 }
 
 impl KafkaClients {
@@ -45,25 +79,32 @@ impl KafkaClients {
     ///
     /// Nobody is asked yet. Fails with [`KafkaError::CreateClient`] only.
     pub fn get(&self, bootstrap: &[String]) -> Result<Arc<KafkaClient>, KafkaError> {
+        self.get_as(bootstrap, &Login::default())
+    }
+
+    /// [`Self::get`], encrypted and logged in as `login` says. Another login is another client: a changed password
+    /// takes effect at the next look.
+    pub fn get_as(&self, bootstrap: &[String], login: &Login) -> Result<Arc<KafkaClient>, KafkaError> {
         let mut servers = bootstrap.to_vec();
         servers.sort_unstable();
         servers.dedup();
         let mut open = lock(&self.open);
-        if let Some(client) = open.get(&servers).and_then(Weak::upgrade) {
+        let key = (servers, login.fingerprint());
+        if let Some(client) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(client);
         }
         open.retain(|_, client| client.strong_count() > 0);
-        let client = Arc::new(self.create(servers.join(","))?);
-        open.insert(servers, Arc::downgrade(&client));
+        let client = Arc::new(self.create(key.0.join(","), login)?);
+        open.insert(key, Arc::downgrade(&client));
         Ok(client)
     }
 
-    fn create(&self, at: String) -> Result<KafkaClient, KafkaError> {
+    fn create(&self, at: String, login: &Login) -> Result<KafkaClient, KafkaError> {
         let failed = |source: Cause| KafkaError::CreateClient { at: at.clone(), source };
         if at.is_empty() {
             return Err(failed(Cause::new(RDKafkaErrorCode::InvalidArgument, "no bootstrap server is named")));
         }
-        let config = self.config(&at);
+        let config = self.config(&at, login);
         let connection = connect(&config).map_err(|error| failed(Cause::from_library(&error)))?;
         Ok(KafkaClient {
             at,
@@ -75,7 +116,7 @@ impl KafkaClients {
         })
     }
 
-    fn config(&self, at: &str) -> ClientConfig {
+    fn config(&self, at: &str, login: &Login) -> ClientConfig {
         let wait = self.deadline.as_millis().to_string();
         let mut config = ClientConfig::new();
         config
@@ -93,6 +134,9 @@ impl KafkaClients {
             .set("reconnect.backoff.max.ms", "500");
         for (key, value) in &self.settings {
             config.set(key, value);
+        }
+        for (key, value) in &login.0 {
+            config.set(*key, value.as_str());
         }
         // At this level librdkafka says why connections fail, and nothing else in good times.
         let level = if self.settings.contains_key("debug") { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info };

@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report.
 
 use crate::report::{self, Found};
-use crate::{KafkaClient, KafkaClients, growth, observe};
+use crate::{KafkaClient, KafkaClients, Login, growth, login, observe};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -10,13 +10,10 @@ use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
-use logwise_runtime::{Part, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Objects looked at at the same time.
-const CONCURRENCY: u16 = 16;
 
 /// What the Kafka controller works with.
 pub struct Context {
@@ -54,7 +51,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     Controller::for_shared_stream(streams::spec_changes(clusters), store)
-        .with_config(Config::default().concurrency(CONCURRENCY))
+        // Bounded by the shell, where namespaces take turns.
+        .with_config(Config::default())
         .graceful_shutdown_on(shutdown)
         .run(reconcile, |_, error, _| match *error {}, context)
         .for_each(|_| std::future::ready(()))
@@ -74,7 +72,11 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(policy) => policy,
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
-    let (client, look) = match observe_cluster(cluster, kafka, policy.as_ref(), context).await {
+    let login = match reach(cluster, kafka, context).await {
+        Ok(login) => login,
+        Err(refused) => return report::refused(cluster, refused),
+    };
+    let (client, look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
         Ok(found) => found,
         Err(error) => return report::no_client(cluster, &error),
     };
@@ -92,15 +94,28 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     found.report(context.period_seconds)
 }
 
+/// Whether the operator may call this cluster for this object, and how: nothing is called before.
+async fn reach(cluster: &LogwiseCluster, kafka: &Kafka, context: &Context) -> Result<Login, Refused> {
+    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let shell = &context.shell;
+    let decided = shell.access.decide(namespace, &validate::references(cluster));
+    if let Err(refused) = decided {
+        context.in_use.forget(cluster.metadata.uid.as_deref().unwrap_or_default());
+        return Err(refused);
+    }
+    login::read(cluster, kafka, &shell.secrets).await
+}
+
 async fn observe_cluster(
-    cluster: &LogwiseCluster,
-    kafka: &Kafka,
+    (cluster, kafka): (&LogwiseCluster, &Kafka),
+    login: &Login,
     policy: Option<&partitions::Policy>,
     context: &Context,
 ) -> Result<(Arc<KafkaClient>, crate::Look), crate::KafkaError> {
-    let client = context.clients.get(&kafka.bootstrap_servers)?;
+    let client = context.clients.get_as(&kafka.bootstrap_servers, login)?;
     // Before the look: an object that is deleted during it must find its client here, to let it go.
     context.in_use.hold(cluster, &client);
-    let look = observe(&client, policy.map(|p| &p.topics)).await;
+    let mut look = observe(&client, policy.map(|p| &p.topics)).await;
+    look.facts.pending = validate::pending_growths(cluster);
     Ok((client, look))
 }

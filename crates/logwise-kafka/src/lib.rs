@@ -14,11 +14,12 @@ mod controller;
 mod error;
 mod ffi;
 mod growth;
+mod login;
 mod observe;
 mod report;
 
 pub use apply::{Outcome, apply, counts};
-pub use client::{DEFAULT_DEADLINE, KafkaClient, KafkaClients};
+pub use client::{DEFAULT_DEADLINE, KafkaClient, KafkaClients, Login};
 pub use controller::{Context, InUse, run};
 pub use error::{Cause, KafkaError};
 pub use observe::{ClusterFacts, Look, observe};

@@ -47,18 +47,14 @@ pub async fn observe(client: &Arc<KafkaClient>, selector: Option<&TopicSelector>
 impl Look {
     fn failed(error: KafkaError) -> Self {
         let why = error.message();
-        Self {
-            facts: Observed { topics: Known::Unknown(why.clone()) },
-            cluster: Known::Unknown(why),
-            error: Some(error),
-        }
+        Self { facts: Observed::from(Known::Unknown(why.clone())), cluster: Known::Unknown(why), error: Some(error) }
     }
 }
 
 fn look_at_brokers(client: &KafkaClient) -> Look {
     match client.call(|connection| ffi::describe_cluster(connection, client.deadline())) {
         Ok((brokers, cluster_id)) => Look {
-            facts: Observed { topics: Known::Known(BTreeMap::new()) },
+            facts: Observed::from(Known::Known(BTreeMap::new())),
             cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(brokers) }),
             error: None,
         },
@@ -87,10 +83,17 @@ fn look_at_topics(client: &KafkaClient, selector: &TopicSelector) -> Look {
     };
     let topics = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.topic(name, &ends))).collect();
     Look {
-        facts: Observed { topics: Known::Known(topics) },
+        facts: Observed { cluster_id: named(cluster_id.as_ref()), ..Observed::from(Known::Known(topics)) },
         cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(metadata.brokers().len()) }),
         error,
     }
+}
+
+fn named(cluster_id: Option<&String>) -> Known<String> {
+    cluster_id.map_or_else(
+        || Known::Unknown("the brokers did not tell the cluster's id".to_owned()),
+        |id| Known::Known(id.clone()),
+    )
 }
 
 /// All topics and brokers of the cluster, and its id: one request.

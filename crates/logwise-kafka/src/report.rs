@@ -1,13 +1,14 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
 use crate::{KafkaError, Look, Outcome};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster};
+use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
 use logwise_plan::partitions::{self, Grow, Hold, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report, words};
+use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +16,19 @@ use std::time::Duration;
 /// Topics listed in status; the rest is in the metrics and the decision record.
 const MAX_HELD_TOPICS: usize = 20;
 
+/// Plans listed in status.
+const MAX_PENDING_PLANS: usize = 10;
+
 /// The spec cannot be used.
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
     let ready = Draft::new(ConditionType::KafkaReady, false, Reason::InvalidSpec, invalid.to_string());
     unread(cluster, ready, ErrorClass::Invalid)
+}
+
+/// The object may not use what it refers to, or a Secret is missing: no call was made.
+pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
+    let ready = Draft::new(ConditionType::KafkaReady, false, refused.reason, refused.message);
+    unread(cluster, ready, refused.class)
 }
 
 /// No client could be made.
@@ -167,6 +177,12 @@ impl Found<'_> {
         let (reason, next) = match hold {
             Hold::Maximum { .. } => (Reason::PartitionCeiling, "Raise `kafka.topics.maxPartitions`"),
             Hold::Unhealthy { .. } => (Reason::UnderReplicated, "They grow when every replica is in sync again"),
+            Hold::ApprovalRequired { .. } => {
+                (Reason::ApprovalRequired, "Add ids of `status.kafka.pendingPlans` to `changePolicy.approvedPlans`")
+            }
+            Hold::WaitingForWindow { .. } => {
+                (Reason::WaitingForWindow, "They grow when the next window of `changePolicy.windows` opens")
+            }
             _ => (Reason::RecommendOnly, "Set `kafka.partitionScaling.mode` to Automatic to grow them"),
         };
         let named: Vec<String> = self.limited_topics().map(|(name, ..)| name.to_owned()).collect();
@@ -194,13 +210,16 @@ impl Found<'_> {
             leaderless_topics: topics.map(|t| words::count(t.values().filter(|t| t.leaderless > 0).count())),
             limited_topics: topics.map(|_| words::count(self.limited_topics().count())),
             held_topics: self.held_topics(),
+            pending_plans: self.pending_plans(),
         }
     }
 
     /// Changes that are wanted and not carried out because somebody said so.
     fn pending_changes(&self) -> i32 {
-        let recommended =
-            self.limited_topics().filter(|(_, hold, _)| matches!(hold, Hold::RecommendOnly { .. })).count();
+        let waits = |hold: &Hold| {
+            matches!(hold, Hold::RecommendOnly { .. } | Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. })
+        };
+        let recommended = self.limited_topics().filter(|(_, hold, _)| waits(hold)).count();
         let planned =
             if validate::may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
         words::count(recommended + planned)
@@ -214,13 +233,41 @@ impl Found<'_> {
         held.sort_by_key(|(name, ..)| *name);
         held.into_iter()
             .take(MAX_HELD_TOPICS)
-            .map(|(name, reason, wanted_partitions)| HeldTopic {
-                name: name.to_owned(),
-                partitions: partitions(name),
-                wanted_partitions,
-                reason: reason.to_owned(),
+            .map(|(name, reason, wanted_partitions)| {
+                let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
+                HeldTopic {
+                    name: name.to_owned(),
+                    partitions: partitions(name),
+                    wanted_partitions,
+                    reason: reason.to_owned(),
+                    planned_partitions: proposal.map(|proposal| proposal.to),
+                    plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
+                    next_opening_time: self.next_opening(name).map(Time),
+                }
             })
             .collect()
+    }
+
+    fn next_opening(&self, topic: &str) -> Option<Timestamp> {
+        match self.plan?.holds.get(topic)? {
+            Hold::WaitingForWindow { next_opening, .. } => *next_opening,
+            _ => None,
+        }
+    }
+
+    /// Growths that wait for approval. Only those of topics that are shown can be remembered until it comes.
+    fn pending_plans(&self) -> Vec<PendingPlan> {
+        let waiting = self.held_topics().into_iter().filter(|topic| topic.reason == "ApprovalRequired");
+        let mut pending: Vec<PendingPlan> = waiting
+            .filter_map(|topic| {
+                let (from, to) = (topic.partitions?, topic.planned_partitions?);
+                Some(PendingPlan { id: topic.plan_id?, summary: format!("{} {from} -> {to} partitions", topic.name) })
+            })
+            .collect();
+        pending.sort_by(|a, b| a.id.cmp(&b.id));
+        pending.dedup_by(|a, b| a.id == b.id);
+        pending.truncate(MAX_PENDING_PLANS);
+        pending
     }
 
     /// Whether nothing of this generation is left to do. An object that may not change has nothing to do.
@@ -284,7 +331,11 @@ fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
 /// Partitions a held topic should have, if it should have more.
 const fn wanted(hold: &Hold) -> Option<i32> {
     match hold {
-        Hold::Maximum { wanted } | Hold::RecommendOnly { wanted } | Hold::Unhealthy { wanted, .. } => Some(*wanted),
+        Hold::Maximum { wanted }
+        | Hold::RecommendOnly { wanted }
+        | Hold::Unhealthy { wanted, .. }
+        | Hold::ApprovalRequired { wanted, .. }
+        | Hold::WaitingForWindow { wanted, .. } => Some(*wanted),
         Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
     }
 }
@@ -297,6 +348,8 @@ const fn hold_name(hold: &Hold) -> &'static str {
         Hold::RecommendOnly { .. } => "RecommendOnly",
         Hold::Disabled => "Disabled",
         Hold::Unhealthy { .. } => "Unhealthy",
+        Hold::ApprovalRequired { .. } => "ApprovalRequired",
+        Hold::WaitingForWindow { .. } => "WaitingForWindow",
         Hold::Unreadable { .. } => "Unreadable",
     }
 }

@@ -4,6 +4,7 @@ use crate::config::{
     Endpoint, File, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel, Namespace, Seconds, Shard,
 };
 use clap::{Args, Parser, Subcommand};
+use logwise_plan::grants::Grants;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -67,6 +68,9 @@ pub struct Settings {
     /// `aws.endpointURL`: endpoint for every AWS service.
     #[arg(long, env = "LOGWISE_AWS_ENDPOINT_URL")]
     aws_endpoint_url: Option<Endpoint>,
+    /// `allowInsecureEndpoints`: AWS endpoints may be plain HTTP or on this machine; for tests only.
+    #[arg(long, env = "LOGWISE_ALLOW_INSECURE_ENDPOINTS", num_args = 0..=1, default_missing_value = "true")]
+    allow_insecure_endpoints: Option<bool>,
     /// `intervals.kafkaSeconds`: between two looks at Kafka.
     #[arg(long, env = "LOGWISE_INTERVALS_KAFKA_SECONDS")]
     intervals_kafka_seconds: Option<Seconds>,
@@ -108,6 +112,10 @@ pub struct Config {
     pub database_url: String,
     /// Endpoint for every AWS service.
     pub aws_endpoint_url: Option<String>,
+    /// Whether AWS endpoints may be plain HTTP or on this machine.
+    pub allow_insecure_endpoints: bool,
+    /// Which namespaces may refer to what.
+    pub grants: Grants,
     /// Seconds between two looks at Kafka.
     pub kafka_seconds: u32,
     /// Seconds between two looks at Spark.
@@ -143,6 +151,8 @@ impl Settings {
             listen: listen.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)), |listen| listen.0),
             database_url: database.unwrap_or_else(|| "sqlite://logwise.db".to_owned()),
             aws_endpoint_url: endpoint.map(|e| e.as_str().to_owned()),
+            allow_insecure_endpoints: self.allow_insecure_endpoints.or(file.allow_insecure_endpoints).unwrap_or(false),
+            grants: file.grants.clone(),
             kafka_seconds: seconds(self.intervals_kafka_seconds, intervals.kafka_seconds, 60),
             spark_seconds: seconds(self.intervals_spark_seconds, intervals.spark_seconds, 30),
             s3_seconds: seconds(self.intervals_s3_seconds, intervals.s3_seconds, 60),

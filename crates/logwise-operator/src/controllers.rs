@@ -11,7 +11,7 @@ use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::AwsClients;
 use logwise_kafka::KafkaClients;
 use logwise_runtime::metrics::Pipeline;
-use logwise_runtime::{DecisionLog, EventDraft, Intents, Metrics, ObjectKey, Shell, Term};
+use logwise_runtime::{Access, DecisionLog, EventDraft, Intents, Metrics, ObjectKey, Shell, Term};
 use logwise_s3::Discovery;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,7 @@ pub(crate) struct Ground {
     pub http: reqwest::Client,
     pub mirror: Arc<Mirror>,
     pub metrics: Arc<Metrics>,
+    pub access: Arc<Access>,
 }
 
 /// What one term's controllers stand on.
@@ -42,7 +43,7 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
     let term = intents.term().clone();
     let sink = ground.mirror.clone();
     let decisions = DecisionLog::new(move |recorded| sink.decided(recorded));
-    let shell = Arc::new(Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents));
+    let shell = Arc::new(Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone()));
     let stage = Stage { ground, shell: shell.clone(), term };
     let (kafka, spark, s3) = (kafka(&stage), spark(&stage), s3(&stage));
     let summary = Arc::new(summary::Context { shell: shell.clone(), waiting: Mutex::new(HashMap::new()) });
@@ -87,6 +88,7 @@ fn spark(stage: &Stage<'_>) -> Arc<logwise_spark::Context> {
     Arc::new(logwise_spark::Context {
         shell: stage.shell.clone(),
         aws: ground.aws.clone(),
+        installation: ground.config.installation.clone(),
         http: ground.http.clone(),
         period_seconds: ground.config.spark_seconds,
         clusters: ground.clusters.store(),

@@ -7,6 +7,7 @@ mod controllers;
 mod http;
 mod logging;
 mod mirror;
+mod namespaces;
 mod run;
 mod summary;
 pub mod watch;

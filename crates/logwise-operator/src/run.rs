@@ -3,13 +3,13 @@
 use crate::cli::Config;
 use crate::controllers::{self, Ground};
 use crate::mirror::Mirror;
-use crate::{http, logging, watch};
+use crate::{http, logging, namespaces, watch};
 use futures::future::join_all;
 use kube::Client;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
-use logwise_aws::{AwsClients, AwsSettings};
+use logwise_aws::{AwsClients, AwsSettings, EndpointRefused};
 use logwise_runtime::leadership::{Election, Leadership};
-use logwise_runtime::{Intents, Metrics, NotLeading, Seat, Term};
+use logwise_runtime::{Access, Intents, Metrics, NotLeading, Seat, Term};
 use logwise_store::{DatabaseUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,6 +36,9 @@ pub enum RunError {
     /// `database.url` is none.
     #[error("database.url cannot be used")]
     DatabaseUrl(#[source] UrlError),
+    /// The AWS endpoint may not be used.
+    #[error("aws.endpointURL cannot be used")]
+    Endpoint(#[source] EndpointRefused),
     /// The asynchronous runtime did not start.
     #[error("threads or timers could not be set up")]
     StartRuntime(#[source] std::io::Error),
@@ -66,7 +69,7 @@ impl RunError {
     /// 2: the configuration is wrong. 1: something outside is.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::DatabaseUrl(_) | Self::ElectionWithSqlite => 2,
+            Self::DatabaseUrl(_) | Self::ElectionWithSqlite | Self::Endpoint(_) => 2,
             _ => 1,
         }
     }
@@ -114,14 +117,30 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
         namespace = %seat.namespace, identity = %seat.identity, listen = %config.listen, "started"
     );
     let http = logwise_spark::http_client().map_err(RunError::HttpClient)?;
-    let aws = AwsSettings { endpoint_url: config.aws_endpoint_url.clone(), ..AwsSettings::default() };
-    let aws = Arc::new(AwsClients::new(aws));
-    let ground = Ground { config, client, clusters, policies, aws, http, mirror, metrics };
+    let aws = Arc::new(aws(&config)?);
+    let access = Arc::new(Access::new(config.grants.clone(), namespaces::labels(&config, &client)));
+    let ground = Ground { config, client, clusters, policies, aws, http, mirror, metrics, access };
     work(ground, (seat, election), &readiness, &stop).await;
     readiness.stopping.store(true, Ordering::Release);
     server.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// AWS clients, and what an operator should know about its own configuration at every start.
+fn aws(config: &Config) -> Result<AwsClients, RunError> {
+    if config.grants.entries.is_empty() {
+        tracing::warn!("no grants are configured: every namespace may refer to every bucket, group, role and address");
+    }
+    if config.allow_insecure_endpoints {
+        tracing::warn!("allowInsecureEndpoints is on: AWS endpoints may be plain HTTP and on this machine; never use it outside tests");
+    }
+    let settings = AwsSettings {
+        endpoint_url: config.aws_endpoint_url.clone(),
+        allow_insecure_endpoints: config.allow_insecure_endpoints,
+        ..AwsSettings::default()
+    };
+    AwsClients::open(settings).map_err(RunError::Endpoint)
 }
 
 /// Leads whenever it may, until the stop signal.

@@ -8,11 +8,16 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod address;
+pub mod change;
 pub mod checks;
+pub mod endpoint;
+pub mod grants;
 mod known;
 pub mod partitions;
 pub mod retention;
 pub mod selector;
+mod window;
 pub mod workers;
 
 pub use known::Known;

@@ -1,5 +1,6 @@
 //! How many partitions each topic should have. Partitions only ever grow.
 
+use crate::change::{self, ChangePolicy, growth_plan_id};
 use crate::{Known, selector::TopicSelector};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct Policy {
     pub max_partitions: i32,
     /// Whether growth is carried out.
     pub mode: ScalingMode,
+    /// What growth waits for. Suspension and mode are looked at where changes are carried out.
+    #[serde(default, skip_serializing_if = "ChangePolicy::is_default")]
+    pub change: ChangePolicy,
     /// Seconds between two looks.
     pub look_period_seconds: u32,
 }
@@ -37,8 +41,36 @@ pub enum ScalingMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
+    /// Id that the Kafka cluster gives itself; plans are named by it.
+    #[serde(default = "not_asked", skip_serializing_if = "Known::is_unknown")]
+    pub cluster_id: Known<String>,
+    /// Growths that waited for approval at the last look, by topic. They go on being proposed while at least that much
+    /// is wanted, so that the id that a person approves does not change under his hands.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pending: BTreeMap<String, Pending>,
     /// All topics of the cluster that the policy selects, by name; unknown when the cluster did not answer.
     pub topics: Known<BTreeMap<String, Topic>>,
+}
+
+/// Observed of a cluster that did not tell its id and has no growth pending.
+impl From<Known<BTreeMap<String, Topic>>> for Observed {
+    fn from(topics: Known<BTreeMap<String, Topic>>) -> Self {
+        Self { cluster_id: not_asked(), pending: BTreeMap::new(), topics }
+    }
+}
+
+fn not_asked() -> Known<String> {
+    Known::Unknown("the cluster's id was not read".to_owned())
+}
+
+/// A growth that waits for approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// Partitions the topic had.
+    pub from: i32,
+    /// Partitions it shall get.
+    pub to: i32,
 }
 
 /// One topic as its brokers describe it.
@@ -65,6 +97,9 @@ pub struct Plan {
     pub actions: Vec<Grow>,
     /// Topics left alone and why, by topic name.
     pub holds: BTreeMap<String, Hold>,
+    /// Growths that a person decides about, approved or not, by topic: to be remembered as [`Observed::pending`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub proposals: BTreeMap<String, Proposal>,
     /// Why nothing at all was decided, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
@@ -82,6 +117,18 @@ pub struct Grow {
     pub from: i32,
     /// Partitions the topic shall have.
     pub to: i32,
+}
+
+/// A growth that a person decides about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Partitions the topic has.
+    pub from: i32,
+    /// Partitions it gets: what was wanted when the growth was first proposed.
+    pub to: i32,
+    /// The id that approves exactly this growth.
+    pub plan_id: String,
 }
 
 /// Why a topic was left alone.
@@ -115,6 +162,24 @@ pub enum Hold {
         /// Partitions with replicas out of sync.
         under_replicated: i32,
     },
+    /// `changePolicy.approval` is Always and the growth is not approved.
+    #[serde(rename_all = "camelCase")]
+    ApprovalRequired {
+        /// Partitions the topic should have.
+        wanted: i32,
+        /// Partitions it gets when the plan is approved: what was wanted when the plan was first made.
+        to: i32,
+        /// The id that approves this growth.
+        plan_id: String,
+    },
+    /// No window is open.
+    #[serde(rename_all = "camelCase")]
+    WaitingForWindow {
+        /// Partitions the topic should have.
+        wanted: i32,
+        /// When it may grow next; `None`: never, as far as can be seen.
+        next_opening: Option<Timestamp>,
+    },
     /// The topic could not be read completely: nothing is decided about it.
     Unreadable {
         /// What failed.
@@ -134,10 +199,11 @@ pub enum Blocked {
 }
 
 /// Decides for every selected topic: grow it, or say why not.
-pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
+pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan {
         actions: Vec::new(),
         holds: BTreeMap::new(),
+        proposals: BTreeMap::new(),
         blocked: None,
         next_look_seconds: policy.look_period_seconds,
     };
@@ -149,9 +215,19 @@ pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
             return plan;
         }
     };
+    let closed = change::closed(&policy.change.windows, now);
+    let next_opening = closed.as_ref().and_then(|closed| closed.next_opening);
     for (name, topic) in topics.iter().filter(|(name, _)| policy.topics.matches(name)) {
-        match decide(policy, topic) {
-            Ok(to) => plan.actions.push(Grow { topic: name.clone(), from: topic.partitions, to }),
+        let growth = match target(policy, topic) {
+            Ok(wanted) => agree(policy, observed, (name, topic), wanted, &mut plan.proposals),
+            Err(hold) => Err(hold),
+        };
+        match growth {
+            Ok(Growth { wanted, .. }) if closed.is_some() => {
+                plan.next_look_seconds = change::look_seconds(policy.look_period_seconds, next_opening, now);
+                plan.holds.insert(name.clone(), Hold::WaitingForWindow { wanted, next_opening });
+            }
+            Ok(Growth { to, .. }) => plan.actions.push(Grow { topic: name.clone(), from: topic.partitions, to }),
             Err(hold) => {
                 plan.holds.insert(name.clone(), hold);
             }
@@ -160,8 +236,14 @@ pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
     plan
 }
 
-/// The partition count to grow to, or why the topic is left alone.
-fn decide(policy: &Policy, topic: &Topic) -> Result<i32, Hold> {
+/// A growth that nothing but a window may hold back.
+struct Growth {
+    wanted: i32,
+    to: i32,
+}
+
+/// The partition count that the topic should grow to, or why it is left alone.
+fn target(policy: &Policy, topic: &Topic) -> Result<i32, Hold> {
     if let Some(why) = unreadable(topic) {
         return Err(Hold::Unreadable { why });
     }
@@ -177,19 +259,49 @@ fn decide(policy: &Policy, topic: &Topic) -> Result<i32, Hold> {
         return Err(Hold::Maximum { wanted });
     }
     match policy.mode {
-        ScalingMode::Disabled => return Err(Hold::Disabled),
-        ScalingMode::Recommend => return Err(Hold::RecommendOnly { wanted: allowed }),
-        ScalingMode::Automatic => {}
+        ScalingMode::Disabled => Err(Hold::Disabled),
+        ScalingMode::Recommend => Err(Hold::RecommendOnly { wanted: allowed }),
+        ScalingMode::Automatic => Ok(allowed),
+    }
+}
+
+/// The growth that a person has agreed to, or need not agree to, of a topic that is well.
+fn agree(
+    policy: &Policy,
+    observed: &Observed,
+    (name, topic): (&str, &Topic),
+    wanted: i32,
+    proposals: &mut BTreeMap<String, Proposal>,
+) -> Result<Growth, Hold> {
+    let mut to = wanted;
+    if policy.change.needs_approval(false) {
+        let proposal = propose(observed, name, topic.partitions, wanted)?;
+        to = proposal.to;
+        let plan_id = proposal.plan_id.clone();
+        proposals.insert(name.to_owned(), proposal);
+        // Before health: a person can say yes while brokers come and go.
+        if !policy.change.approved_plans.contains(&plan_id) {
+            return Err(Hold::ApprovalRequired { wanted, to, plan_id });
+        }
     }
     // A negative count is nonsense, and nonsense is not health.
     if topic.leaderless != 0 || topic.under_replicated != 0 {
-        return Err(Hold::Unhealthy {
-            wanted: allowed,
-            leaderless: topic.leaderless,
-            under_replicated: topic.under_replicated,
-        });
+        let (leaderless, under_replicated) = (topic.leaderless, topic.under_replicated);
+        return Err(Hold::Unhealthy { wanted, leaderless, under_replicated });
     }
-    Ok(allowed)
+    Ok(Growth { wanted, to })
+}
+
+/// The growth to ask a person about: the pending one as long as at least that much is wanted.
+fn propose(observed: &Observed, name: &str, from: i32, wanted: i32) -> Result<Proposal, Hold> {
+    let cluster_id = match &observed.cluster_id {
+        Known::Known(id) => id,
+        Known::Absent => return Err(Hold::Unreadable { why: "the cluster has no id to name a plan by".to_owned() }),
+        Known::Unknown(why) => return Err(Hold::Unreadable { why: why.clone() }),
+    };
+    let pending = observed.pending.get(name).filter(|p| p.from == from && p.to > from && p.to <= wanted);
+    let to = pending.map_or(wanted, |pending| pending.to);
+    Ok(Proposal { from, to, plan_id: growth_plan_id(cluster_id, name, from, to) })
 }
 
 /// What of the topic was not read, if anything.

@@ -1,6 +1,7 @@
 //! How many Spark workers the Auto Scaling Group should run. Capacity is only ever raised here.
 
 use crate::Known;
+use crate::change::{ChangePolicy, raise_plan_id};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ pub struct Policy {
     pub min_replicas: i32,
     /// Workers to run at most.
     pub max_replicas: i32,
+    /// What changes wait for. Suspension and mode are looked at where changes are carried out.
+    #[serde(default, skip_serializing_if = "ChangePolicy::is_default")]
+    pub change: ChangePolicy,
     /// Seconds between two looks.
     pub look_period_seconds: u32,
 }
@@ -86,6 +90,16 @@ pub enum Hold {
         /// Largest size the group allows.
         max_size: i32,
     },
+    /// `changePolicy.approval` is Always and the raise is not approved.
+    #[serde(rename_all = "camelCase")]
+    ApprovalRequired {
+        /// Desired capacity of the group.
+        from: i32,
+        /// Desired capacity it gets when the plan is approved.
+        to: i32,
+        /// The id that approves this raise.
+        plan_id: String,
+    },
     /// No group has that name.
     GroupAbsent,
     /// The group could not be read.
@@ -123,7 +137,14 @@ pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
         plan.holds.push(Hold::GroupMaximum { wanted, max_size: group.max_size });
     }
     if to > group.desired {
-        plan.actions.push(RaiseDesired { group: policy.group.clone(), from: group.desired, to });
+        let from = group.desired;
+        let plan_id = raise_plan_id(&policy.group, from, to);
+        // More workers never wait for a window.
+        if policy.change.needs_approval(false) && !policy.change.approved_plans.contains(&plan_id) {
+            plan.holds.push(Hold::ApprovalRequired { from, to, plan_id });
+        } else {
+            plan.actions.push(RaiseDesired { group: policy.group.clone(), from, to });
+        }
     }
     plan
 }

@@ -104,6 +104,8 @@ pub enum Reason {
     InvalidSpec,
     /// No Spark master answers as the active one.
     MasterUnreachable,
+    /// The operator's configuration does not let this namespace use it.
+    NotGranted,
     /// Nothing waits.
     NothingPending,
     /// A rule matches no service yet.
@@ -130,6 +132,10 @@ pub enum Reason {
     Running,
     /// The group is larger than allowed; it is not made smaller.
     ScaleInHeld,
+    /// The operator may not read a Secret.
+    SecretForbidden,
+    /// A Secret, or a key of it, does not exist.
+    SecretNotFound,
     /// By the user.
     SuspendedByUser,
     /// The service asks to slow down.
@@ -171,6 +177,7 @@ impl Reason {
             Self::InternalError => "InternalError",
             Self::InvalidSpec => "InvalidSpec",
             Self::MasterUnreachable => "MasterUnreachable",
+            Self::NotGranted => "NotGranted",
             Self::NothingPending => "NothingPending",
             Self::NoServiceMatched => "NoServiceMatched",
             Self::ObserveOnly => "ObserveOnly",
@@ -184,6 +191,8 @@ impl Reason {
             Self::RulesLeft => "RulesLeft",
             Self::Running => "Running",
             Self::ScaleInHeld => "ScaleInHeld",
+            Self::SecretForbidden => "SecretForbidden",
+            Self::SecretNotFound => "SecretNotFound",
             Self::SuspendedByUser => "SuspendedByUser",
             Self::Throttled => "Throttled",
             Self::TooFewWorkers => "TooFewWorkers",
@@ -207,8 +216,11 @@ impl Reason {
                 | Self::ForeignRuleNotPreservable
                 | Self::GroupNotFound
                 | Self::InvalidSpec
+                | Self::NotGranted
                 | Self::PermissionDenied
                 | Self::RulesLeft
+                | Self::SecretForbidden
+                | Self::SecretNotFound
                 | Self::TooManyRules
         )
     }
@@ -231,7 +243,7 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 39] = [
+const ALL: [Reason; 42] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
@@ -249,6 +261,7 @@ const ALL: [Reason; 39] = [
     Reason::InternalError,
     Reason::InvalidSpec,
     Reason::MasterUnreachable,
+    Reason::NotGranted,
     Reason::NothingPending,
     Reason::NoServiceMatched,
     Reason::ObserveOnly,
@@ -262,6 +275,8 @@ const ALL: [Reason; 39] = [
     Reason::RulesLeft,
     Reason::Running,
     Reason::ScaleInHeld,
+    Reason::SecretForbidden,
+    Reason::SecretNotFound,
     Reason::SuspendedByUser,
     Reason::Throttled,
     Reason::TooFewWorkers,

@@ -124,6 +124,13 @@ impl Intents {
         Ok(self.current(resource)?.filter(|intent| !intent.state.is_closed()))
     }
 
+    /// The object that owns the one resource whose name `is` accepts, by the record.
+    pub fn owner_where(&self, is: impl Fn(&str) -> bool) -> Option<Owner> {
+        let records = self.lock();
+        let mut intents = records.values().filter_map(|record| record.intent.as_ref().ok());
+        intents.find(|intent| is(&intent.resource)).map(|intent| intent.wish.owner.clone())
+    }
+
     /// The object that the record of `resource` names as its owner.
     pub fn owner(&self, resource: &str) -> Option<Owner> {
         self.get(resource).map(|intent| intent.wish.owner)

@@ -89,6 +89,11 @@ impl KubernetesError {
         self.status() == Some(404)
     }
 
+    /// The right is missing.
+    pub fn is_forbidden(&self) -> bool {
+        self.status() == Some(403)
+    }
+
     fn status(&self) -> Option<u16> {
         match self {
             Self::Call { source, .. } => match source.as_ref() {

@@ -1,6 +1,7 @@
 //! What every controller of the Logwise operator leans on: conditions, status, events, metrics, back-off, deadlines.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod backoff;
 pub mod conditions;
 pub mod crash;
@@ -19,12 +20,14 @@ pub mod lease;
 pub mod metrics;
 mod part;
 mod report;
+pub mod secrets;
 mod status;
 pub mod streams;
 pub mod summary;
 pub mod term;
 pub mod words;
 
+pub use access::{Access, Refused};
 pub use backoff::Backoff;
 pub use conditions::ConditionType;
 pub use decisions::{Decision, DecisionLog, Recorded};
@@ -36,5 +39,6 @@ pub use kubernetes::Seat;
 pub use metrics::Metrics;
 pub use part::Part;
 pub use report::{ObjectKey, Report, Shell};
+pub use secrets::{SecretText, Secrets};
 pub use status::{PartStatus, StatusError, StatusWriter, Transition};
 pub use term::{NotLeading, Term};

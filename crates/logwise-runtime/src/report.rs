@@ -5,8 +5,8 @@ use crate::facts::FactBoard;
 use crate::fair::Fair;
 use crate::metrics::Ending;
 use crate::{
-    Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
-    PartStatus, StatusWriter, Term, Transition, crash, guarded,
+    Access, Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
+    PartStatus, Secrets, StatusWriter, Term, Transition, crash, guarded,
 };
 use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time one reconcile may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest wait after failures in a row; spread to 56 s, so that a mended Secret or right works within a minute.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(45);
 
 /// Looks of one part at the same time, and how many of them may be of one namespace.
 const PLACES: (usize, usize) = (16, 8);
@@ -76,6 +79,10 @@ pub struct Shell {
     pub decisions: DecisionLog,
     /// What is about to be done outside, written down before it is done.
     pub intents: Arc<Intents>,
+    /// What namespaces may refer to.
+    pub access: Arc<Access>,
+    /// Secrets that objects refer to.
+    pub secrets: Secrets,
     /// What parts know from each other.
     pub facts: FactBoard,
     places: [Fair; Part::ALL.len()],
@@ -84,8 +91,16 @@ pub struct Shell {
 
 impl Shell {
     /// A shell over one Kubernetes client, for one term.
-    pub fn new(client: Client, metrics: Arc<Metrics>, decisions: DecisionLog, intents: Arc<Intents>) -> Self {
+    pub fn new(
+        client: Client,
+        metrics: Arc<Metrics>,
+        decisions: DecisionLog,
+        intents: Arc<Intents>,
+        access: Arc<Access>,
+    ) -> Self {
         Self {
+            secrets: Secrets::new(client.clone()),
+            access,
             status: StatusWriter::new(client.clone()),
             events: Events::new(client),
             metrics,
@@ -93,7 +108,7 @@ impl Shell {
             intents,
             facts: FactBoard::default(),
             places: Part::ALL.map(|_| Fair::new(PLACES.0, PLACES.1)),
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(120)),
+            backoff: Backoff::new(Duration::from_secs(1), LONGEST_BACKOFF),
         }
     }
 

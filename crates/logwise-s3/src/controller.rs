@@ -9,17 +9,14 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, RetentionPolicy, older_owner};
-use logwise_aws::AwsClients;
+use logwise_api::{LogwiseCluster, RetentionPolicy, owner_on_record};
+use logwise_aws::{AwsClients, Owner, Pipeline, Whom};
 use logwise_plan::retention::{self, PolicyEntry};
 use logwise_runtime::conditions::Reason;
-use logwise_runtime::{Part, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Buckets looked at at the same time.
-const CONCURRENCY: u16 = 16;
 
 /// What the bucket controller works with.
 pub struct Context {
@@ -53,7 +50,8 @@ pub async fn run(
             let namespace = policy.namespace().unwrap_or_default();
             [ObjectRef::<LogwiseCluster>::new(&policy.spec.cluster_ref.name).within(&namespace)]
         })
-        .with_config(Config::default().concurrency(CONCURRENCY))
+        // Bounded by the shell, where namespaces take turns.
+        .with_config(Config::default())
         .graceful_shutdown_on(shutdown)
         .run(reconcile, |_, error, _| match *error {}, context)
         .for_each(|_| std::future::ready(()))
@@ -73,6 +71,14 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
         return Report { next_look, ..Report::default() };
     }
+    let bucket = match reach(cluster, context).await {
+        Ok(bucket) => bucket,
+        Err(refused) => {
+            let message = format!("LogwiseCluster {} cannot be used: {}", cluster.name_any(), refused.message);
+            say_refused(&policies, context, refused.reason, &message).await;
+            return report::refused(cluster, refused);
+        }
+    };
     if let Some(older) = owner_of_bucket(cluster, context) {
         let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
         refuse(&policies, context, Reason::Conflicted, &message).await;
@@ -86,7 +92,6 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
             return report::invalid(cluster, &invalid);
         }
     };
-    let bucket = bucket(cluster, context);
     let looked = Instant::now();
     let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
     let cleared = change::clear_the_way(&context.shell.intents, &bucket.name, &observed, looked).await;
@@ -144,17 +149,36 @@ fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<Retention
     policies
 }
 
-/// The LogwiseCluster that owns the bucket, if it is not this one.
-fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
-    let bucket = &cluster.spec.storage.as_ref()?.bucket_name;
-    let names_it = |other: &LogwiseCluster| other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket);
-    older_owner(cluster, &context.clusters.state_filter(names_it))
+/// Whether the operator may call what this object refers to, and as whom: nothing is called before.
+async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Refused> {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let shell = &context.shell;
+    let account = shell.access.decide(&namespace, &validate::references(cluster))?;
+    let aws = cluster.spec.aws.as_ref();
+    let whom = Whom {
+        pipeline: Pipeline { installation: &context.installation, namespace: &namespace, name: &name },
+        region: aws.map_or("", |aws| aws.region.as_str()),
+        role_arn: aws.and_then(|aws| aws.role_arn.as_deref()),
+        secret: aws.and_then(|aws| aws.credentials_secret_ref.as_ref()).map(|secret| secret.name.as_str()),
+    };
+    let clients = logwise_aws::clients(&context.aws, &shell.secrets, whom).await?;
+    // Twelve digits: the grants were checked when they were read.
+    let owner = account.clone().and_then(|account| account.parse::<Owner>().ok());
+    let bucket = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
+    Ok(Bucket { client: clients.s3(owner.as_ref()), name: bucket.to_owned(), owner: account })
 }
 
-fn bucket(cluster: &LogwiseCluster, context: &Context) -> Bucket {
-    let region = cluster.spec.aws.as_ref().map_or("", |aws| aws.region.as_str());
-    let name = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
-    Bucket { client: context.aws.s3(region), name: name.to_owned(), owner: None }
+/// The LogwiseCluster that owns the bucket, if it is not this one. One that may not use it does not own it.
+fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+    let bucket = &cluster.spec.storage.as_ref()?.bucket_name;
+    let shell = &context.shell;
+    let contends = |other: &LogwiseCluster| {
+        other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket)
+            && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
+    };
+    let recorded = shell.intents.owner(&change::resource(bucket));
+    let recorded = recorded.as_ref().map(|owner| (owner.namespace.as_str(), owner.name.as_str()));
+    owner_on_record(cluster, &context.clusters.state_filter(contends), recorded)
 }
 
 /// Rules are written only for policies whose deletion will wait for us; until then nothing is.

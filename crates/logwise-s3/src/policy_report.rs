@@ -8,7 +8,9 @@ use logwise_api::validate::Invalid;
 use logwise_api::{EffectiveRule, PlanEntry, PlanStatus, PlanSummary, RetentionPolicy, RetentionPolicyStatus};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
-use logwise_plan::retention::{ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_owned_by};
+use logwise_plan::retention::{
+    ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_destructive, is_owned_by,
+};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{ErrorClass, EventDraft, Part, PartStatus, Report, words};
 use serde_json::{Value, json};
@@ -187,6 +189,9 @@ impl PolicyLook<'_> {
         if let Some(request) = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired)) {
             return Draft::new(kind, false, Reason::ApprovalRequired, self.approval_message(request));
         }
+        if has(plan, &Decision::WaitingForWindow) || plan.kept > 0 {
+            return Draft::new(kind, false, Reason::WaitingForWindow, waiting_message(plan));
+        }
         if has(plan, &Decision::ObserveOnly) {
             let message = "Rules are wanted and not written: the policy or its LogwiseCluster only observes";
             return Draft::new(kind, false, Reason::ObserveOnly, message);
@@ -224,6 +229,7 @@ impl PolicyLook<'_> {
             pending_changes: Some(words::count(pending(plan))),
             effective,
             plan: self.plan_status(plan),
+            next_opening_time: plan.next_opening.map(Time),
             ..RetentionPolicyStatus::default()
         }
     }
@@ -281,7 +287,7 @@ impl PolicyLook<'_> {
     fn plan_status(&self, plan: &PolicyPlan) -> Option<PlanStatus> {
         let request = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired))?;
         let new = request.entries.iter().filter(|e| e.from == logwise_plan::retention::Settings::default()).count();
-        let entry = |e: &logwise_plan::retention::Destructive| PlanEntry {
+        let entry = |e: &logwise_plan::retention::Change| PlanEntry {
             service: e.service.clone(),
             from_days: e.from.expiration_days,
             to_days: e.to.expiration_days,
@@ -293,7 +299,7 @@ impl PolicyLook<'_> {
                 add: words::count(new),
                 change: words::count(pending(plan).saturating_sub(new)),
                 remove: 0,
-                destructive: words::count(request.entries.len()),
+                destructive: words::count(request.entries.iter().filter(|e| is_destructive(&e.from, &e.to)).count()),
             },
             entries: request.entries.iter().take(MAX_ENTRIES).map(entry).collect(),
         })
@@ -358,8 +364,20 @@ fn pending_condition(plan: &PolicyPlan, programmed: &Draft) -> Draft {
 
 /// Services whose wanted rule is held back.
 fn pending(plan: &PolicyPlan) -> usize {
-    let held = |d: &&Decision| matches!(d, Decision::ApprovalRequired | Decision::ObserveOnly | Decision::Blocked);
-    plan.services.values().filter(held).count()
+    let held = |d: &&Decision| !matches!(d, Decision::InForce | Decision::Write);
+    plan.services.values().filter(held).count() + plan.kept
+}
+
+/// When changes that wait for a window begin.
+fn waiting_message(plan: &PolicyPlan) -> String {
+    match plan.next_opening {
+        Some(opening) => format!("The rules in force stay until a window of `changePolicy.windows` opens at {opening}"),
+        None => {
+            "The rules in force stay: the windows of the policy and of its LogwiseCluster are never open together. \
+                 Correct `changePolicy.windows`"
+                .to_owned()
+        }
+    }
 }
 
 fn has(plan: &PolicyPlan, decision: &Decision) -> bool {

@@ -10,7 +10,7 @@ use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, PartStatus, Report, words};
+use logwise_runtime::{Decision, ErrorClass, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::time::Duration;
 
@@ -18,6 +18,12 @@ use std::time::Duration;
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
     let ready = Draft::new(ConditionType::StorageReady, false, Reason::InvalidSpec, invalid.to_string());
     unread(cluster, ready, Some(ErrorClass::Invalid))
+}
+
+/// The object may not use what it refers to, or a Secret is missing: no call was made.
+pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
+    let ready = Draft::new(ConditionType::StorageReady, false, refused.reason, refused.message);
+    unread(cluster, ready, Some(refused.class))
 }
 
 /// Another LogwiseCluster owns the bucket: no call is made for this one.

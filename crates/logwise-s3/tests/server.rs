@@ -402,6 +402,7 @@ async fn what_was_planned_and_written_needs_no_second_write() {
             selector: Default::default(),
             settings: rule("any", 90).settings,
             approval: Approval::Never,
+            windows: Vec::new(),
             approved_plans: BTreeSet::new(),
             observe_only: false,
             removal: None,

@@ -4,21 +4,19 @@ use crate::master::{self, Master, NoActiveMaster};
 use crate::{raise, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
 use logwise_api::validate::{self, Invalid, MasterAddress};
-use logwise_api::{LogwiseCluster, older_owner};
+use logwise_api::{LogwiseCluster, owner_on_record};
 use logwise_aws::group::{self, Described};
-use logwise_aws::{AwsClients, AwsError};
+use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
-use logwise_runtime::{Part, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Objects looked at at the same time.
-const CONCURRENCY: u16 = 16;
 
 /// What the Spark controller works with.
 pub struct Context {
@@ -26,6 +24,8 @@ pub struct Context {
     pub shell: Arc<Shell>,
     /// AWS clients.
     pub aws: Arc<AwsClients>,
+    /// Name of this installation, part of the external ids.
+    pub installation: String,
     /// Client for the masters' pages.
     pub http: reqwest::Client,
     /// Seconds between two looks.
@@ -41,7 +41,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
-        .with_config(Config::default().concurrency(CONCURRENCY))
+        // Bounded by the shell, where namespaces take turns.
+        .with_config(Config::default())
         .graceful_shutdown_on(shutdown)
         .run(reconcile, |_, error, _| match *error {}, context)
         .for_each(|_| std::future::ready(()))
@@ -71,6 +72,10 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.spark.is_none() {
         return Report::default();
     }
+    let clients = match reach(cluster, context).await {
+        Ok(clients) => clients,
+        Err(refused) => return report::refused(cluster, refused),
+    };
     if let Some(older) = owner_of_group(cluster, context) {
         return report::conflicted(cluster, &older);
     }
@@ -79,11 +84,13 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
     let looked = Instant::now();
-    let observed = observe(cluster, context, &masters).await;
+    let observed = observe(cluster, context, clients.as_ref(), &masters).await;
     let cleared = raise::clear_the_way(&context.shell.intents, &observed, looked).await;
     let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
     let outcomes = match &plan {
-        Some(plan) if validate::may_change(cluster) => raise::carry_out(cluster, context, plan, cleared).await,
+        Some(plan) if validate::may_change(cluster) => {
+            raise::carry_out((cluster, context), clients.as_ref(), plan, cleared).await
+        }
         _ => Vec::new(),
     };
     let look = report::Look {
@@ -103,8 +110,13 @@ fn validated(cluster: &LogwiseCluster, period_seconds: u32) -> Result<(Option<wo
     Ok((policy, masters.iter().map(MasterAddress::ui).collect()))
 }
 
-async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]) -> Observed {
-    let (master, group) = futures::join!(master::look(&context.http, masters), describe(cluster, context));
+async fn observe(
+    cluster: &LogwiseCluster,
+    context: &Context,
+    clients: Option<&Clients>,
+    masters: &[String],
+) -> Observed {
+    let (master, group) = futures::join!(master::look(&context.http, masters), describe(cluster, clients));
     let (facts, arn, error) = match group {
         None => (None, None, None),
         Some(Ok(Described { group, arn })) => (Some(workers::Observed { group }), arn, None),
@@ -113,11 +125,37 @@ async fn observe(cluster: &LogwiseCluster, context: &Context, masters: &[String]
     Observed { master, facts, arn, error }
 }
 
-/// The LogwiseCluster that owns the group, if it is not this one.
+/// Whether the operator may call what this object refers to, and as whom: nothing is called before. No clients: no
+/// group is named.
+async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Option<Clients>, Refused> {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let shell = &context.shell;
+    shell.access.decide(&namespace, &validate::references(cluster))?;
+    let Some(aws) = cluster.spec.aws.as_ref().filter(|_| group_name(cluster).is_some()) else { return Ok(None) };
+    let whom = Whom {
+        pipeline: Pipeline { installation: &context.installation, namespace: &namespace, name: &name },
+        region: &aws.region,
+        role_arn: aws.role_arn.as_deref(),
+        secret: aws.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str()),
+    };
+    logwise_aws::clients(&context.aws, &shell.secrets, whom).await.map(Some)
+}
+
+/// The LogwiseCluster that owns the group, if it is not this one. One that may not use it does not own it.
 fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
-    let group = (region(cluster)?, group_name(cluster)?);
-    let names_it = |other: &LogwiseCluster| region(other).zip(group_name(other)) == Some(group);
-    older_owner(cluster, &context.clusters.state_filter(names_it))
+    let (region_of_it, name) = (region(cluster)?, group_name(cluster)?);
+    let shell = &context.shell;
+    let contends = |other: &LogwiseCluster| {
+        region(other) == Some(region_of_it)
+            && group_name(other) == Some(name)
+            && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
+    };
+    let (of_region, ending) = (format!(":{region_of_it}:"), format!(":autoScalingGroupName/{name}"));
+    let recorded = shell.intents.owner_where(|resource| {
+        resource.starts_with("group/") && resource.contains(&of_region) && resource.ends_with(&ending)
+    });
+    let recorded = recorded.as_ref().map(|owner| (owner.namespace.as_str(), owner.name.as_str()));
+    owner_on_record(cluster, &context.clusters.state_filter(contends), recorded)
 }
 
 fn region(cluster: &LogwiseCluster) -> Option<&str> {
@@ -125,10 +163,9 @@ fn region(cluster: &LogwiseCluster) -> Option<&str> {
 }
 
 /// The group, if the spec names one.
-async fn describe(cluster: &LogwiseCluster, context: &Context) -> Option<Result<Described, AwsError>> {
+async fn describe(cluster: &LogwiseCluster, clients: Option<&Clients>) -> Option<Result<Described, AwsError>> {
     let name = group_name(cluster)?;
-    let region = &cluster.spec.aws.as_ref()?.region;
-    Some(group::describe(&context.aws.autoscaling(region), name).await)
+    Some(group::describe(&clients?.autoscaling(), name).await)
 }
 
 /// The Auto Scaling Group that the spec names.

@@ -3,7 +3,7 @@
 
 use crate::controller::{Context, Observed, Outcome};
 use logwise_api::LogwiseCluster;
-use logwise_aws::{AwsError, Failure, group};
+use logwise_aws::{AutoScaling, AwsError, Clients, Failure, group};
 use logwise_plan::workers::{Group, Plan, RaiseDesired};
 use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
 use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
@@ -38,16 +38,16 @@ fn ending(intent: &Intent, group: &Group) -> Ending {
 
 /// Carries out the raise of `plan` under an intent; `cleared` is the answer of [`clear_the_way`].
 pub(crate) async fn carry_out(
-    cluster: &LogwiseCluster,
-    context: &Context,
+    of: (&LogwiseCluster, &Context),
+    clients: Option<&Clients>,
     plan: &Plan,
     cleared: Result<String, String>,
 ) -> Vec<Outcome> {
-    let Some(aws) = cluster.spec.aws.as_ref() else { return Vec::new() };
+    let Some(client) = clients.map(Clients::autoscaling) else { return Vec::new() };
     let mut outcomes = Vec::new();
     for raise in &plan.actions {
         let outcome = match &cleared {
-            Ok(resource) => carry_out_one(cluster, context, (&aws.region, raise), resource).await,
+            Ok(resource) => carry_out_one(of, &client, raise, resource).await,
             Err(why) => Err(not_sent(raise, ErrorClass::Conflict, why)),
         };
         outcomes.push((raise.clone(), outcome));
@@ -56,12 +56,11 @@ pub(crate) async fn carry_out(
 }
 
 async fn carry_out_one(
-    cluster: &LogwiseCluster,
-    context: &Context,
-    (region, raise): (&str, &RaiseDesired),
+    (cluster, context): (&LogwiseCluster, &Context),
+    client: &AutoScaling,
+    raise: &RaiseDesired,
     resource: &str,
 ) -> Result<group::Outcome, AwsError> {
-    let client = &context.aws.autoscaling(region);
     let failed = |error: IntentError| not_sent(raise, error.class(), &error.to_string());
     let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
     let owner = Owner { namespace, name, uid, generation };

@@ -3,12 +3,12 @@
 use crate::controller::{Observed, Outcome};
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, SparkStatus, WorkersStatus};
+use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus, WorkersStatus};
 use logwise_aws::group;
 use logwise_plan::{Known, workers};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline, ScaleOutcome};
-use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Report};
+use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report};
 use serde_json::{Map, json};
 use std::time::Duration;
 
@@ -17,6 +17,13 @@ pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
     let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
     let ready = Draft::new(ConditionType::SparkReady, false, Reason::InvalidSpec, invalid.to_string());
     Report { status: part_status(&status, vec![ready]), failure: Some(ErrorClass::Invalid), ..Report::default() }
+}
+
+/// The object may not use what it refers to, or a Secret is missing: no call was made.
+pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
+    let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
+    let ready = Draft::new(ConditionType::SparkReady, false, refused.reason, refused.message);
+    Report { status: part_status(&status, vec![ready]), failure: Some(refused.class), ..Report::default() }
 }
 
 /// Another LogwiseCluster owns the group: no call is made for this one.
@@ -172,6 +179,13 @@ impl Look<'_> {
                 );
                 Draft::new(kind, true, Reason::TooFewWorkers, message)
             }
+            Some(workers::Hold::ApprovalRequired { from, to, plan_id }) => {
+                let message = format!(
+                    "Desired capacity waits at {from} for approval to become {to}. Add {plan_id} to \
+                     `changePolicy.approvedPlans`"
+                );
+                Draft::new(kind, true, Reason::ApprovalRequired, message)
+            }
             Some(workers::Hold::GroupAbsent) => {
                 Draft::new(kind, Truth::Unknown, Reason::GroupNotFound, "The group does not exist. See SparkReady")
             }
@@ -188,7 +202,7 @@ impl Look<'_> {
             } else {
                 settled_before(self.cluster)
             },
-            pending_changes: Some(if validate::may_change(self.cluster) { 0 } else { self.planned() }),
+            pending_changes: Some(self.pending_changes()),
             master: master.map(|m| m.address.clone()),
             workers: (group.is_some() || master.is_some()).then(|| WorkersStatus {
                 desired_replicas: group.map(|g| g.desired),
@@ -198,7 +212,26 @@ impl Look<'_> {
             active_drivers: master.map(|m| m.active_drivers),
             cores: master.map(|m| m.cores),
             cores_used: master.map(|m| m.cores_used),
+            pending_plans: self.pending_plans(),
+            next_opening_time: None,
         }
+    }
+
+    /// Changes that are wanted and not carried out because somebody said so.
+    fn pending_changes(&self) -> i32 {
+        let planned = if validate::may_change(self.cluster) { 0 } else { self.planned() };
+        planned.saturating_add(i32::try_from(self.pending_plans().len()).unwrap_or(i32::MAX))
+    }
+
+    fn pending_plans(&self) -> Vec<PendingPlan> {
+        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
+        let waiting = holds.filter_map(|hold| match hold {
+            workers::Hold::ApprovalRequired { from, to, plan_id } => {
+                Some(PendingPlan { id: plan_id.clone(), summary: format!("desired capacity {from} -> {to}") })
+            }
+            _ => None,
+        });
+        waiting.collect()
     }
 
     fn planned(&self) -> i32 {

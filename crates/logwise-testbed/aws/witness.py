@@ -46,6 +46,7 @@ def group(name: str) -> dict[str, Any]:
                 "id": one,
                 "private_ip": address,
                 "lifecycle_state": members[one]["LifecycleState"],
+                "zone": members[one]["AvailabilityZone"],
                 "health": members[one]["HealthStatus"],
                 "protected": members[one]["ProtectedFromScaleIn"],
             }
@@ -56,12 +57,14 @@ def group(name: str) -> dict[str, Any]:
 
 
 def addresses(ids: list[str]) -> list[tuple[str, str]]:
-    """Instance ids with their private addresses, in the order of the addresses."""
+    """Instance ids with their private addresses, in the order of the addresses; ended ones have none."""
     if not ids:
         return []
     reservations = client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
-    found = [(one["InstanceId"], one["PrivateIpAddress"]) for part in reservations for one in part["Instances"]]
-    return sorted(found, key=lambda pair: ipaddress.ip_address(pair[1]))
+    found = [
+        (one["InstanceId"], one.get("PrivateIpAddress", "")) for part in reservations for one in part["Instances"]
+    ]  # fmt: skip
+    return sorted(found, key=lambda pair: ipaddress.ip_address(pair[1] or "0.0.0.0"))
 
 
 def lifecycle(bucket: str) -> dict[str, Any]:

@@ -1,10 +1,14 @@
-//! Installs `deploy/base` on the bed's cluster and gets the operator's own kubeconfig.
+//! Installs what `deploy/` holds on the bed's cluster and gets the operator's own kubeconfig.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::cache::Key;
@@ -46,6 +50,43 @@ pub async fn kubeconfig(bed: &Bed) -> Result<PathBuf> {
 async fn apply(bed: &Bed, manifests: &Path) -> Result<()> {
     bed.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &manifests.display().to_string()], None).await?;
     bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], None).await.map(drop)
+}
+
+/// Lets the operator read these Secrets of a namespace, as `deploy/components/tenant` does for users.
+pub async fn tenant(bed: &Bed, namespace: &str, secrets: &[&str]) -> Result<()> {
+    let names = json!([{"op": "replace", "path": "/rules/0/resourceNames", "value": secrets}]).to_string();
+    let patch = json!({"target": {"kind": "Role", "name": "logwise-operator-secrets"}, "patch": names});
+    let kustomization = json!({"namespace": namespace, "components": ["deploy/components/tenant"], "patches": [patch]});
+    let objects = rendered(bed, &format!("tenant-{namespace}"), &kustomization).await?;
+    apply_objects(bed, &objects).await
+}
+
+/// Lets the operator see the labels of namespaces, for the life of the bed.
+pub async fn namespace_labels(bed: &Bed) -> Result<()> {
+    let kustomization = json!({"components": ["deploy/components/namespace-labels"]});
+    let objects = rendered(bed, "namespace-labels", &kustomization).await?;
+    apply_objects(bed, &objects).await
+}
+
+/// The objects that a kustomization over parts of `deploy/` renders to; they are named as `deploy/overlays/production`.
+/// Its folder, inside the bed's, is called `name`. Errors hold what kustomize said.
+pub async fn rendered(bed: &Bed, name: &str, kustomization: &Value) -> Result<Vec<Value>> {
+    let folder = bed.folder.sub(&format!("kustomize/{name}"))?;
+    match symlink(workspace::root()?.join("deploy"), folder.join("deploy")) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error).context("linking deploy/"),
+        _ => {}
+    }
+    write_atomically(&folder.join("kustomization.yaml"), kustomization.to_string().as_bytes())?;
+    let text = bed.kubectl(&["kustomize", &folder.display().to_string()], None).await?;
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    documents.map(|document| Value::deserialize(document).context("reading what kustomize rendered")).collect()
+}
+
+/// Applies objects as the administrator, with every warning an error.
+pub async fn apply_objects(bed: &Bed, objects: &[Value]) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    let args = ["apply", "--server-side", "--force-conflicts", "--validate=strict", "--warnings-as-errors", "-f", "-"];
+    bed.kubectl(&args, Some(&list)).await.map(drop)
 }
 
 fn add_folder(key: Key, folder: &Path) -> Result<Key> {

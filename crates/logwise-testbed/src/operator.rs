@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::bed::Bed;
 use crate::folder::{Folder, write_atomically};
 use crate::process::{Ending, Running, Server, last_words, probe, spawn, wait_ready};
-use crate::world::World;
+use crate::proxy::kubernetes::{KubernetesProxy, redirect};
+use crate::world::{World, wait_until};
 use crate::{http, install, proc, state, workspace};
 
 /// What the names of operators' processes begin with.
@@ -30,6 +31,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Arguments after `run --config FILE`.
     pub args: Vec<String>,
+    /// The address of the API server as the operator sees it; none is the real one.
+    pub api_url: Option<String>,
 }
 
 impl Options {
@@ -42,6 +45,11 @@ impl Options {
     pub fn env(mut self, name: &str, value: &str) -> Options {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Speaks with the API server through this proxy, under its own account.
+    pub fn behind(self, proxy: &KubernetesProxy) -> Options {
+        Options { api_url: Some(proxy.url.clone()), ..self }
     }
 }
 
@@ -62,9 +70,12 @@ impl Operator {
     /// Errors: the program is missing, or `deploy/base` cannot be applied.
     pub async fn start(world: &World, options: Options) -> Result<Operator> {
         let folder = world.bed.folder.clone();
-        let kubeconfig = install::kubeconfig(&world.bed).await?;
+        let mut kubeconfig = install::kubeconfig(&world.bed).await?;
         let name = format!("{PREFIX}{}-{}", world.id, world.next_operator());
         let home = folder.sub(&format!("worlds/{}", world.id))?;
+        if let Some(url) = &options.api_url {
+            kubeconfig = redirect(&kubeconfig, url, home.join(format!("{name}.kubeconfig")))?;
+        }
         let listen = free_address(world.bed.addresses.network)?;
         let mut values = defaults(world, &listen, &home);
         merge(&mut values, options.config);
@@ -95,6 +106,28 @@ impl Operator {
     pub async fn kill9(&mut self) -> Result<()> {
         proc::signal(std::slice::from_ref(&self.running.record.identity), Signal::KILL)?;
         self.wait_exit().await.map(drop)
+    }
+
+    /// Sends SIGSTOP and returns when the process stands still. What it has asked for goes on.
+    pub async fn pause(&self) -> Result<()> {
+        self.freeze(Signal::STOP, "the operator to stand still", |state| state == 'T').await
+    }
+
+    /// Sends SIGCONT and returns when the process moves again.
+    pub async fn resume(&self) -> Result<()> {
+        self.freeze(Signal::CONT, "the operator to move again", |state| state != 'T').await
+    }
+
+    async fn freeze(&self, signal: Signal, what: &str, reached: impl Fn(char) -> bool) -> Result<()> {
+        proc::signal(std::slice::from_ref(&self.running.record.identity), signal)?;
+        let stat = format!("/proc/{}/stat", self.pid());
+        wait_until(what, LONGEST_END, async || {
+            let text = fs::read_to_string(&stat).context("the operator is gone")?;
+            // The name before it stands in parentheses and may hold some itself.
+            let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            state.filter(|state| reached(*state)).map(drop).with_context(|| format!("its state is {state:?}"))
+        })
+        .await
     }
 
     /// Returns the exit code when the process ended by itself; 128 and the signal's number when a signal ended it.
@@ -200,6 +233,8 @@ fn defaults(world: &World, listen: &str, home: &Path) -> Value {
         "http": {"listen": listen},
         "database": {"url": format!("sqlite://{}", home.join("operator.db").display())},
         "aws": {"endpointURL": world.bed.aws.endpoint},
+        // The stand-in speaks plain HTTP on this machine.
+        "allowInsecureEndpoints": true,
         "intervals": {"kafkaSeconds": 2, "sparkSeconds": 2, "s3Seconds": 2, "discoverySeconds": 2},
     })
 }

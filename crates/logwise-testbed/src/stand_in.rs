@@ -28,6 +28,9 @@ pub struct Call {
     pub params: Value,
     /// Whether the operation changes something.
     pub mutating: bool,
+    /// Who called: `role/<name>`, `key/<access key id>`, or somebody whose key the stand-in does not know.
+    #[serde(default)]
+    pub caller: String,
     /// What became of it.
     pub outcome: Outcome,
 }

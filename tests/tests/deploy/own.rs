@@ -45,13 +45,15 @@ impl Own {
     }
 
     /// Asks the API server whether it would take everything, unknown fields and warnings being errors.
-    pub async fn dry_run(&self) -> Result<usize> {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects}).to_string();
+    /// The definitions, which are the same everywhere and large, are left out unless they are asked for.
+    pub async fn dry_run(&self, definitions: bool) -> Result<usize> {
+        let objects = if definitions { self.objects.clone() } else { self.removable() };
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let strict = ["--server-side", "--force-conflicts", "--validate=strict", "--warnings-as-errors"];
         let args = [&["apply"], &strict[..], &["--dry-run=server", "-f", "-"]].concat();
         let answer = self.bed.kubectl(&args, Some(&list)).await?;
         let taken = answer.lines().filter(|line| line.ends_with("serverside-applied (server dry run)")).count();
-        ensure!(taken == self.objects.len(), "{} objects were rendered; {answer}", self.objects.len());
+        ensure!(taken == objects.len(), "{} objects were rendered; {answer}", objects.len());
         Ok(taken)
     }
 

@@ -133,7 +133,13 @@ impl World {
 }
 
 pub fn plan(actions: &[Grow]) -> Plan {
-    Plan { actions: actions.to_vec(), holds: BTreeMap::new(), blocked: None, next_look_seconds: 60 }
+    Plan {
+        actions: actions.to_vec(),
+        holds: BTreeMap::new(),
+        proposals: BTreeMap::new(),
+        blocked: None,
+        next_look_seconds: 60,
+    }
 }
 
 /// The end offsets a look found, by topic.

@@ -4,7 +4,9 @@ mod values;
 
 pub use values::{Endpoint, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard};
 
+use logwise_plan::grants::Grants;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -30,6 +32,12 @@ pub struct File {
     pub database: DatabaseSection,
     /// AWS.
     pub aws: Aws,
+    /// Which namespaces may refer to what; none: everything is allowed.
+    pub grants: Grants,
+    /// Labels of namespaces that tenants cannot set, for grants that select by them.
+    pub trusted_namespace_labels: BTreeSet<String>,
+    /// Whether AWS endpoints may be plain HTTP or on this machine: for tests.
+    pub allow_insecure_endpoints: Option<bool>,
     /// Times between looks.
     pub intervals: Intervals,
     /// Logging.
@@ -168,10 +176,15 @@ pub fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(File::default());
     }
-    serde_yaml::from_str(text).map_err(|error| {
+    let file: File = serde_yaml::from_str(text).map_err(|error| {
         let line = error.location().map_or(1, |at| at.line());
         ConfigError::Parse { path: path.to_owned(), line, problem: with_key(text, line, &one_line(&error.to_string())) }
-    })
+    })?;
+    file.grants.validate(&file.trusted_namespace_labels).map_err(|problem| {
+        let line = text.lines().position(|line| line.starts_with("grants:")).map_or(1, |at| at + 1);
+        ConfigError::Parse { path: path.to_owned(), line, problem: format!("grants: {problem}") }
+    })?;
+    Ok(file)
 }
 
 /// The parser names the section; the key itself stands in the line.

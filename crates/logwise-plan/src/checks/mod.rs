@@ -5,3 +5,16 @@ pub mod partitions;
 pub mod retention;
 mod retention_report;
 pub mod workers;
+
+use crate::change::Window;
+use jiff::Timestamp;
+
+/// Whether of each list of windows that is not empty one window is open.
+fn is_open(windows: &[Vec<Window>], at: Timestamp) -> bool {
+    windows.iter().all(|list| list.is_empty() || list.iter().any(|window| window.closed_until(at).is_none()))
+}
+
+/// Whether changes wait at `now` and `opening` is a later moment at which they no longer have to.
+fn waits_until(windows: &[Vec<Window>], now: Timestamp, opening: Option<Timestamp>) -> bool {
+    !is_open(windows, now) && opening.is_none_or(|opening| opening > now && is_open(windows, opening))
+}

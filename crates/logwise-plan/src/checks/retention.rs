@@ -1,21 +1,25 @@
 //! What must hold for any plan about lifecycle rules.
 
-use super::retention_report;
+use super::{is_open, retention_report};
 use crate::retention::{
     Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
 };
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// Every rule that `plan` breaks, in words; empty for a good plan.
-pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan) -> Vec<String> {
+/// Every rule that `plan`, made at `now`, breaks, in words; empty for a good plan.
+pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timestamp) -> Vec<String> {
     let mut found = Vec::new();
+    if plan.next_look_seconds > policy.look_period_seconds {
+        found.push("looks again later than it should".to_owned());
+    }
     if observed.document.is_unknown() {
         if plan.write.is_some() || !matches!(plan.blocked, Some(Blocked::DocumentUnreadable { .. })) {
             found.push("must be blocked and write nothing while the configuration is unknown".to_owned());
         }
         return found;
     }
-    let view = View::new(policy, observed, plan);
+    let view = View::new((policy, observed, plan), now);
     view.shape(&mut found);
     view.removals(&mut found);
     view.additions(&mut found);
@@ -38,6 +42,7 @@ pub(super) struct View<'a> {
     pub policy: &'a Policy,
     pub observed: &'a Observed,
     pub plan: &'a Plan,
+    pub now: Timestamp,
     pub before: Vec<Held<'a>>,
     pub after: Vec<Held<'a>>,
     write: Option<&'a WriteRules>,
@@ -45,7 +50,7 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(policy: &'a Policy, observed: &'a Observed, plan: &'a Plan) -> Self {
+    fn new((policy, observed, plan): (&'a Policy, &'a Observed, &'a Plan), now: Timestamp) -> Self {
         let rules = observed.document.known().map_or(&[][..], |document| &document.rules);
         let seen = |rule: &'a ObservedRule| {
             let id = rule.id.as_deref()?;
@@ -61,7 +66,7 @@ impl<'a> View<'a> {
         let goes = |held: &Held| write.is_some_and(|write| write.remove.contains(held.id));
         let stay = rules.iter().filter_map(seen).filter(|held| !goes(held));
         let after = stay.chain(write.into_iter().flat_map(|write| &write.add).filter_map(new)).collect();
-        Self { policy, observed, plan, before: rules.iter().filter_map(seen).collect(), after, write, rules }
+        Self { policy, observed, plan, now, before: rules.iter().filter_map(seen).collect(), after, write, rules }
     }
 
     /// The service that `prefix` names, if it is exactly the prefix of one.
@@ -87,6 +92,33 @@ impl<'a> View<'a> {
         days.fold((i32::MAX, i32::MAX), |a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
+    /// Whether no window of the policy is open.
+    pub fn is_closed(&self, entry: &PolicyEntry) -> bool {
+        !is_open(&entry.windows, self.now)
+    }
+
+    /// Whether a person has approved what the plan says it has to be asked about.
+    fn is_approved(&self, entry: &PolicyEntry, service: &str, to: &Settings) -> bool {
+        let request = self.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
+        request.is_some_and(|r| {
+            let named = r.entries.iter().any(|e| e.service == service && e.to == *to);
+            named && r.approved && entry.approved_plans.contains(&r.plan_id)
+        })
+    }
+
+    /// Whether nothing of this policy may be changed now, whatever it is.
+    pub fn is_inert(&self, entry: &PolicyEntry) -> bool {
+        entry.observe_only || self.is_held(entry)
+    }
+
+    /// Whether every change of this policy waits for a window or for a person.
+    fn is_held(&self, entry: &PolicyEntry) -> bool {
+        let request = self.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
+        let waits = entry.approval == Approval::Always && entry.removal.is_none();
+        let unapproved = request.is_some_and(|r| !entry.approved_plans.contains(&r.plan_id));
+        self.is_closed(entry) || (waits && unapproved)
+    }
+
     fn shape(&self, found: &mut Vec<String>) {
         let Some(write) = self.write else { return };
         let document = self.observed.document.known();
@@ -110,13 +142,23 @@ impl<'a> View<'a> {
                 found.push(format!("{id}: removes a rule that is not ours"));
                 continue;
             };
-            let active = |service: &str| self.winner(service).is_some_and(|winner| !winner.observe_only);
-            let taken_over = match held.prefix.and_then(|prefix| self.service(prefix)) {
+            let active = |service: &str| self.winner(service).is_some_and(|winner| !self.is_inert(winner));
+            let named = held.prefix.and_then(|prefix| self.service(prefix));
+            let taken_over = match named {
                 Some(service) => active(service),
-                None => self.policy.policies.iter().any(|p| !p.observe_only && p.removal.is_none()),
+                None => self.policy.policies.iter().any(|p| !self.is_inert(p) && p.removal.is_none()),
             };
-            if held.owner.observe_only && !taken_over {
-                found.push(format!("{id}: removes a rule of a policy that only observes"));
+            if self.is_inert(held.owner) && !taken_over {
+                found.push(format!("{id}: removes a rule of a policy that may not change any now"));
+            }
+            let decides = named.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
+            let responsible = decides.unwrap_or(held.owner);
+            let asks = responsible.approval == Approval::Always && held.owner.removal.is_none();
+            let replaced = self.write.is_some_and(|w| w.add.iter().any(|rule| Some(&*rule.prefix) == held.prefix));
+            let none = Settings::default();
+            let agreed = |service| self.is_approved(responsible, service, &none);
+            if asks && !replaced && !agreed(named.unwrap_or(held.id)) {
+                found.push(format!("{id}: removes a rule without approval"));
             }
         }
     }
@@ -131,7 +173,7 @@ impl<'a> View<'a> {
                 (service.is_none(), "its prefix is not exactly that of one service"),
                 (protected.iter().any(|p| overlaps(p)), "its prefix touches protected keys"),
                 (winner.is_none(), "no policy asks for it"),
-                (winner.is_some_and(|p| p.observe_only), "its policy only observes"),
+                (winner.is_some_and(|p| self.is_inert(p)), "its policy may not write now"),
                 (winner.is_some_and(|p| p.settings != rule.settings), "does something else than its policy says"),
                 (winner.is_some_and(|p| !is_id_of(&rule.id, p)), "its id is not of the policy that won its service"),
                 (rule.settings == Settings::default(), "does nothing"),
@@ -154,12 +196,13 @@ impl<'a> View<'a> {
             return;
         }
         for (i, held) in self.after.iter().enumerate() {
-            if held.owner.removal == Some(Removal::RemoveRules) && !held.owner.observe_only {
+            if held.owner.removal == Some(Removal::RemoveRules) && !self.is_inert(held.owner) {
                 found.push(format!("{}: stays although its policy is being deleted", held.id));
             }
             let Some(prefix) = held.prefix else { continue };
-            let rivals =
-                |other: &&Held| other.prefix == Some(prefix) && !(held.owner.observe_only && other.owner.observe_only);
+            let waits = self.service(prefix).and_then(|service| self.winner(service)).is_some_and(|w| self.is_held(w));
+            let inert = |other: &Held| self.is_inert(held.owner) && self.is_inert(other.owner);
+            let rivals = |other: &&Held| other.prefix == Some(prefix) && !waits && !inert(other);
             if let Some(other) = self.after[i + 1..].iter().find(rivals) {
                 found.push(format!("{} and {} act on the same prefix", held.id, other.id));
             }
@@ -172,13 +215,14 @@ impl<'a> View<'a> {
             let Some(entry) = owner(self.policy, &rule.id) else { continue };
             let (before, after) = (self.survival(service), days(&rule.settings));
             let shortens = after.0 < before.0 || after.1 < before.1;
-            let request = self.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
-            let approved = request.is_some_and(|r| {
-                let named = r.entries.iter().any(|e| e.service == service && e.to == rule.settings);
-                named && r.approved && entry.approved_plans.contains(&r.plan_id)
-            });
-            if shortens && entry.approval == Approval::DestructiveOnly && !approved {
-                found.push(format!("{}: shortens what survives without approval", rule.id));
+            let asks = match entry.approval {
+                Approval::Never => false,
+                Approval::DestructiveOnly => shortens,
+                Approval::Always => true,
+            };
+            if asks && !self.is_approved(entry, service, &rule.settings) {
+                let what = if shortens { "shortens what survives" } else { "is written" };
+                found.push(format!("{}: {what} without approval", rule.id));
             }
         }
     }

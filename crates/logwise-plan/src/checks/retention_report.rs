@@ -1,7 +1,8 @@
 //! Whether a plan about lifecycle rules tells the truth about what it does.
 
 use super::retention::{Held, View, days};
-use crate::retention::{Approval, Blocked, Decision, PolicyEntry, Settings};
+use super::waits_until;
+use crate::retention::{Approval, Blocked, Decision, PolicyEntry, Settings, plan_id, rule_id};
 use std::collections::BTreeSet;
 
 /// Adds what is untrue in the report of the plan.
@@ -18,6 +19,12 @@ pub(super) fn report(view: &View, found: &mut Vec<String>) {
         }
         if let Some(service) = part.services.keys().chain(part.lost.keys()).find(|s| !view.is_known(s)) {
             found.push(format!("{}: decides about {service:?}, which nobody found", entry.owner));
+        }
+        if part.next_opening.is_some() && !waits_until(&entry.windows, view.now, part.next_opening) {
+            found.push(format!("{}: waits for something else than its next window", entry.owner));
+        }
+        if part.kept > part.rules || (part.kept > 0 && !view.is_inert(entry)) {
+            found.push(format!("{}: keeps rules that are not there or may go", entry.owner));
         }
         approval(view, entry, found);
     }
@@ -42,12 +49,32 @@ fn approval(view: &View, entry: &PolicyEntry, found: &mut Vec<String>) {
     if request.approved != entry.approved_plans.contains(&request.plan_id) {
         found.push(format!("{}: is wrong about having been approved", entry.owner));
     }
+    if request.plan_id != plan_id(&request.entries) {
+        found.push(format!("{}: asks under another id than that of its changes", entry.owner));
+    }
     for change in &request.entries {
         let won = view.winner(&change.service).is_some_and(|winner| winner.owner == entry.owner);
-        if !won || days(&change.from) != view.survival(&change.service) || change.to != entry.settings {
+        let removes = entry.approval == Approval::Always && change.to == Settings::default();
+        let has_rule = |held: &Held| {
+            (won || held.owner.owner == entry.owner)
+                && (held.id == change.service || served(view, held) == Some(&*change.service))
+        };
+        let asked = if removes { view.before.iter().any(has_rule) } else { won && change.to == entry.settings };
+        let known = change.service.starts_with("logwise.io/") || days(&change.from) == view.survival(&change.service);
+        if !asked || !known {
             found.push(format!("{}: asks for approval of another change than that of {}", entry.owner, change.service));
         }
     }
+}
+
+/// The service that a rule belongs to: the one its prefix names, or else the one whose rule has its id.
+fn served<'a>(view: &View<'a>, held: &Held<'a>) -> Option<&'a str> {
+    let by_id = || {
+        services(view)
+            .into_iter()
+            .find(|service| rule_id(&held.owner.owner, "", service).rsplit('/').next() == held.id.rsplit('/').next())
+    };
+    held.prefix.and_then(|prefix| view.service(prefix)).or_else(by_id)
 }
 
 /// Checks what is said about one service.
@@ -87,9 +114,12 @@ fn is_true(view: &View, entry: &PolicyEntry, service: &str, decision: &Decision)
     let requested = request.is_some_and(|r| !r.approved && r.entries.iter().any(|e| e.service == service));
     match decision {
         Decision::InForce => wanted && after.iter().all(|held| unchanged(held)) && before.len() == after.len(),
-        Decision::Write => wanted && view.plan.write.is_some() && !entry.observe_only,
+        Decision::Write => wanted && view.plan.write.is_some() && !view.is_inert(entry),
         Decision::ApprovalRequired => requested && !entry.observe_only && after.iter().all(|held| unchanged(held)),
         Decision::ObserveOnly => entry.observe_only && after.iter().all(|held| unchanged(held)),
+        Decision::WaitingForWindow => {
+            view.is_closed(entry) && !entry.observe_only && after.iter().all(|held| unchanged(held))
+        }
         Decision::Blocked => {
             let known = view.plan.blocked.as_ref().is_some_and(|b| !matches!(b, Blocked::ServicesUnreadable { .. }));
             known && after.iter().all(|held| unchanged(held))

@@ -1,24 +1,24 @@
-//! Which changes reduce what survives.
+//! Which changes reduce what survives, and what a person approves.
 
 use super::Settings;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// A change that makes existing objects or versions of a service go earlier than the rule now in force.
+/// A change of the rules of one service that a person decides about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Destructive {
-    /// The service.
+pub struct Change {
+    /// The service; the id of the rule where no service is known for it.
     pub service: String,
     /// What rules of ours are known to do now; empty settings: nothing, or nothing that could be understood.
     pub from: Settings,
-    /// What is wanted.
+    /// What is wanted; empty settings: no rule.
     pub to: Settings,
 }
 
 /// Whether replacing `from` by `to` lets an existing object or version go earlier than before.
-pub(super) fn is_destructive(from: &Settings, to: &Settings) -> bool {
+pub fn is_destructive(from: &Settings, to: &Settings) -> bool {
     goes_earlier(from.expiration_days, to.expiration_days) || goes_earlier(from.noncurrent_days, to.noncurrent_days)
 }
 
@@ -32,8 +32,8 @@ fn goes_earlier(from: Option<i32>, to: Option<i32>) -> bool {
 }
 
 /// The id that approves exactly these entries: equal sets give equal ids in any order.
-pub fn plan_id(entries: &[Destructive]) -> String {
-    let mut sorted: Vec<&Destructive> = entries.iter().collect();
+pub fn plan_id(entries: &[Change]) -> String {
+    let mut sorted: Vec<&Change> = entries.iter().collect();
     sorted.sort();
     let mut hash = Sha256::new();
     for entry in sorted {

@@ -5,6 +5,7 @@ use super::ours::{Ours, OwnRule, Standing};
 use super::resolve::{Verdict, Verdicts};
 use super::{Blocked, Decision, Document, Plan, Policy, WriteRules};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// Rules S3 accepts per bucket, foreign ones included.
 pub const MAX_RULES: usize = 1_000;
@@ -91,6 +92,7 @@ fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool 
     let observes = |r: &OwnRule| r.standing == Standing::Observer;
     match (verdict, rule.standing) {
         (_, Standing::Leaving) => false,
+        (Verdict::Held, _) => true,
         (Verdict::Exactly(wanted), _) => wanted.as_ref().is_some_and(|wanted| rule.is(wanted)),
         (Verdict::Waits, _) => chosen(&|r| is_sound(r) || observes(r)),
         (Verdict::Observed | Verdict::Uncovered, Standing::Observer) => true,
@@ -142,6 +144,23 @@ pub(super) fn count_rules(ours: &Ours, write: &WriteRules, plan: &mut Plan) {
     for owner in stay.chain(come) {
         if let Some(part) = plan.policies.get_mut(owner) {
             part.rules += 1;
+        }
+    }
+}
+
+/// Counts, per owner that is held, the rules that would go and stay for now. Rules of services that the owner decides
+/// about are left to that decision.
+pub(super) fn count_kept(
+    ours: &Ours,
+    (free, write): (&WriteRules, &WriteRules),
+    held: &BTreeSet<&str>,
+    plan: &mut Plan,
+) {
+    let stay = ours.all().filter(|(_, rule)| free.remove.contains(rule.id) && !write.remove.contains(rule.id));
+    for (service, rule) in stay.filter(|(_, rule)| held.contains(rule.owner)) {
+        let Some(part) = plan.policies.get_mut(rule.owner) else { continue };
+        if !service.is_some_and(|service| part.services.contains_key(service)) {
+            part.kept += 1;
         }
     }
 }

@@ -5,13 +5,16 @@ mod compile;
 mod ours;
 mod resolve;
 
-pub use classify::{Destructive, plan_id};
+pub use crate::change::Approval;
+pub use classify::{Change, is_destructive, plan_id};
 pub use compile::{MAX_RULES, is_owned_by, rule_id, service_prefix};
 pub use resolve::winner;
 
+use crate::change::{self, Window};
 use crate::{Known, selector::ServiceSelector};
 use jiff::Timestamp;
 use ours::Ours;
+use resolve::{Question, Requests};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +55,9 @@ pub struct PolicyEntry {
     /// Plan ids that have been approved.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub approved_plans: BTreeSet<String>,
+    /// Lists of windows: of each list that is not empty, one window must be open when its rules are written or removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Vec<Window>>,
     /// Plan and report only.
     #[serde(default)]
     pub observe_only: bool,
@@ -86,16 +92,6 @@ pub struct Transition {
     pub days: i32,
     /// Storage class as S3 names it, such as `STANDARD_IA`.
     pub storage_class: String,
-}
-
-/// Which changes wait for a person.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Approval {
-    /// None.
-    Never,
-    /// Those that make existing objects or versions go earlier than the rules now in force.
-    #[default]
-    DestructiveOnly,
 }
 
 /// What happens to a policy's rules when the policy is deleted. Data is never deleted.
@@ -203,6 +199,12 @@ pub struct PolicyPlan {
     /// Services it covers but lost, with the owner that won.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, String>,
+    /// Rules of its own that would go and stay for now, since removing them waits for approval or for a window.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept: usize,
+    /// When its changes may begin next, if they wait for a window; none while one is open, or if none is ever found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_opening: Option<Timestamp>,
     /// Changes that need approval and the id that approves exactly these; none if the policy asks for no approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalRequest>,
@@ -211,7 +213,8 @@ pub struct PolicyPlan {
     pub rules: usize,
 }
 
-/// Destructive changes of one policy.
+/// Changes of one policy that a person decides about: all of them under [`Approval::Always`], the destructive ones under
+/// [`Approval::DestructiveOnly`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRequest {
@@ -220,7 +223,7 @@ pub struct ApprovalRequest {
     /// Whether `approvedPlans` holds the id.
     pub approved: bool,
     /// The entries, by service.
-    pub entries: Vec<Destructive>,
+    pub entries: Vec<Change>,
 }
 
 /// What was decided for a service that a policy won.
@@ -231,8 +234,11 @@ pub enum Decision {
     InForce,
     /// The rule is written now.
     Write,
-    /// The change would make existing objects or versions go earlier: the rule in force stays until it is approved.
+    /// The change would make existing objects or versions go earlier, or every change has to be approved: the rule in
+    /// force stays until it is.
     ApprovalRequired,
+    /// No window of the policy is open: the rule in force stays until one is.
+    WaitingForWindow,
     /// The policy or its pipeline only observes.
     ObserveOnly,
     /// The rule would match protected keys or pass the bucket's rule limit, or the write could not carry foreign
@@ -275,13 +281,8 @@ pub enum Blocked {
 }
 
 /// Decides, for every service of the bucket, which rule it should have, and composes at most one write.
-pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
-    let mut plan = Plan {
-        write: None,
-        policies: policy.policies.iter().map(|p| (p.owner.clone(), PolicyPlan::default())).collect(),
-        blocked: None,
-        next_look_seconds: policy.look_period_seconds,
-    };
+pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
+    let mut plan = empty(policy);
     if let Known::Unknown(why) = &observed.document {
         plan.blocked = Some(Blocked::DocumentUnreadable { why: why.clone() });
         return plan;
@@ -291,14 +292,70 @@ pub fn plan(policy: &Policy, observed: &Observed, _now: Timestamp) -> Plan {
     }
     let document = observed.document.known();
     let ours = Ours::read(policy, observed);
-    let verdicts = resolve::resolve(policy, &ours, &mut plan);
+    let free = unhindered(policy, &ours);
+    let requests = resolve::requests(policy, &ours, &free);
+    let closed = closed(policy, now);
+    let held = closed.keys().copied().chain(unapproved(policy, &requests)).collect();
+    let ours = ours.held_back(&held);
+    let question = Question { policy, ours: &ours, requests: &requests, held: &held };
+    let verdicts = question.resolve(&mut plan);
     let mut write = compile::compose(&ours, &verdicts);
     compile::fit(document, &ours, &mut write, &mut plan);
     compile::refuse(document, &mut write, &mut plan);
     compile::count_rules(&ours, &write, &mut plan);
+    compile::count_kept(&ours, (&free, &write), &held, &mut plan);
+    for (owner, request) in requests {
+        plan.policies.entry(owner.to_owned()).or_default().approval = Some(request);
+    }
+    name_openings(&closed, now, &mut plan);
     if !write.remove.is_empty() || !write.add.is_empty() {
         write.assumes = document.map(|d| d.version.clone());
         plan.write = Some(write);
     }
     plan
+}
+
+fn empty(policy: &Policy) -> Plan {
+    Plan {
+        write: None,
+        policies: policy.policies.iter().map(|p| (p.owner.clone(), PolicyPlan::default())).collect(),
+        blocked: None,
+        next_look_seconds: policy.look_period_seconds,
+    }
+}
+
+/// What would be written if everything were approved and every window were open.
+fn unhindered(policy: &Policy, ours: &Ours) -> WriteRules {
+    let (requests, held) = (Requests::new(), BTreeSet::new());
+    let question = Question { policy, ours, requests: &requests, held: &held };
+    compile::compose(ours, &question.resolve(&mut empty(policy)))
+}
+
+/// Policies whose windows are closed, by owner, with the next opening.
+fn closed(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Option<Timestamp>> {
+    let closed = |p: &'_ PolicyEntry| change::closed(&p.windows, now).map(|closed| closed.next_opening);
+    policy.policies.iter().filter_map(|p| Some((p.owner.as_str(), closed(p)?))).collect()
+}
+
+/// Policies of which every change waits until somebody approves it. Deleting a policy needs no second word: its rules go,
+/// and nothing is lost by that.
+fn unapproved<'p>(policy: &'p Policy, requests: &Requests) -> impl Iterator<Item = &'p str> {
+    let always = policy.policies.iter().filter(|p| p.approval == Approval::Always);
+    always.map(|p| p.owner.as_str()).filter(|owner| requests.get(owner).is_some_and(|request| !request.approved))
+}
+
+/// Says when what waits for a window may begin, and lets the next look come no later.
+fn name_openings(closed: &BTreeMap<&str, Option<Timestamp>>, now: Timestamp, plan: &mut Plan) {
+    for (owner, opening) in closed {
+        let Some(part) = plan.policies.get_mut(*owner) else { continue };
+        let waits = part.kept > 0 || part.services.values().any(|decision| *decision == Decision::WaitingForWindow);
+        if waits {
+            part.next_opening = *opening;
+            plan.next_look_seconds = change::look_seconds(plan.next_look_seconds, *opening, now);
+        }
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -107,9 +107,21 @@ impl<'a> Ours<'a> {
         self.by_service.get(service).map_or(&[], Vec::as_slice)
     }
 
+    /// The same rules, where those of the owners named stay, unless an active policy takes their service over.
+    pub fn held_back(mut self, owners: &BTreeSet<&str>) -> Self {
+        let rules = self.by_service.values_mut().flatten().chain(&mut self.stray);
+        rules.filter(|rule| owners.contains(rule.owner)).for_each(|rule| rule.standing = Standing::Observer);
+        self
+    }
+
+    /// The service that has this prefix.
+    pub fn service_of<'b>(&self, prefix: &'b str) -> Option<&'b str> {
+        service_of(self.logs_prefix, prefix)
+    }
+
     /// Whether the service that has this prefix has a rule.
     pub fn has_rule_at(&self, prefix: &str) -> bool {
-        service_of(self.logs_prefix, prefix).is_some_and(|service| !self.of(service).is_empty())
+        self.service_of(prefix).is_some_and(|service| !self.of(service).is_empty())
     }
 
     /// Every rule with the service it belongs to, if known.

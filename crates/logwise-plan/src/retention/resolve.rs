@@ -1,11 +1,11 @@
 //! Which policy decides about a service, and what that policy may do now.
 
-use super::classify::{Destructive, is_destructive, plan_id};
+use super::classify::{Change, is_destructive, plan_id};
 use super::compile::{rule_id, service_prefix, touches_protected};
 use super::ours::Ours;
-use super::{Approval, ApprovalRequest, Blocked, Decision, Plan, Policy, PolicyEntry, Rule, Settings};
+use super::{Approval, ApprovalRequest, Blocked, Decision, Plan, Policy, PolicyEntry, Rule, Settings, WriteRules};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The policy that decides about `service`: highest priority, then longest expiration, then first name. Age never
 /// counts, since restoring an object from Git resets it.
@@ -34,88 +34,140 @@ pub(super) enum Verdict {
     Waits,
     /// The deciding policy only observes: what is in force stays.
     Observed,
+    /// Nothing of the deciding policy may be changed now: every rule of the service stays.
+    Held,
 }
 
 /// Verdicts by service.
 pub(super) type Verdicts<'a> = BTreeMap<&'a str, Verdict>;
 
-/// Decides per service and writes the decisions into `plan`.
-pub(super) fn resolve<'a>(policy: &Policy, ours: &Ours<'a>, plan: &mut Plan) -> Verdicts<'a> {
-    let requests = requests(policy, ours);
-    let mut verdicts = Verdicts::new();
-    for service in ours.services() {
-        let mut covering = covering(&policy.policies, service).into_iter();
-        let Some(first) = covering.next() else {
-            verdicts.insert(service, Verdict::Uncovered);
-            continue;
-        };
-        for loser in covering {
-            let lost = &mut plan.policies.entry(loser.owner.clone()).or_default().lost;
-            lost.insert(service.to_owned(), first.owner.clone());
-        }
-        let (verdict, decision) = decide(policy, first, service, ours, requests.get(first.owner.as_str()));
-        if decision == Decision::Blocked {
-            let prefix = service_prefix(&policy.logs_prefix, service);
-            plan.blocked = Some(Blocked::ProtectedPrefix { prefix });
-        }
-        let won = &mut plan.policies.entry(first.owner.clone()).or_default().services;
-        won.insert(service.to_owned(), decision);
-        verdicts.insert(service, verdict);
-    }
-    for (owner, request) in requests {
-        plan.policies.entry(owner.to_owned()).or_default().approval = Some(request);
-    }
-    verdicts
+/// What the policies are and what holds them back.
+pub(super) struct Question<'p, 'o, 'a> {
+    pub policy: &'p Policy,
+    pub ours: &'o Ours<'a>,
+    /// By owner: changes that a person decides about.
+    pub requests: &'o Requests<'p>,
+    /// Owners of which nothing may be changed now: what is in force stays.
+    pub held: &'o BTreeSet<&'p str>,
 }
 
-/// The destructive changes of every policy that has some and asks for approval.
-fn requests<'p>(policy: &'p Policy, ours: &Ours) -> BTreeMap<&'p str, ApprovalRequest> {
-    let mut changes: BTreeMap<&str, (&PolicyEntry, Vec<Destructive>)> = BTreeMap::new();
-    for service in ours.services() {
-        let Some(entry) = winner(&policy.policies, service) else { continue };
-        let protected = touches_protected(policy, &service_prefix(&policy.logs_prefix, service));
-        if entry.approval == Approval::Never || protected {
-            continue;
+/// Requests for approval by owner.
+pub(super) type Requests<'p> = BTreeMap<&'p str, ApprovalRequest>;
+
+impl<'p, 'a> Question<'p, '_, 'a> {
+    /// Decides per service and writes the decisions into `plan`.
+    pub fn resolve(&self, plan: &mut Plan) -> Verdicts<'a> {
+        let mut verdicts = Verdicts::new();
+        for service in self.ours.services() {
+            let mut covering = covering(&self.policy.policies, service).into_iter();
+            let Some(first) = covering.next() else {
+                verdicts.insert(service, Verdict::Uncovered);
+                continue;
+            };
+            for loser in covering {
+                let lost = &mut plan.policies.entry(loser.owner.clone()).or_default().lost;
+                lost.insert(service.to_owned(), first.owner.clone());
+            }
+            let (verdict, decision) = self.decide(first, service);
+            if decision == Decision::Blocked {
+                let prefix = service_prefix(&self.policy.logs_prefix, service);
+                plan.blocked = Some(Blocked::ProtectedPrefix { prefix });
+            }
+            let won = &mut plan.policies.entry(first.owner.clone()).or_default().services;
+            won.insert(service.to_owned(), decision);
+            verdicts.insert(service, verdict);
         }
-        let from = ours.in_force(service);
-        if is_destructive(&from, &entry.settings) {
-            let change = Destructive { service: service.to_owned(), from, to: entry.settings.clone() };
-            changes.entry(&entry.owner).or_insert_with(|| (entry, Vec::new())).1.push(change);
+        verdicts
+    }
+
+    /// What `service` shall have now, and why.
+    fn decide(&self, entry: &PolicyEntry, service: &str) -> (Verdict, Decision) {
+        let prefix = service_prefix(&self.policy.logs_prefix, service);
+        let is_held = self.held.contains(entry.owner.as_str());
+        if touches_protected(self.policy, &prefix) {
+            let verdict = match (entry.observe_only, is_held) {
+                (true, _) => Verdict::Observed,
+                (false, true) => Verdict::Held,
+                (false, false) => Verdict::Exactly(None),
+            };
+            return (verdict, Decision::Blocked);
+        }
+        let wanted = (entry.settings != Settings::default()).then(|| Rule {
+            id: rule_id(&entry.owner, &entry.uid8, service),
+            prefix,
+            settings: entry.settings.clone(),
+        });
+        let request = self.requests.get(entry.owner.as_str()).filter(|request| !request.approved);
+        let asks = request.is_some_and(|request| request.entries.iter().any(|e| e.service == service));
+        if self.ours.is_in_force(service, wanted.as_ref()) {
+            (Verdict::Exactly(wanted), Decision::InForce)
+        } else if entry.observe_only {
+            (Verdict::Observed, Decision::ObserveOnly)
+        } else if asks {
+            (if is_held { Verdict::Held } else { Verdict::Waits }, Decision::ApprovalRequired)
+        } else if is_held {
+            (Verdict::Held, Decision::WaitingForWindow)
+        } else {
+            (Verdict::Exactly(wanted), Decision::Write)
         }
     }
-    let request = |(owner, (entry, entries)): (_, (&PolicyEntry, Vec<Destructive>))| {
+}
+
+/// The changes that a person decides about, of every policy that has some. `free` is what would be written if all of them
+/// were approved and every window were open.
+pub(super) fn requests<'p>(policy: &'p Policy, ours: &Ours, free: &WriteRules) -> Requests<'p> {
+    let asking = policy.policies.iter().filter(|entry| entry.removal.is_none());
+    let changes = asking.filter_map(|entry| {
+        let entries = match entry.approval {
+            Approval::Never => Vec::new(),
+            Approval::DestructiveOnly => destructive(policy, ours, entry),
+            Approval::Always => every(policy, ours, free, entry),
+        };
+        (!entries.is_empty()).then_some((entry, entries))
+    });
+    let request = |(entry, entries): (&'p PolicyEntry, Vec<Change>)| {
         let plan_id = plan_id(&entries);
         let approved = entry.approved_plans.contains(&plan_id);
-        (owner, ApprovalRequest { plan_id, approved, entries })
+        (entry.owner.as_str(), ApprovalRequest { plan_id, approved, entries })
     };
-    changes.into_iter().map(request).collect()
+    changes.map(request).collect()
 }
 
-/// What `service` shall have now, and why.
-fn decide(
-    policy: &Policy,
-    entry: &PolicyEntry,
-    service: &str,
-    ours: &Ours,
-    request: Option<&ApprovalRequest>,
-) -> (Verdict, Decision) {
-    let prefix = service_prefix(&policy.logs_prefix, service);
-    if touches_protected(policy, &prefix) {
-        let verdict = if entry.observe_only { Verdict::Observed } else { Verdict::Exactly(None) };
-        return (verdict, Decision::Blocked);
+/// The destructive changes of one policy.
+fn destructive(policy: &Policy, ours: &Ours, entry: &PolicyEntry) -> Vec<Change> {
+    let won =
+        ours.services().filter(|service| winner(&policy.policies, service).is_some_and(|w| w.owner == entry.owner));
+    let open = won.filter(|service| !touches_protected(policy, &service_prefix(&policy.logs_prefix, service)));
+    let change = |service: &str| {
+        let change = change(ours, service, &entry.settings);
+        is_destructive(&change.from, &change.to).then_some(change)
+    };
+    open.filter_map(change).collect()
+}
+
+/// Everything that the write `free` does to the services that one policy decides about, and to its own rules where no
+/// policy decides.
+fn every(policy: &Policy, ours: &Ours, free: &WriteRules, entry: &PolicyEntry) -> Vec<Change> {
+    let come: BTreeSet<&str> = free.add.iter().filter_map(|rule| ours.service_of(&rule.prefix)).collect();
+    let decides = |service: &str| winner(&policy.policies, service).filter(|winner| !winner.observe_only);
+    let mut entries: BTreeMap<&str, Change> = BTreeMap::new();
+    for service in ours.services().filter(|service| decides(service).is_some_and(|w| w.owner == entry.owner)) {
+        let goes = ours.of(service).iter().any(|rule| free.remove.contains(rule.id));
+        if come.contains(service) {
+            entries.insert(service, change(ours, service, &entry.settings));
+        } else if goes {
+            entries.insert(service, change(ours, service, &Settings::default()));
+        }
     }
-    let wanted = (entry.settings != Settings::default()).then(|| Rule {
-        id: rule_id(&entry.owner, &entry.uid8, service),
-        prefix,
-        settings: entry.settings.clone(),
-    });
-    if ours.is_in_force(service, wanted.as_ref()) {
-        (Verdict::Exactly(wanted), Decision::InForce)
-    } else if entry.observe_only {
-        (Verdict::Observed, Decision::ObserveOnly)
-    } else if request.is_some_and(|r| !r.approved && r.entries.iter().any(|e| e.service == service)) {
-        (Verdict::Waits, Decision::ApprovalRequired)
-    } else {
-        (Verdict::Exactly(wanted), Decision::Write)
+    for (service, rule) in ours.all().filter(|(_, rule)| free.remove.contains(rule.id) && rule.owner == entry.owner) {
+        if service.and_then(decides).is_none() {
+            let name = service.unwrap_or(rule.id);
+            entries.insert(name, change(ours, name, &Settings::default()));
+        }
     }
+    entries.into_values().collect()
+}
+
+fn change(ours: &Ours, service: &str, to: &Settings) -> Change {
+    Change { service: service.to_owned(), from: ours.in_force(service), to: to.clone() }
 }

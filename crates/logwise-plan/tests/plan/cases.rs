@@ -24,13 +24,16 @@ struct Given<P, O> {
     /// Rules of others to append to the observed ones; spares a file of a thousand lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     foreign_rules: Option<usize>,
+    /// Time of the plan; absent: the beginning of 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    now: Option<Timestamp>,
 }
 
 /// What to do with one part's cases.
 struct Part<P, O, L> {
     folder: &'static str,
     decide: fn(&P, &O, Timestamp) -> L,
-    violations: fn(&P, &O, &L) -> Vec<String>,
+    violations: fn(&P, &O, &L, Timestamp) -> Vec<String>,
     crowd: fn(&mut O, usize),
 }
 
@@ -71,8 +74,9 @@ where
         let (written, read) = (serde_yaml::from_str(text).unwrap(), serde_yaml::to_value(&given).unwrap());
         assert_eq!(unread(&written, &read), None, "{name}: has a key that nothing reads");
         (self.crowd)(&mut given.observed, given.foreign_rules.unwrap_or(0));
-        let plan = (self.decide)(&given.policy, &given.observed, Timestamp::UNIX_EPOCH);
-        let violations = (self.violations)(&given.policy, &given.observed, &plan);
+        let now = given.now.unwrap_or(Timestamp::UNIX_EPOCH);
+        let plan = (self.decide)(&given.policy, &given.observed, now);
+        let violations = (self.violations)(&given.policy, &given.observed, &plan, now);
         assert!(violations.is_empty(), "{name}: {violations:?}");
         plan
     }
@@ -155,19 +159,24 @@ fn partitions() {
     let plans = part.run();
     assert!(plans.iter().any(|plan| plan.actions.len() > 1));
     assert_all_occur!(plans.iter().flat_map(|plan| plan.holds.values()), Hold:
-        Sufficient, AboveMaximum, Maximum, RecommendOnly, Disabled, Unhealthy, Unreadable);
+        Sufficient, AboveMaximum, Maximum, RecommendOnly, Disabled, Unhealthy, ApprovalRequired, WaitingForWindow,
+        Unreadable);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.blocked), Blocked: Unreadable);
 }
 
 #[test]
 fn workers() {
     use workers::Hold;
-    let part =
-        Part { folder: "workers", decide: workers::plan, violations: checks::workers::violations, crowd: |_, _| () };
+    let part = Part {
+        folder: "workers",
+        decide: workers::plan,
+        violations: |policy, observed, plan, _| checks::workers::violations(policy, observed, plan),
+        crowd: |_, _| (),
+    };
     let plans = part.run();
     assert!(plans.iter().any(|plan| !plan.actions.is_empty()));
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.holds), Hold:
-        WithinRange, ScaleIn, GroupMaximum, GroupAbsent, Unreadable);
+        WithinRange, ScaleIn, GroupMaximum, ApprovalRequired, GroupAbsent, Unreadable);
 }
 
 #[test]
@@ -184,7 +193,8 @@ fn retention() {
     };
     let plans = part.run();
     let decisions = plans.iter().flat_map(|plan| plan.policies.values()).flat_map(|part| part.services.values());
-    assert_all_occur!(decisions, Decision: InForce, Write, ApprovalRequired, ObserveOnly, Blocked);
+    assert_all_occur!(decisions, Decision: InForce, Write, ApprovalRequired, WaitingForWindow,
+        ObserveOnly, Blocked);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.blocked), Blocked:
         DocumentUnreadable, ServicesUnreadable, ForeignRuleNotPreservable, TooManyRules, ProtectedPrefix);
 }

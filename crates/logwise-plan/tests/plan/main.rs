@@ -6,6 +6,12 @@ mod ageing;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod change;
+#[cfg(test)]
+mod endpoint;
+#[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod partitions;
 #[cfg(test)]
 mod planted;
@@ -15,3 +21,7 @@ mod retention;
 mod workers;
 #[cfg(test)]
 mod world;
+
+/// When all plans of the properties are made. It is a Thursday, midnight.
+#[cfg(test)]
+const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;

@@ -1,7 +1,8 @@
 //! Properties of partition plans.
 
-use jiff::Timestamp;
-use logwise_plan::partitions::{Grow, Observed, Plan, Policy, ScalingMode, Topic, plan};
+use crate::NOW;
+use logwise_plan::change::{Approval, ChangePolicy, Window};
+use logwise_plan::partitions::{Grow, Hold, Observed, Pending, Plan, Policy, ScalingMode, Topic, plan};
 use logwise_plan::selector::{TopicPattern, TopicSelector};
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -39,19 +40,43 @@ prop_compose! {
         mode in prop_oneof![
             3 => Just(ScalingMode::Automatic), 1 => Just(ScalingMode::Recommend), 1 => Just(ScalingMode::Disabled),
         ],
+        approval in prop_oneof![2 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Always)],
+        windows in prop_oneof![3 => Just(Vec::new()), 1 => Just(window("0 0 * * *")), 1 => Just(window("0 12 * * *"))],
     ) -> Policy {
+        let change = ChangePolicy { approval, windows, ..ChangePolicy::default() };
         let pattern = || TopicSelector::Pattern(TopicPattern::new("logs[.](a|b)|__offsets").unwrap());
         let topics = if by_pattern { pattern() } else { TopicSelector::NamePrefix("logs.".to_owned()) };
-        Policy { topics, default_partitions, max_partitions, mode, look_period_seconds: 30 }
+        Policy { topics, default_partitions, max_partitions, mode, change, look_period_seconds: 30 }
     }
 }
 
-fn observed() -> impl Strategy<Value = Observed> {
-    known(topics()).prop_map(|topics| Observed { topics })
+fn window(schedule: &str) -> Vec<Vec<Window>> {
+    vec![vec![Window::new("w", schedule, 60, "UTC").unwrap()]]
+}
+
+prop_compose! {
+    fn observed()(
+        cluster_id in known(Just("kafka-1".to_owned())),
+        pending in prop::collection::btree_map("logs[.][abc]", (-1..8i32, -1..8i32), 0..3),
+        topics in known(topics()),
+    ) -> Observed {
+        let pending = pending.into_iter().map(|(name, (from, to))| (name, Pending { from, to })).collect();
+        Observed { cluster_id, pending, topics }
+    }
+}
+
+/// A policy and facts, with some of the growths approved that the plan asks about.
+fn asked() -> impl Strategy<Value = (Policy, Observed)> {
+    (policy(), observed(), any::<[bool; 4]>()).prop_map(|(mut policy, observed, yes)| {
+        let plan = decide(&policy, &observed);
+        let approved = plan.proposals.values().zip(yes.iter().cycle()).filter(|(_, yes)| **yes);
+        policy.change.approved_plans = approved.map(|(proposal, _)| proposal.plan_id.clone()).collect();
+        (policy, observed)
+    })
 }
 
 fn decide(policy: &Policy, observed: &Observed) -> Plan {
-    plan(policy, observed, Timestamp::UNIX_EPOCH)
+    plan(policy, observed, NOW)
 }
 
 /// What the brokers do with a growth: they refuse it from any other count and never shrink.
@@ -64,13 +89,13 @@ fn apply(observed: &mut Observed, action: &Grow) {
 
 proptest! {
     #[test]
-    fn every_plan_passes_the_checks(policy in policy(), observed in observed()) {
+    fn every_plan_passes_the_checks((policy, observed) in asked()) {
         let plan = decide(&policy, &observed);
-        prop_assert_eq!(checks::partitions::violations(&policy, &observed, &plan), Vec::<String>::new());
+        prop_assert_eq!(checks::partitions::violations(&policy, &observed, &plan, NOW), Vec::<String>::new());
     }
 
     #[test]
-    fn partitions_never_shrink_and_never_pass_the_maximum(policy in policy(), observed in observed()) {
+    fn partitions_never_shrink_and_never_pass_the_maximum((policy, observed) in asked()) {
         for action in decide(&policy, &observed).actions {
             let seen = observed.topics.known().unwrap()[&action.topic].partitions;
             prop_assert_eq!(action.from, seen);
@@ -79,8 +104,8 @@ proptest! {
     }
 
     #[test]
-    fn what_is_unknown_or_only_observed_causes_no_action(mut policy in policy(), observed in observed()) {
-        let unread = Observed { topics: Known::Unknown("timed out".to_owned()) };
+    fn what_is_unknown_or_only_observed_causes_no_action((mut policy, observed) in asked()) {
+        let unread = Observed::from(Known::Unknown("timed out".to_owned()));
         prop_assert!(decide(&policy, &unread).actions.is_empty());
         for action in decide(&policy, &observed).actions {
             prop_assert!(observed.topics.known().unwrap()[&action.topic].end_offsets.known().is_some());
@@ -93,8 +118,7 @@ proptest! {
 
     #[test]
     fn any_part_of_the_actions_in_any_order_leads_to_the_same_end(
-        policy in policy(),
-        observed in observed(),
+        (policy, observed) in asked(),
         (order, stop) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
     ) {
         let mut whole = observed.clone();
@@ -113,5 +137,45 @@ proptest! {
         prop_assert_eq!(rest.len(), actions.len() - some.len());
         rest.iter().for_each(|action| apply(&mut part, action));
         prop_assert_eq!(part, whole);
+    }
+
+    #[test]
+    fn while_no_window_is_open_nothing_grows((mut policy, observed) in asked()) {
+        policy.change.windows = window("0 12 * * *");
+        prop_assert!(decide(&policy, &observed).actions.is_empty());
+    }
+
+    #[test]
+    fn consent_changes_nothing_but_when((policy, observed) in asked()) {
+        let free = Policy { change: ChangePolicy::default(), ..policy.clone() };
+        let (plan, free) = (decide(&policy, &observed), decide(&free, &observed));
+        let waits = |name: &String| {
+            let hold = plan.holds.get(name);
+            let unnamed = matches!(hold, Some(Hold::Unreadable { .. })) && observed.cluster_id.known().is_none();
+            unnamed || matches!(hold, Some(Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. }))
+        };
+        for action in &free.actions {
+            let now = plan.actions.iter().find(|other| other.topic == action.topic);
+            prop_assert!(now.is_some_and(|now| now.to <= action.to) || waits(&action.topic), "{}", action.topic);
+        }
+        prop_assert!(plan.actions.iter().all(|now| free.actions.iter().any(|action| action.topic == now.topic)));
+    }
+
+    /// The growth that a person is asked about does not change while at least that much is wanted.
+    #[test]
+    fn a_growth_stays_as_it_was_asked_about((policy, observed) in asked(), more in 0..9i32) {
+        let plan = decide(&policy, &observed);
+        let pending = |plan: &Plan| {
+            let all = plan.proposals.iter().map(|(name, p)| (name.clone(), Pending { from: p.from, to: p.to }));
+            all.collect::<BTreeMap<_, _>>()
+        };
+        let later = Observed { pending: pending(&plan), ..observed };
+        let mut wish = policy;
+        wish.default_partitions = wish.default_partitions.map(|floor| floor + more);
+        wish.max_partitions += more;
+        for (name, proposal) in &plan.proposals {
+            let again = decide(&wish, &later);
+            prop_assert_eq!(again.proposals.get(name), Some(proposal));
+        }
     }
 }

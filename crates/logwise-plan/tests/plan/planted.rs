@@ -1,9 +1,9 @@
 //! Bad plans on purpose: each check must bite.
 
-use jiff::Timestamp;
+use crate::NOW;
 use logwise_plan::retention::{
-    Approval, ApprovalRequest, Blocked, Decision, Destructive, Document, Meaning, ObservedRule, PolicyEntry, Removal,
-    Rule, Settings, rule_id,
+    Approval, ApprovalRequest, Blocked, Change, Decision, Document, Meaning, ObservedRule, PolicyEntry, Removal, Rule,
+    Settings, rule_id,
 };
 use logwise_plan::selector::{ServiceSelector, TopicSelector};
 use logwise_plan::{Known, checks, partitions, retention, workers};
@@ -32,20 +32,21 @@ fn bad_partition_plans() {
     let topics =
         [("logs.a", topic(1)), ("logs.b", topic(3)), ("logs.sick", sick), ("logs.unread", unread), ("x", topic(1))];
     let topics: BTreeMap<String, Topic> = topics.map(|(name, topic)| (name.to_owned(), topic)).into();
-    let observed = Observed { topics: Known::Known(topics) };
+    let observed = Observed::from(Known::Known(topics));
     let policy = Policy {
         topics: TopicSelector::NamePrefix("logs.".into()),
         default_partitions: Some(3),
         max_partitions: 4,
         mode: ScalingMode::Automatic,
+        change: Default::default(),
         look_period_seconds: 30,
     };
     type Plan = partitions::Plan;
     let grow = |topic: &str, from, to| Grow { topic: topic.to_owned(), from, to };
-    let good = plan(&policy, &observed, Timestamp::UNIX_EPOCH);
+    let good = plan(&policy, &observed, NOW);
     bites(
         &good,
-        |plan| checks::partitions::violations(&policy, &observed, plan),
+        |plan| checks::partitions::violations(&policy, &observed, plan, NOW),
         &[
             ("another partition count", &|p: &mut Plan| p.actions[0].from = 2),
             ("does not grow", &|p| p.actions[0].to = 1),
@@ -73,20 +74,26 @@ fn bad_partition_plans() {
         ],
     );
     let idle = Policy { mode: ScalingMode::Recommend, ..policy.clone() };
-    assert!(checks::partitions::violations(&idle, &observed, &good)[0].contains("mode is not Automatic"));
-    let blind = Observed { topics: Known::Unknown("denied".into()) };
-    let found = checks::partitions::violations(&policy, &blind, &good);
+    assert!(checks::partitions::violations(&idle, &observed, &good, NOW)[0].contains("mode is not Automatic"));
+    let blind = Observed::from(Known::Unknown("denied".into()));
+    let found = checks::partitions::violations(&policy, &blind, &good, NOW);
     assert!(found[0].contains("not read") && found[1].contains("must be blocked"), "{found:?}");
 }
 
 #[test]
 fn bad_worker_plans() {
     use workers::{Group, Hold, Observed, Plan, Policy, RaiseDesired, plan};
-    let policy = Policy { group: "workers".into(), min_replicas: 4, max_replicas: 8, look_period_seconds: 30 };
+    let policy = Policy {
+        group: "workers".into(),
+        min_replicas: 4,
+        max_replicas: 8,
+        change: Default::default(),
+        look_period_seconds: 30,
+    };
     let group =
         |desired, max_size| Observed { group: Known::Known(Group { min_size: 0, max_size, desired, in_service: 1 }) };
     let observed = group(2, 6);
-    let good = plan(&policy, &observed, Timestamp::UNIX_EPOCH);
+    let good = plan(&policy, &observed, NOW);
     bites(
         &good,
         |plan| checks::workers::violations(&policy, &observed, plan),
@@ -109,7 +116,7 @@ fn bad_worker_plans() {
     );
     let raise = RaiseDesired { group: "workers".into(), from: 2, to: 4 };
     for group in [Known::Absent, Known::Unknown("denied".into())] {
-        let mut plan = plan(&policy, &Observed { group: group.clone() }, Timestamp::UNIX_EPOCH);
+        let mut plan = plan(&policy, &Observed { group: group.clone() }, NOW);
         plan.actions.push(raise.clone());
         assert!(checks::workers::violations(&policy, &Observed { group }, &plan)[0].contains("was not read"));
     }
@@ -128,6 +135,7 @@ fn entry(owner: &str, services: &[&str], settings: Settings) -> PolicyEntry {
         settings,
         approval: Approval::DestructiveOnly,
         approved_plans: Default::default(),
+        windows: Vec::new(),
         observe_only: false,
         removal: None,
     }
@@ -201,12 +209,12 @@ fn approval(plan: &mut RetentionPlan) -> &mut ApprovalRequest {
 #[test]
 fn bad_writes() {
     let (policy, observed) = bucket();
-    let good = retention::plan(&policy, &observed, Timestamp::UNIX_EPOCH);
+    let good = retention::plan(&policy, &observed, NOW);
     assert_eq!(good.write.as_ref().map(|write| write.add.len()), Some(1));
     let id = |owner: &str, service: &str| rule_id(owner, "00000001", service);
     bites(
         &good,
-        |plan| checks::retention::violations(&policy, &observed, plan),
+        |plan| checks::retention::violations(&policy, &observed, plan, NOW),
         &[
             ("nothing changes", &|p: &mut RetentionPlan| {
                 *write(p) = retention::WriteRules { assumes: Some("v1".into()), ..Default::default() }
@@ -220,8 +228,8 @@ fn bad_writes() {
             ("not ours", &|p| remove(p, "theirs".into())),
             ("not ours", &|p| remove(p, id("orphan", "lone"))),
             ("not ours", &|p| remove(p, id("keep", "never-seen"))),
-            ("only observes", &|p| remove(p, id("see", "look"))),
-            ("its policy only observes", &|p| add(p, new_rule("see", "look", expire(5)))),
+            ("may not change any now", &|p| remove(p, id("see", "look"))),
+            ("its policy may not write now", &|p| add(p, new_rule("see", "look", expire(5)))),
             ("no policy asks for it", &|p| add(p, new_rule("gone", "left", expire(5)))),
             ("not exactly that of one service", &|p| spoil(p, |rule| rule.prefix = "logs/service_name=grow".into())),
             ("not exactly that of one service", &|p| {
@@ -249,7 +257,7 @@ fn bad_writes() {
 #[test]
 fn bad_reports() {
     let (policy, observed) = bucket();
-    let good = retention::plan(&policy, &observed, Timestamp::UNIX_EPOCH);
+    let good = retention::plan(&policy, &observed, NOW);
     let said = |owner: &'static str, service: &'static str, decision: Decision| {
         move |p: &mut RetentionPlan| {
             part(p, owner).services.insert(service.into(), decision.clone());
@@ -257,7 +265,7 @@ fn bad_reports() {
     };
     bites(
         &good,
-        |plan| checks::retention::violations(&policy, &observed, plan),
+        |plan| checks::retention::violations(&policy, &observed, plan, NOW),
         &[
             ("exactly the given policies", &|p: &mut RetentionPlan| {
                 p.policies.remove("gone");
@@ -282,25 +290,27 @@ fn bad_reports() {
             ("of another change", &|p| approval(p).entries[0].from = expire(91)),
             ("of another change", &|p| approval(p).entries[0].to = expire(29)),
             ("of another change", &|p| {
-                let change = Destructive { service: "look".into(), from: expire(60), to: expire(30) };
+                let change = Change { service: "look".into(), from: expire(60), to: expire(30) };
                 approval(p).entries.push(change);
             }),
         ],
     );
     let mut free = policy.clone();
     free.policies[0].approval = Approval::Never;
-    assert!(checks::retention::violations(&free, &observed, &good).iter().any(|v| v.contains("where none is needed")));
+    assert!(
+        checks::retention::violations(&free, &observed, &good, NOW).iter().any(|v| v.contains("where none is needed"))
+    );
 }
 
 #[test]
 fn writes_that_must_not_be_made_at_all() {
     let (policy, observed) = bucket();
-    let good = retention::plan(&policy, &observed, Timestamp::UNIX_EPOCH);
+    let good = retention::plan(&policy, &observed, NOW);
     let with = |change: &dyn Fn(&mut Document)| {
         let mut observed = observed.clone();
         let Known::Known(document) = &mut observed.document else { unreachable!("the bucket has a configuration") };
         change(document);
-        checks::retention::violations(&policy, &observed, &good)
+        checks::retention::violations(&policy, &observed, &good, NOW)
     };
     let found = with(&|document| document.not_preservable = Some("a comment".into()));
     assert!(found.iter().any(|v| v.contains("would be harmed")), "{found:?}");
@@ -319,9 +329,9 @@ fn writes_that_must_not_be_made_at_all() {
     assert!(found.iter().any(|v| v.contains("limit of 1,000")), "{found:?}");
 
     let blind = retention::Observed { document: Known::Unknown("denied".into()), ..observed.clone() };
-    let found = checks::retention::violations(&policy, &blind, &good);
+    let found = checks::retention::violations(&policy, &blind, &good, NOW);
     assert!(found[0].contains("while the configuration is unknown"), "{found:?}");
     let honest = Blocked::DocumentUnreadable { why: "denied".into() };
     let silent = retention::Plan { write: None, blocked: Some(honest), ..good };
-    assert!(checks::retention::violations(&policy, &blind, &silent).is_empty());
+    assert!(checks::retention::violations(&policy, &blind, &silent, NOW).is_empty());
 }

@@ -1,9 +1,11 @@
 //! Properties of retention plans.
 
+use crate::NOW;
 use crate::ageing::losses;
 use crate::world::{BAD_SERVICES, World, settled, world};
+use logwise_plan::change::Window;
 use logwise_plan::retention::{
-    Approval, Blocked, Decision, Destructive, Document, ObservedRule, Removal, Settings, plan_id, rule_id,
+    Approval, Blocked, Change, Decision, Document, ObservedRule, Removal, Settings, plan_id, rule_id,
 };
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -38,7 +40,7 @@ fn may_lose(world: &World, key: &str) -> bool {
 proptest! {
     #[test]
     fn every_plan_passes_the_checks(world in world()) {
-        let violations = checks::retention::violations(&world.policy, &world.observed, &world.plan());
+        let violations = checks::retention::violations(&world.policy, &world.observed, &world.plan(), NOW);
         prop_assert_eq!(violations, Vec::<String>::new());
     }
 
@@ -109,6 +111,37 @@ proptest! {
     }
 
     #[test]
+    fn while_no_window_is_open_nothing_is_written(mut world in world(), which in 0..4usize) {
+        let shut = Window::new("noon", "0 12 * * *", 30, "UTC").unwrap();
+        if let Some(entry) = world.policy.policies.get_mut(which) {
+            entry.windows = vec![vec![shut.clone()]];
+            let (owner, was_ours) = (entry.owner.clone(), entry.removal != Some(Removal::Orphan));
+            let of_owner = |w: &World| w.rules().iter().filter(|rule| is_of(&owner, rule)).cloned().collect::<Vec<_>>();
+            let (before, after) = (of_owner(&world), of_owner(&world.step()));
+            // Others may take a service over, and its rules then go; none comes.
+            prop_assert!(after.iter().all(|rule| before.contains(rule)) && (was_ours || before == after));
+        }
+        world.policy.policies.iter_mut().for_each(|p| p.windows = vec![vec![shut.clone()]]);
+        prop_assert_eq!(world.plan().write, None);
+    }
+
+    #[test]
+    fn under_always_nothing_is_written_before_its_plan_is_approved(mut world in world()) {
+        for entry in &mut world.policy.policies {
+            entry.approval = Approval::Always;
+            entry.approved_plans.clear();
+            entry.removal = None;
+        }
+        prop_assert_eq!(world.plan().write, None);
+        let approved = world.clone().approve(|_| true);
+        let plan = approved.plan();
+        prop_assert!(!plan.policies.values().any(|part| part.services.values().any(|d| *d == Decision::ApprovalRequired)));
+        // What was approved is what is written when nothing else stands in the way.
+        world.policy.policies.iter_mut().for_each(|entry| entry.approval = Approval::Never);
+        prop_assert_eq!(plan.write, world.plan().write);
+    }
+
+    #[test]
     fn what_could_not_be_read_causes_no_write(mut world in world()) {
         world.observed.document = Known::Unknown("denied".to_owned());
         prop_assert_eq!(world.plan().write, None);
@@ -140,10 +173,10 @@ proptest! {
     #[test]
     fn a_plan_id_stands_for_exactly_its_entries(days in 1..50i32, other in 1..50i32, service in "[a-z]{1,3}") {
         let to = |days| Settings { expiration_days: Some(days), ..Settings::default() };
-        let entry = |service: String, days| Destructive { service, from: Settings::default(), to: to(days) };
+        let entry = |service: String, days| Change { service, from: Settings::default(), to: to(days) };
         let (one, two) = (entry(service, days), entry("zzzz".to_owned(), other));
         prop_assert_eq!(plan_id(&[one.clone(), two.clone()]), plan_id(&[two.clone(), one.clone()]));
-        let changed = Destructive { from: to(99), ..one.clone() };
+        let changed = Change { from: to(99), ..one.clone() };
         let ids = [vec![], vec![one.clone()], vec![two.clone()], vec![changed], vec![one, two]];
         let ids: BTreeSet<String> = ids.iter().map(|entries| plan_id(entries)).collect();
         prop_assert_eq!(ids.len(), 5);
@@ -155,6 +188,7 @@ fn crowded(world: World, foreign: usize, with_rule: usize, without: usize) -> Wo
     let mut world = world;
     let Some(entry) = world.policy.policies.first_mut() else { return world };
     (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::Never);
+    entry.windows.clear();
     entry.selector = Default::default();
     world.policy.policies.truncate(1);
     world.policy.checkpoint_prefix = "checkpoint/".to_owned();
@@ -185,7 +219,7 @@ proptest! {
         let does_something = entry.settings != Settings::default();
         entry.settings.expiration_days = entry.settings.expiration_days.map(|_| days);
         let (plan, after) = (world.plan(), world.step());
-        prop_assert_eq!(checks::retention::violations(&world.policy, &world.observed, &plan), Vec::<String>::new());
+        prop_assert_eq!(checks::retention::violations(&world.policy, &world.observed, &plan, NOW), Vec::<String>::new());
         prop_assert!(after.rules().len() <= 1_000);
         let room_is_short = does_something && without > missing;
         prop_assert_eq!(matches!(plan.blocked, Some(Blocked::TooManyRules { .. })), room_is_short);

@@ -1,13 +1,24 @@
 //! Properties of worker plans.
 
-use jiff::Timestamp;
-use logwise_plan::workers::{Group, Observed, Plan, Policy, plan};
+use crate::NOW;
+use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
+use logwise_plan::workers::{Group, Hold, Observed, Plan, Policy, plan};
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
 
 prop_compose! {
-    fn policy()(min_replicas in -1..12i32, max_replicas in -1..12i32) -> Policy {
-        Policy { group: "workers".to_owned(), min_replicas, max_replicas, look_period_seconds: 30 }
+    fn policy()(
+        min_replicas in -1..12i32,
+        max_replicas in -1..12i32,
+        approval in prop_oneof![2 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Always)],
+        (from, to) in (-1..12i32, -1..12i32),
+        closed in any::<bool>(),
+    ) -> Policy {
+        let approved_plans = (from..from + 3).map(|from| raise_plan_id("workers", from, to)).collect();
+        let noon = || vec![vec![Window::new("noon", "0 12 * * *", 60, "UTC").unwrap()]];
+        let windows = if closed { noon() } else { Vec::new() };
+        let change = ChangePolicy { approval, approved_plans, windows, ..ChangePolicy::default() };
+        Policy { group: "workers".to_owned(), min_replicas, max_replicas, change, look_period_seconds: 30 }
     }
 }
 
@@ -18,7 +29,7 @@ prop_compose! {
 }
 
 fn decide(policy: &Policy, group: Known<Group>) -> Plan {
-    plan(policy, &Observed { group }, Timestamp::UNIX_EPOCH)
+    plan(policy, &Observed { group }, NOW)
 }
 
 proptest! {
@@ -57,5 +68,18 @@ proptest! {
             prop_assert!(plan.actions.is_empty());
             prop_assert_eq!(plan.holds.len(), 1);
         }
+    }
+
+    #[test]
+    fn approval_changes_nothing_but_when_and_windows_nothing_at_all(policy in policy(), group in group()) {
+        let free = Policy { change: ChangePolicy::default(), ..policy.clone() };
+        let (plan, free) = (decide(&policy, Known::Known(group.clone())), decide(&free, Known::Known(group)));
+        let asked = plan.holds.iter().filter_map(|hold| match hold {
+            Hold::ApprovalRequired { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        });
+        let all: Vec<(i32, i32)> = plan.actions.iter().map(|a| (a.from, a.to)).chain(asked).collect();
+        prop_assert_eq!(all, free.actions.iter().map(|a| (a.from, a.to)).collect::<Vec<_>>());
+        prop_assert!(policy.change.approval == Approval::Always || plan == free);
     }
 }

@@ -1,7 +1,8 @@
 //! Small random buckets and what a write does to them.
 
-use jiff::Timestamp;
+use crate::NOW;
 use logwise_plan::Known;
+use logwise_plan::change::Window;
 use logwise_plan::retention::{
     Approval, Document, Meaning, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Settings, Transition,
     WriteRules, plan, rule_id, service_prefix,
@@ -27,7 +28,7 @@ pub struct World {
 
 impl World {
     pub fn plan(&self) -> Plan {
-        plan(&self.policy, &self.observed, Timestamp::UNIX_EPOCH)
+        plan(&self.policy, &self.observed, NOW)
     }
 
     /// What the rules really in force do.
@@ -103,7 +104,10 @@ prop_compose! {
         priority in 0..3i32,
         selector in selector(),
         settings in settings(),
-        approval in prop_oneof![3 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Never)],
+        approval in prop_oneof![
+            3 => Just(Approval::DestructiveOnly), 1 => Just(Approval::Never), 1 => Just(Approval::Always),
+        ],
+        windows in windows(),
         observe_only in prop::bool::weighted(0.2),
         removal in prop_oneof![
             6 => Just(None), 1 => Just(Some(Removal::RemoveRules)), 1 => Just(Some(Removal::Orphan)),
@@ -111,9 +115,22 @@ prop_compose! {
     ) -> PolicyEntry {
         let (owner, approved_plans) = (owner(place), BTreeSet::new());
         PolicyEntry {
-            owner, uid8, priority, selector, settings, approval, approved_plans, observe_only, removal,
+            owner, uid8, priority, selector, settings, approval, approved_plans, windows, observe_only, removal,
         }
     }
+}
+
+/// Windows of which, at the time of all plans, none, some or all are open.
+fn windows() -> impl Strategy<Value = Vec<Vec<Window>>> {
+    let window = |schedule| Window::new("w", schedule, 30, "UTC").unwrap();
+    let (open, shut) = (window("0 0 * * *"), window("0 12 * * *"));
+    prop_oneof![
+        5 => Just(Vec::new()),
+        1 => Just(vec![vec![open.clone()]]),
+        1 => Just(vec![vec![shut.clone()]]),
+        1 => Just(vec![vec![shut.clone(), open.clone()], vec![]]),
+        1 => Just(vec![vec![open], vec![shut]]),
+    ]
 }
 
 fn uid8() -> impl Strategy<Value = String> {
@@ -206,6 +223,7 @@ pub fn settled() -> impl Strategy<Value = World> {
     world().prop_map(|mut world| {
         for entry in &mut world.policy.policies {
             (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::DestructiveOnly);
+            entry.windows.clear();
         }
         if world.observed.document.known().is_none_or(|d| d.not_preservable.is_some()) {
             (world.observed.document, world.truth) = (Known::Absent, Vec::new());

@@ -52,7 +52,10 @@ fn holds(name: &str, setting: Setting) {
     let began = Instant::now();
     let checker = setting.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     let (states, distinct, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
-    say(&format!("{name}: {distinct} states ({states} generated), depth {depth}, {:.1} s", began.elapsed().as_secs_f64()));
+    say(&format!(
+        "{name}: {distinct} states ({states} generated), depth {depth}, {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
     for (property, path) in checker.discoveries() {
         if !property.starts_with("an effect is seen") && !property.starts_with("a l") {
             say(&format!("{name}: violated: {property}: {:?}", path.clone().into_actions()));

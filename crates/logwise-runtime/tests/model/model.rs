@@ -120,9 +120,7 @@ impl Model for Setting {
 
 /// How many calls are on their way or may start now.
 fn may_act(setting: &Setting, world: &World) -> usize {
-    let starting = |me: u8| {
-        matches!(world.peek(me).work, Work::Ready { deadline } if work::may_start(setting, world, me, deadline))
-    };
+    let starting = |me: u8| matches!(world.peek(me).work, Work::Ready { deadline } if work::may_start(setting, world, me, deadline));
     world.calls.iter().flatten().count() + (0..2).filter(|me| starting(*me)).count()
 }
 

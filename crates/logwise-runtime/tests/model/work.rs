@@ -232,7 +232,8 @@ fn judge(setting: &Setting, world: &mut World, (new, looked): (Record, Option<Ti
     }
     let over = old.before.unwrap_or_default() + setting.call;
     let late_enough = looked.is_some_and(|looked| looked >= over);
-    let allowed = if same_writer(&old) { looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
+    let allowed =
+        if same_writer(&old) { looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
     if !new.state.is_closed() || !allowed {
         world.blame(Bad::TakenFromSender);
     }

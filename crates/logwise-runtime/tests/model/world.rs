@@ -138,15 +138,32 @@ pub const DOWN: Process = Process { seat: Seat::Down, ..FRESH };
 pub enum Seat {
     Down,
     Look,
-    Take { expected: Option<u8> },
-    EpochRead { until: Tick },
-    EpochWrite { until: Tick, expected: u8, next: u8 },
-    Keep { renew_at: Tick },
-    Renew { expected: Option<u8>, again: bool },
+    Take {
+        expected: Option<u8>,
+    },
+    EpochRead {
+        until: Tick,
+    },
+    EpochWrite {
+        until: Tick,
+        expected: u8,
+        next: u8,
+    },
+    Keep {
+        renew_at: Tick,
+    },
+    Renew {
+        expected: Option<u8>,
+        again: bool,
+    },
     /// The term has ended; the work is not over yet.
-    Ending { stop: bool },
+    Ending {
+        stop: bool,
+    },
     Release,
-    Releasing { expected: u8 },
+    Releasing {
+        expected: u8,
+    },
 }
 
 /// One term.

@@ -21,6 +21,9 @@ class Call:
     params: dict[str, Any] = field(default_factory=dict)
     resources: tuple[str, ...] = ()
     mutating: bool = True
+    access_key: str = ""
+    caller: str = "anonymous key"
+    fault: str | None = None  # what was wrong with the answer, if no rule made it so
 
     @property
     def method(self) -> str:

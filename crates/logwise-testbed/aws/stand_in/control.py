@@ -10,8 +10,11 @@ from urllib.parse import parse_qsl
 from .app import StandIn
 from .call import Environ, Refusal, Reply
 from .control_buckets import Buckets
+from .control_callers import Callers
+from .control_faults import Faults
 from .control_groups import Groups
-from .faults import BadRule
+from .control_lives import Lives
+from .fault_fields import BadRule
 from .wish import BadWish, Query
 
 Answer = Any
@@ -26,9 +29,6 @@ class Control:
         self._routes: dict[tuple[str, str], Callable[[Query, Any], Answer]] = {
             ("GET", "/_ready"): lambda query, wish: {"ready": True},
             ("GET", "/_calls"): self._calls,
-            ("POST", "/_faults"): lambda query, wish: {"id": stand_in.faults.add(wish).id},
-            ("GET", "/_faults"): lambda query, wish: stand_in.faults.list(query.get("resource")),
-            ("DELETE", "/_faults"): self._remove_faults,
             ("POST", "/_groups"): groups.create,
             ("GET", "/_groups"): groups.show,
             ("DELETE", "/_groups"): groups.delete,
@@ -39,6 +39,9 @@ class Control:
             ("GET", "/_objects"): buckets.objects,
             ("GET", "/_lifecycle"): buckets.lifecycle,
             ("PUT", "/_lifecycle"): buckets.put_lifecycle,
+            **Lives(stand_in).routes,
+            **Faults(stand_in).routes,
+            **Callers(stand_in).routes,
         }
 
     def answer(self, environ: Environ, body: bytes) -> Reply:
@@ -62,12 +65,6 @@ class Control:
             raise BadWish("mutating must be true or false")
         mutating = None if flag is None else flag == "true"
         return self._stand_in.ledger.select(query.get("resource"), mutating, query.number("after", 0))
-
-    def _remove_faults(self, query: Query, wish: Any) -> Answer:
-        resource, rule_id = query.get("resource"), query.get("id")
-        if resource is None and rule_id is None:
-            raise BadWish("say which: ?resource=NAME or ?id=ID")
-        return {"removed": self._stand_in.faults.remove(resource, rule_id)}
 
 
 def _wish(body: bytes) -> Any:

@@ -101,7 +101,7 @@ class Buckets:
         with self._serial:
             bucket(name)
             if document is None:
-                self._stand_in.lifecycles.forget(name)
+                self._stand_in.lifecycles.remove(name)
             else:
                 self._stand_in.lifecycles.put(name, document.encode(), size)
         return {}

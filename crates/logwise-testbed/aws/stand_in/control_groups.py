@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
+from moto.autoscaling.models import InstanceState
 
+from . import machines
 from .app import StandIn
 from .call import Refusal
 from .ground import TEMPLATE
+from .group import Group
 from .identify import form_call
 from .reply import message_of
-from .wish import Fields, Query
+from .wish import BadWish, Fields, Query
 
 
 class Groups:
@@ -33,7 +35,7 @@ class Groups:
             "MaxSize": str(fields.need("max", int)),
             "DesiredCapacity": str(fields.need("desired", int)),
             "LaunchTemplate.LaunchTemplateName": TEMPLATE,
-            "VPCZoneIdentifier": self._ground.subnet,
+            "VPCZoneIdentifier": self._subnets(fields.maybe("zones", list)),
             "NewInstancesProtectedFromScaleIn": str(bool(fields.maybe("protected", bool))).lower(),
         }
         fields.done()
@@ -49,27 +51,40 @@ class Groups:
         self._perform({"Action": "DeleteAutoScalingGroup", **form})
         return {}
 
+    def _subnets(self, letters: list[Any] | None) -> str:
+        known = self._ground.subnets
+        zones = [f"{self._ground.region}{letter}" for letter in letters or ["a"]]
+        if any(zone not in known for zone in zones):
+            raise BadWish(f"zones must be some of {', '.join(zone[-1] for zone in known)}")
+        return ",".join(known[zone] for zone in zones)
+
     def show(self, query: Query, wish: Any) -> Any:
         with self._stand_in.serial:
+            self._stand_in.lives.advance([query["name"]] if "name" in query else ())
             if "name" in query:
                 return _group(self._named(query))
             return [_group(group) for group in self._ground.groups().values()]
 
     def instances(self, query: Query, wish: Any) -> Any:
+        """Those in service, or with `running=true` all whose machine runs, also before and after service."""
+        every = query.get("running") == "true"
         with self._stand_in.serial:
+            self._stand_in.lives.advance()
             return [
                 {
                     "id": state.instance_id,
                     "group": group.name,
                     "private_ip": state.instance.private_ip,
+                    "lifecycle_state": state.lifecycle_state,
+                    "zone": state.availability_zone,
                     "tags": _tags(group),
                 }
                 for group in self._ground.groups().values()
                 for state in _by_address(group)
-                if state.lifecycle_state == "InService"
+                if machines.is_running(state.instance) and (every or state.lifecycle_state == "InService")
             ]
 
-    def _named(self, query: Query) -> FakeAutoScalingGroup:
+    def _named(self, query: Query) -> Group:
         name = query.need("name")
         group = self._ground.groups().get(name)
         if group is None:
@@ -84,15 +99,16 @@ class Groups:
             raise Refusal(reply.status, reply.code or "Unknown", message_of(reply.body) or "")
 
 
-def _tags(group: FakeAutoScalingGroup) -> dict[str, str]:
+def _tags(group: Group) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in group.tags}
 
 
-def _by_address(group: FakeAutoScalingGroup) -> list[InstanceState]:
-    return sorted(group.instance_states, key=lambda state: ipaddress.ip_address(str(state.instance.private_ip)))
+def _by_address(group: Group) -> list[InstanceState]:
+    """In the order of the addresses; those that have none any more come first."""
+    return sorted(group.instance_states, key=lambda state: ipaddress.ip_address(state.instance.private_ip or "0.0.0.0"))
 
 
-def _group(group: FakeAutoScalingGroup) -> dict[str, Any]:
+def _group(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
         "min": group.min_size,
@@ -101,8 +117,9 @@ def _group(group: FakeAutoScalingGroup) -> dict[str, Any]:
         "instances": [
             {
                 "id": state.instance_id,
-                "private_ip": state.instance.private_ip,
+                "private_ip": state.instance.private_ip or "",
                 "lifecycle_state": state.lifecycle_state,
+                "zone": state.availability_zone,
                 "health": state.health_status,
                 "protected": bool(state.protected_from_scale_in),
             }

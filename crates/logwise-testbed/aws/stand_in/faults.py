@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import dataclass, fields
 from typing import Any
 
+from . import throttle
 from .call import Call
+from .fault_fields import BadRule, read
 
-MODES = ("error", "lost", "drop", "delay")
-
-
-class BadRule(ValueError):
-    """The text says what the rule must look like."""
+# Rules for any resource; a bed of one's own is needed for them.
+ANY = "*"
 
 
 @dataclass
@@ -31,12 +31,29 @@ class Rule:
     code: str = ""
     message: str = "injected by the test"
     delay_ms: int = 0
+    hang_ms: int = 0
+    rate: float | None = None
+    burst: float | None = None
+    share: float | None = None
     seen: int = 0
     fired: int = 0
 
+    def __post_init__(self) -> None:
+        self._throttle = throttle.of(self.rate, self.burst, self.share)
+
+    def fires(self) -> bool:
+        """Counts a call that matches; whether it is hit."""
+        self.seen += 1
+        if self.seen <= self.after_calls:
+            return False
+        if self.mode == "throttle" and not self._throttle.hits(time.monotonic()):
+            return False
+        self.fired += 1
+        return True
+
     def matches(self, call: Call) -> bool:
         """Whether the call is one that this rule speaks of."""
-        named = self.resource in call.resources if self.resource else not call.resources
+        named = self.resource in (ANY, *call.resources) if self.resource else not call.resources
         return (
             named
             and self.service in (None, call.service)
@@ -60,7 +77,7 @@ class Faults:
         """Adds one rule and changes no other."""
         with self._lock:
             self._count += 1
-            rule = _parse(wanted, f"fault-{self._count}")
+            rule = Rule(**read(wanted, f"fault-{self._count}"))
             if any(rule.id == other.id for other in self._rules):
                 raise BadRule(f"id {rule.id!r} is taken: leave id out or delete that rule first")
             self._rules.append(rule)
@@ -72,16 +89,14 @@ class Faults:
             for rule in self._rules:
                 if rule.spent or not rule.matches(call):
                     continue
-                rule.seen += 1
-                if rule.seen > rule.after_calls:
-                    rule.fired += 1
+                if rule.fires():
                     return rule
         return None
 
     def list(self, resource: str | None) -> list[dict[str, Any]]:
         """All rules, also spent ones, with how often they matched and fired."""
         with self._lock:
-            return [asdict(rule) for rule in self._rules if resource in (None, rule.resource)]
+            return [_shown(rule) for rule in self._rules if resource in (None, rule.resource)]
 
     def remove(self, resource: str | None, rule_id: str | None) -> int:
         """Removes by resource, by id, or by both; the number of rules that went."""
@@ -95,31 +110,5 @@ class Faults:
             return gone
 
 
-_KINDS: dict[str, type] = {
-    "id": str, "resource": str, "service": str, "action": str, "mode": str, "code": str, "message": str,
-    "times": int, "after_calls": int, "status": int, "delay_ms": int,
-}  # fmt: skip
-
-
-def _parse(wanted: Any, default_id: str) -> Rule:
-    if not isinstance(wanted, dict) or "resource" not in wanted:
-        raise BadRule('a rule is one JSON object with at least "resource" (the exact name)')
-    fields = {name: value for name, value in wanted.items() if value is not None}
-    for name, value in fields.items():
-        kind = _KINDS.get(name)
-        if kind is None:
-            raise BadRule(f"unknown field {name!r}: known are {', '.join(sorted(_KINDS))}")
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise BadRule(f"{name} must be {'text' if kind is str else 'a number'}")
-        if isinstance(value, int) and value < 0:
-            raise BadRule(f"{name} must be 0 or more")
-    rule = Rule(**{"id": default_id, **fields})
-    if rule.mode not in MODES:
-        raise BadRule(f"mode must be one of {', '.join(MODES)}")
-    if rule.mode == "error" and (not rule.code or not 400 <= rule.status <= 599):
-        raise BadRule('mode "error" needs a code and a status of 400 to 599')
-    try:
-        re.compile(rule.action or "")
-    except re.error as problem:
-        raise BadRule(f"action must be a regular expression: {problem}") from problem
-    return rule
+def _shown(rule: Rule) -> dict[str, Any]:
+    return {field.name: getattr(rule, field.name) for field in fields(rule)}

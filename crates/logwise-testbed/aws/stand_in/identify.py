@@ -13,7 +13,7 @@ from moto.core.routing import get_service_router
 from .call import Call, Environ
 from .operations import is_mutating, without_secrets
 
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 # Request headers of S3 that say what the caller wanted.
 _S3_HEADERS = (
     "content-md5", "if-match", "if-none-match", "x-amz-acl", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
@@ -26,7 +26,7 @@ _S3_HEADERS = (
 def identify(environ: Environ, body: bytes) -> Call:
     """Understands a request; what is not understood becomes an action such as `GET /path`."""
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
-    region, service = _scope(environ, query)
+    access_key, region, service = _scope(environ, query)
     form = _form(environ, body)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         wire, action, params = "json", str(target).rsplit(".", 1)[-1], _json(body)
@@ -46,7 +46,7 @@ def identify(environ: Environ, body: bytes) -> Call:
         params = {**found, **query, **_json(body)}
     return Call(
         environ=environ, body=body, service=service, region=region, wire=wire, action=action,
-        params=without_secrets(params), mutating=is_mutating(service, action),
+        params=without_secrets(params), mutating=is_mutating(service, action), access_key=access_key,
     )  # fmt: skip
 
 
@@ -63,11 +63,11 @@ def form_call(region: str, service: str, fields: dict[str, str]) -> Call:
     return identify(environ, body)
 
 
-def _scope(environ: Environ, query: dict[str, str]) -> tuple[str, str]:
-    """Region and service that the request was signed for; empty when it is not signed."""
+def _scope(environ: Environ, query: dict[str, str]) -> tuple[str, str, str]:
+    """Who signed the request, for which region and service; empty when it is not signed."""
     signed = str(environ.get("HTTP_AUTHORIZATION", "")) or f"Credential={query.get('X-Amz-Credential', '')}"
     match = _SCOPE.search(signed)
-    return (match.group(1), match.group(2).lower()) if match else ("us-east-1", "")
+    return (match.group(1), match.group(2), match.group(3).lower()) if match else ("", "us-east-1", "")
 
 
 def _form(environ: Environ, body: bytes) -> dict[str, str]:

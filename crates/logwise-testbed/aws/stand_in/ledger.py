@@ -35,7 +35,9 @@ class Ledger:
                 "resource": ",".join(call.resources),
                 "params": call.params,
                 "mutating": call.mutating,
-                "outcome": {"status": status, "code": code, "fault": fault},
+                "caller": call.caller,
+                "expected_owner": call.header("x-amz-expected-bucket-owner") if call.service == "s3" else None,
+                "outcome": {"status": status, "code": code, "fault": fault or call.fault},
             }
             for name in call.resources or ("",):
                 self._files.setdefault(name, deque(maxlen=KEPT_PER_RESOURCE)).append(entry)

@@ -8,6 +8,7 @@ from .body import has_digest
 from .call import Call, Refusal, Reply
 from .lifecycle_rules import validate
 from .owner import bucket
+from .stale import StaleReads
 
 SIZE_HEADER = "x-amz-transition-default-minimum-object-size"
 DEFAULT_SIZE = "all_storage_classes_128K"
@@ -27,6 +28,7 @@ class Lifecycles:
 
     def __init__(self) -> None:
         self._kept: dict[str, Configuration] = {}
+        self.stale: StaleReads[Configuration] = StaleReads()
 
     def get(self, name: str) -> Configuration | None:
         return self._kept.get(name)
@@ -37,12 +39,18 @@ class Lifecycles:
         if size not in _SIZES:
             raise Refusal(400, "InvalidArgument", f"Invalid value for {SIZE_HEADER}: {size}")
         validate(document)
+        self.stale.written(name, self.get(name))
         self._kept[name] = Configuration(document, size)
         return self._kept[name]
 
+    def remove(self, name: str) -> None:
+        """Takes the configuration away."""
+        self.stale.written(name, self._kept.pop(name, None))
+
     def forget(self, name: str) -> None:
-        """The configuration, or the bucket, is gone."""
+        """The bucket is gone."""
         self._kept.pop(name, None)
+        self.stale.forget(name)
 
     def serve(self, call: Call) -> Reply | None:
         """The answer to a lifecycle call, or None when the call is about something else."""
@@ -51,7 +59,7 @@ class Lifecycles:
         name = str(call.params.get("Bucket", ""))
         bucket(name)
         if call.action == "DeleteBucketLifecycle":
-            self.forget(name)
+            self.remove(name)
             return Reply(204, [])
         if call.action == "PutBucketLifecycleConfiguration":
             if not has_digest(call):
@@ -60,7 +68,8 @@ class Lifecycles:
                 )
             now = self.put(name, call.body, call.header(SIZE_HEADER))
             return Reply(200, [(SIZE_HEADER, now.minimum_object_size)])
-        kept = self._kept.get(name)
+        kept, is_stale = self.stale.read(name, self.get(name))
+        call.fault = "stale" if is_stale else None
         if kept is None:
             raise Refusal(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
         headers = [("Content-Type", "application/xml"), (SIZE_HEADER, kept.minimum_object_size)]

@@ -11,11 +11,13 @@ _NAMES = {
     "glue": ("DatabaseName", "Name"),
     "elasticloadbalancing": ("TargetGroupArn", "LoadBalancerArn"),
     "rds": ("DBInstanceIdentifier",),
+    "sts": ("RoleArn",),
+    "iam": ("PolicySourceArn", "RoleName"),
 }
 
 
 def resources(call: Call, ground: Ground) -> tuple[str, ...]:
-    """Bucket names, group names, or the groups of the instances that the call names; may be empty."""
+    """Names of buckets, groups or roles, or the groups of the instances that the call names; may be empty."""
     if call.service == "s3":
         found = [str(call.params.get("Bucket", ""))]
     elif call.service == "autoscaling":
@@ -27,6 +29,8 @@ def resources(call: Call, ground: Ground) -> tuple[str, ...]:
     else:
         named = (str(call.params.get(name, "")) for name in _NAMES.get(call.service, ()))
         found = [next((name for name in named if name), "")]
+        if call.service in ("iam", "sts"):
+            found = [found[0].rpartition("/")[2]]  # a role is filed under its name
     return tuple(dict.fromkeys(name for name in found if name))
 
 

@@ -97,6 +97,27 @@ class Case(unittest.TestCase):
         """The test's group as the control interface shows it."""
         return control("GET", "/_groups", name=self.name)
 
+    def states(self) -> dict[str, str]:
+        """The lifecycle state of each instance."""
+        return {one["id"]: one["lifecycle_state"] for one in self.seen()["instances"]}
+
+    def desire(self, number: int) -> None:
+        """SetDesiredCapacity of the test's group."""
+        client("autoscaling").set_desired_capacity(AutoScalingGroupName=self.name, DesiredCapacity=number)
+
+    def life(self, **settings: int) -> None:
+        """How long things take in the test's group."""
+        control("PUT", "/_life", {"group": self.name, **settings})
+
+    def later(self, ms: int) -> None:
+        """The group's clock goes on."""
+        control("POST", "/_clock", {"group": self.name, "advance_ms": ms})
+
+    def activities(self) -> list[Any]:
+        """Of the test's group, the newest first."""
+        found = client("autoscaling").describe_scaling_activities(AutoScalingGroupName=self.name)
+        return list(found["Activities"])
+
     def bucket(self, **more: Any) -> None:
         """Makes the test's bucket."""
         control("POST", "/_buckets", {"name": self.name, **more})

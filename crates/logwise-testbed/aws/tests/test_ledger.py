@@ -21,6 +21,7 @@ class Entries(Case):
         self.assertGreater(entry.pop("seq"), 0)
         self.assertEqual(entry, {
             "service": "autoscaling", "action": "SetDesiredCapacity", "resource": self.name, "mutating": True,
+            "caller": "anonymous key", "expected_owner": None,
             "params": {"AutoScalingGroupName": self.name, "DesiredCapacity": "2", "HonorCooldown": "false"},
             "outcome": {"status": 200, "code": None, "fault": None},
         })  # fmt: skip
@@ -36,6 +37,7 @@ class Entries(Case):
         self.assertEqual(written["params"]["x-amz-expected-bucket-owner"], "123456789012")
         self.assertIn("x-amz-checksum-crc32", written["params"])
         self.assertEqual((listed["action"], listed["mutating"]), ("ListObjectsV2", False))
+        self.assertEqual([one["expected_owner"] for one in (written, listed)], ["123456789012", None])
         wanted = {"Bucket": self.name, "prefix": "a/b", "max-keys": "5", "list-type": "2"}
         self.assertEqual({name: listed["params"].get(name) for name in wanted}, wanted)
 

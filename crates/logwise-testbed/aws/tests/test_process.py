@@ -13,7 +13,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from .bed import DEADLINE, FOLDER, Case, client, control, start, url
+from .bed import DEADLINE, FOLDER, Case, client, control, signed, start, url
 from .documents import ALL, ENABLED, WEEK, document
 
 
@@ -30,6 +30,25 @@ class Program(Case):
                 self.assertEqual(json.load(answer)["instances"][0]["private_ip"], "127.0.9.4")
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(DEADLINE), 0)
+
+    def test_a_small_subnet_is_one_zone_and_runs_out_of_addresses(self) -> None:
+        process, where = start("--subnet", "127.0.9.0/28")
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        wish = json.dumps({"name": "g", "min": 0, "max": 20, "desired": 12}).encode()
+        with urllib.request.urlopen(f"{where}/_groups", wish, timeout=DEADLINE) as answer:
+            self.assertEqual(len(json.load(answer)["instances"]), 11)
+        form = b"Action=DescribeScalingActivities&AutoScalingGroupName=g"
+        request = urllib.request.Request(where, form, signed("autoscaling"))
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+            self.assertIn(b"There are not enough free addresses in subnet", answer.read())
+        wish = json.dumps({"name": "h", "min": 0, "max": 1, "desired": 0, "zones": ["b"]}).encode()
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{where}/_groups", wish, timeout=DEADLINE)
+        self.assertIn("zones must be some of a", str(json.load(caught.exception)["message"]))
+        caught.exception.close()
 
     def test_a_taken_port_is_one_line_and_an_exit_code(self) -> None:
         port = urlsplit(url()).netloc.partition(":")[2]
@@ -50,7 +69,7 @@ class Program(Case):
             witness(["group", self.name], environment)
             call = client("autoscaling").meta.endpoint_url
             self.assertNotEqual(call, where)
-            request = urllib.request.Request(f"{where}/?Action=x", b"Action=StartInstanceRefresh", method="POST")
+            request = urllib.request.Request(f"{where}/?Action=x", b"Action=RollbackInstanceRefresh", method="POST")
             scope = "Credential=AKIDHIDDEN/20260101/ap-south-1/autoscaling/aws4_request"
             request.add_header("Authorization", f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=hidden")
             with self.assertRaises(urllib.error.HTTPError) as caught:
@@ -59,7 +78,7 @@ class Program(Case):
             process.terminate()
             log = process.stderr.read()
         self.assertEqual(len(log.splitlines()), 1, log)
-        self.assertIn("StartInstanceRefresh", log)
+        self.assertIn("RollbackInstanceRefresh", log)
         self.assertNotIn("HIDDEN", log.upper())
         self.assertNotIn("token-of-the-test", log)
 

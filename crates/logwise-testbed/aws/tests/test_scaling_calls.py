@@ -61,3 +61,29 @@ class Paging(Case):
         describe = client("autoscaling").describe_auto_scaling_groups
         self.refused("ValidationError", 400, describe, MaxRecords=101)
         self.refused("InvalidNextToken", 400, describe, NextToken=self.name)
+
+
+class Standby(Case):
+    def test_in_standby_it_does_not_count_and_comes_back(self) -> None:
+        first, second = self.group(0, 4, 2)
+        scaling = client("autoscaling")
+        names = {"AutoScalingGroupName": self.name, "InstanceIds": [first]}
+        scaling.enter_standby(**names, ShouldDecrementDesiredCapacity=True)
+        self.assertEqual((self.seen()["desired"], self.states()), (1, {first: "Standby", second: "InService"}))
+        message = self.refused(
+            "ValidationError", 400, scaling.enter_standby, **names, ShouldDecrementDesiredCapacity=True
+        )
+        self.assertIn("is not in InService", message)
+        scaling.exit_standby(**names)
+        self.assertEqual((self.seen()["desired"], set(self.states().values())), (2, {"InService"}))
+
+    def test_without_decrement_another_takes_its_place(self) -> None:
+        first, second = self.group(0, 4, 2)
+        names = {"AutoScalingGroupName": self.name, "InstanceIds": [first]}
+        client("autoscaling").enter_standby(**names, ShouldDecrementDesiredCapacity=False)
+        self.assertEqual(sorted(self.states().values()), ["InService", "InService", "Standby"])
+        client("autoscaling").detach_instances(
+            AutoScalingGroupName=self.name, InstanceIds=[second], ShouldDecrementDesiredCapacity=False
+        )
+        self.assertNotIn(second, self.states())
+        self.assertEqual(sorted(self.states().values()), ["InService", "InService", "Standby"])

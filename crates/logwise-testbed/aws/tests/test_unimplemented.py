@@ -12,9 +12,9 @@ class Unimplemented(Case):
 
     def test_auto_scaling(self) -> None:
         self.group(0, 1, 0)
-        call = client("autoscaling").start_instance_refresh
+        call = client("autoscaling").rollback_instance_refresh
         message = self.refused("InternalFailure", 500, call, AutoScalingGroupName=self.name)
-        self.assertIn("StartInstanceRefresh", message)
+        self.assertIn("RollbackInstanceRefresh", message)
         self.assertEqual(self.code(), "Unimplemented")
 
     def test_s3_does_not_mistake_one_call_for_another(self) -> None:

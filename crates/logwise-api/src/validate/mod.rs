@@ -3,13 +3,19 @@
 //! The API server has checked the schema and the CEL rules. What these cannot check is checked here, and so is what an
 //! object that is older than a rule could still violate with harm.
 
+mod change;
+mod references;
+
+pub use change::{change_policy, pending_growths, retention_change_policy};
+pub use references::{references, secrets};
+
 use crate::{
-    Approval, ChangeMode, DeletionPolicy, Kafka, LogwiseCluster, PartitionScalingMode, RetentionPolicy,
-    RetentionPolicySpec, Storage, Topics,
+    ChangeMode, DeletionPolicy, Kafka, LogwiseCluster, PartitionScalingMode, RetentionPolicy, RetentionPolicySpec,
+    Storage, Topics,
 };
 use kube::ResourceExt;
 use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
-use logwise_plan::{partitions, retention, workers};
+use logwise_plan::{change::ChangePolicy, change::Mode, partitions, retention, workers};
 use std::fmt;
 
 /// Port of a Spark master if none is given.
@@ -74,17 +80,24 @@ pub fn may_change(cluster: &LogwiseCluster) -> bool {
 pub fn kafka_topics(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Result<partitions::Policy, Invalid>> {
     let kafka = cluster.spec.kafka.as_ref()?;
     let topics = kafka.topics.as_ref()?;
-    Some(topic_selector(topics).map(|selector| partition_policy(kafka, topics, selector, look_period_seconds)))
+    let change = match change_policy(cluster) {
+        Ok(change) => change,
+        Err(invalid) => return Some(Err(invalid)),
+    };
+    let policy = |selector| partition_policy(kafka, topics, selector, change, look_period_seconds);
+    Some(topic_selector(topics).map(policy))
 }
 
 fn partition_policy(
     kafka: &Kafka,
     topics: &Topics,
     selector: TopicSelector,
+    change: ChangePolicy,
     look_period_seconds: u32,
 ) -> partitions::Policy {
     partitions::Policy {
         topics: selector,
+        change,
         default_partitions: topics.default_partitions,
         max_partitions: topics.max_partitions,
         mode: match kafka.partition_scaling.mode {
@@ -117,10 +130,11 @@ pub fn workers(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Res
         let problem = format!("must be less than or equal to `maxReplicas` ({})", bounds.max_replicas);
         return Some(Err(Invalid::new("spec.spark.workers.autoscaling.minReplicas", problem)));
     }
-    Some(Ok(workers::Policy {
+    Some(change_policy(cluster).map(|change| workers::Policy {
         group: group.name.clone(),
         min_replicas: bounds.min_replicas,
         max_replicas: bounds.max_replicas,
+        change,
         look_period_seconds,
     }))
 }
@@ -192,6 +206,7 @@ pub fn retention_entry(
     cluster: &LogwiseCluster,
 ) -> Result<retention::PolicyEntry, Invalid> {
     let spec = &policy.spec;
+    let change = retention_change_policy(policy, cluster)?;
     Ok(retention::PolicyEntry {
         owner: owner(policy, installation)?,
         uid8: uid8(policy)?,
@@ -201,12 +216,10 @@ pub fn retention_entry(
             prefixes: spec.service_selector.match_prefixes.iter().cloned().collect(),
         },
         settings: settings(spec),
-        approval: match spec.change_policy.approval {
-            Approval::Never => retention::Approval::Never,
-            Approval::DestructiveOnly => retention::Approval::DestructiveOnly,
-        },
-        approved_plans: spec.change_policy.approved_plans.iter().cloned().collect(),
-        observe_only: observe_only(cluster) || spec.change_policy.mode == ChangeMode::Observe,
+        approval: change.approval,
+        approved_plans: change.approved_plans,
+        windows: change.windows,
+        observe_only: change.suspended || change.mode == Mode::Observe,
         removal: policy.metadata.deletion_timestamp.as_ref().map(|_| match spec.deletion_policy {
             DeletionPolicy::RemoveRules => retention::Removal::RemoveRules,
             DeletionPolicy::Orphan => retention::Removal::Orphan,

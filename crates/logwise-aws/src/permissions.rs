@@ -1,0 +1,137 @@
+//! Every AWS operation that the operator calls, and the IAM permission it takes. Nothing else leaves the process.
+
+/// One IAM permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// IAM action, such as `s3:ListBucket`.
+    pub action: &'static str,
+    /// Name of the service in the SDK.
+    pub service: &'static str,
+    /// Operations that take this permission.
+    pub operations: &'static [&'static str],
+    /// What the permission is given on.
+    pub on: Resource,
+    /// Whether one of the operations changes something.
+    pub changes: bool,
+    /// When the operator calls it, for people.
+    pub when: &'static str,
+}
+
+/// Form of the resource in an IAM policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// The bucket of `spec.storage.bucketName`.
+    Bucket,
+    /// The group of `spec.spark.workers.autoScalingGroup.name`.
+    Group,
+    /// The role of `spec.aws.roleARN`.
+    Role,
+    /// `*`: AWS knows no narrower form for this action.
+    Any,
+}
+
+impl Resource {
+    /// The ARN with `name` in it; for a role, `name` is the ARN.
+    pub fn arn(self, place: &Place<'_>, name: &str) -> String {
+        let Place { partition, region, account } = place;
+        match self {
+            Self::Bucket => format!("arn:{partition}:s3:::{name}"),
+            // The id between the two colons is made by AWS and changes when the group is made anew.
+            Self::Group => {
+                format!("arn:{partition}:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{name}")
+            }
+            Self::Role => name.to_owned(),
+            Self::Any => "*".to_owned(),
+        }
+    }
+}
+
+/// Where resources lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: &'a str,
+    /// Region of the pipeline.
+    pub region: &'a str,
+    /// Account id, or `*`.
+    pub account: &'a str,
+}
+
+/// Taking on the pipeline's role.
+pub const ASSUME_ROLE: Permission = Permission {
+    action: "sts:AssumeRole",
+    service: "STS",
+    operations: &["AssumeRole"],
+    on: Resource::Role,
+    changes: false,
+    when: "when `spec.aws.roleARN` is set, about once an hour",
+};
+
+/// Asking who the operator is.
+pub const CALLER_IDENTITY: Permission = Permission {
+    action: "sts:GetCallerIdentity",
+    service: "STS",
+    operations: &["GetCallerIdentity"],
+    on: Resource::Any,
+    changes: false,
+    when: "in the preflight; AWS always allows it",
+};
+
+/// Reading Auto Scaling Groups.
+pub const DESCRIBE_GROUPS: Permission = Permission {
+    action: "autoscaling:DescribeAutoScalingGroups",
+    service: "Auto Scaling",
+    operations: &["DescribeAutoScalingGroups"],
+    on: Resource::Any,
+    changes: false,
+    when: "each look",
+};
+
+/// Raising a group.
+pub const SET_DESIRED_CAPACITY: Permission = Permission {
+    action: "autoscaling:SetDesiredCapacity",
+    service: "Auto Scaling",
+    operations: &["SetDesiredCapacity"],
+    on: Resource::Group,
+    changes: true,
+    when: "to raise the group",
+};
+
+/// Listing the services in a bucket.
+pub const LIST_BUCKET: Permission = Permission {
+    action: "s3:ListBucket",
+    service: "S3",
+    operations: &["ListObjectsV2"],
+    on: Resource::Bucket,
+    changes: false,
+    when: "to list services",
+};
+
+/// Reading lifecycle rules.
+pub const GET_LIFECYCLE: Permission = Permission {
+    action: "s3:GetLifecycleConfiguration",
+    service: "S3",
+    operations: &["GetBucketLifecycleConfiguration"],
+    on: Resource::Bucket,
+    changes: false,
+    when: "each look",
+};
+
+/// Writing lifecycle rules.
+pub const PUT_LIFECYCLE: Permission = Permission {
+    action: "s3:PutLifecycleConfiguration",
+    service: "S3",
+    operations: &["PutBucketLifecycleConfiguration", "DeleteBucketLifecycle"],
+    on: Resource::Bucket,
+    changes: true,
+    when: "to write rules; the last rule goes with the configuration",
+};
+
+/// All of them.
+pub const ALL: [Permission; 7] =
+    [ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, SET_DESIRED_CAPACITY, LIST_BUCKET, GET_LIFECYCLE, PUT_LIFECYCLE];
+
+/// Whether the operator calls that operation.
+pub(crate) fn is_listed(service: &str, operation: &str) -> bool {
+    ALL.iter().any(|permission| permission.service == service && permission.operations.contains(&operation))
+}

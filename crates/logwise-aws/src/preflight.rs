@@ -1,0 +1,173 @@
+//! What the operator may do for one pipeline, found out by reads that change nothing.
+
+use crate::client::{Clients, autoscaling_once, s3_once, sts_once};
+use crate::failure::Failure;
+use crate::owner::Owner;
+use crate::permissions::{
+    ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, GET_LIFECYCLE, LIST_BUCKET, PUT_LIFECYCLE, Permission, Place,
+    SET_DESIRED_CAPACITY,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use logwise_runtime::ErrorClass;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::error::Error;
+
+/// What a pipeline needs of AWS.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Name of the bucket whose lifecycle is managed.
+    pub bucket: Option<String>,
+    /// Prefix of the logs in it.
+    pub logs_prefix: String,
+    /// Name of the workers' Auto Scaling Group.
+    pub group: Option<String>,
+    /// Account that the bucket must belong to, if it is known.
+    pub owner: Option<Owner>,
+}
+
+/// One permission, and whether the operator has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// IAM action.
+    pub permission: &'static str,
+    /// ARN in the form that a policy takes, or `*`.
+    pub resource: String,
+    /// What was found.
+    pub result: Outcome,
+}
+
+/// What was found about a permission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// AWS let the call through.
+    Ok,
+    /// AWS refused the caller; the words of AWS.
+    Denied(String),
+    /// The call came through, but the thing is not there, or not as the spec names it.
+    Wrong(String),
+    /// It could not be found out; why.
+    Unknown(String),
+    /// A call that changes something: whether it is allowed shows when it is first made.
+    NotTested,
+}
+
+impl Outcome {
+    fn of(failure: Failure) -> Self {
+        match failure.class {
+            ErrorClass::Denied => Self::Denied(failure.text),
+            ErrorClass::NotFound | ErrorClass::Invalid => Self::Wrong(failure.text),
+            ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => Self::Unknown(failure.text),
+        }
+    }
+
+    fn answered<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        answer.map_or_else(|error| Self::of(Failure::seen(&error)), |_| Self::Ok)
+    }
+}
+
+/// Checks what `wanted` takes, by at most one call per read permission, each sent once. Who the caller is comes first:
+/// without an answer to that, nothing else is asked.
+pub async fn preflight(clients: &Clients, wanted: &Wanted) -> Vec<Check> {
+    let answer = clients.sts().get_caller_identity().customize().config_override(sts_once()).send().await;
+    let (caller, outcome) = match answer {
+        Ok(answer) => (answer.arn, Outcome::Ok),
+        Err(error) => (None, Outcome::of(Failure::seen(&error))),
+    };
+    let who = match clients.role_arn() {
+        Some(role) => Check { permission: ASSUME_ROLE.action, resource: role.to_owned(), result: outcome },
+        None => Check { permission: CALLER_IDENTITY.action, resource: "*".to_owned(), result: outcome },
+    };
+    let place = place(caller.as_deref(), clients);
+    let ask = who.result == Outcome::Ok;
+    let (bucket, group) = tokio::join!(bucket(clients, wanted, ask, place), group(clients, wanted, ask, place));
+    [vec![who], group, bucket].concat()
+}
+
+/// Where the resources lie, from the caller's ARN or else from what is configured.
+fn place<'a>(caller: Option<&'a str>, clients: &'a Clients) -> Place<'a> {
+    let region = clients.region();
+    let mut parts = caller.or(clients.role_arn()).unwrap_or_default().split(':').skip(1);
+    let of_region = match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    let partition = parts.next().filter(|part| !part.is_empty()).unwrap_or(of_region);
+    Place { partition, region, account: parts.nth(2).filter(|part| !part.is_empty()).unwrap_or("*") }
+}
+
+async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>) -> Vec<Check> {
+    let Some(name) = &wanted.bucket else { return Vec::new() };
+    let s3 = clients.s3(wanted.owner.as_ref());
+    let owner = wanted.owner.as_ref().map(Owner::to_string);
+    let lifecycle = async {
+        let request = s3.get_bucket_lifecycle_configuration().bucket(name).set_expected_bucket_owner(owner.clone());
+        match request.customize().config_override(s3_once()).send().await {
+            Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Outcome::Ok,
+            // An answer that the SDK's model cannot hold is an answer.
+            Err(SdkError::ResponseError(answer)) if answer.raw().status().is_success() => Outcome::Ok,
+            answer => Outcome::answered(answer),
+        }
+    };
+    let listing = async {
+        let request = s3.list_objects_v2().bucket(name).prefix(&wanted.logs_prefix).max_keys(1);
+        let request = request.set_expected_bucket_owner(owner.clone());
+        Outcome::answered(request.customize().config_override(s3_once()).send().await)
+    };
+    let (lifecycle, listing) = if ask { tokio::join!(lifecycle, listing) } else { (not_asked(), not_asked()) };
+    let check = |permission: Permission, result| Check {
+        permission: permission.action,
+        resource: permission.on.arn(&place, name),
+        result,
+    };
+    vec![check(GET_LIFECYCLE, lifecycle), check(LIST_BUCKET, listing), check(PUT_LIFECYCLE, Outcome::NotTested)]
+}
+
+async fn group(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>) -> Vec<Check> {
+    let Some(name) = &wanted.group else { return Vec::new() };
+    let describe = async {
+        let request = clients.autoscaling().describe_auto_scaling_groups().auto_scaling_group_names(name);
+        match request.customize().config_override(autoscaling_once()).send().await {
+            Ok(answer) if answer.auto_scaling_groups().is_empty() => {
+                Outcome::Wrong(format!("no Auto Scaling group has the name {name} in {}", place.region))
+            }
+            answer => Outcome::answered(answer),
+        }
+    };
+    let describe = if ask { describe.await } else { not_asked() };
+    let check = |permission: Permission, result| Check {
+        permission: permission.action,
+        resource: permission.on.arn(&place, name),
+        result,
+    };
+    vec![check(DESCRIBE_GROUPS, describe), check(SET_DESIRED_CAPACITY, Outcome::NotTested)]
+}
+
+fn not_asked() -> Outcome {
+    Outcome::Unknown("not asked: AWS did not accept the caller".to_owned())
+}
+
+/// The IAM policy, as JSON, that gives everything in `checks`: actions per resource, in a stable order. What belongs
+/// into other policies (assuming the role) or needs none (asking who the caller is) is left out.
+pub fn statement(checks: &[Check]) -> String {
+    let mut actions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for check in checks.iter().filter(|check| !check.permission.starts_with("sts:")) {
+        actions.entry(&check.resource).or_default().push(check.permission);
+    }
+    let statements: Vec<_> = actions
+        .into_iter()
+        .map(|(resource, mut actions)| {
+            actions.sort_unstable();
+            actions.dedup();
+            json!({"Effect": "Allow", "Action": actions, "Resource": resource})
+        })
+        .collect();
+    let policy = json!({"Version": "2012-10-17", "Statement": statements});
+    serde_json::to_string_pretty(&policy).expect("a JSON value can be written")
+}

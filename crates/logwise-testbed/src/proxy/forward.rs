@@ -1,0 +1,167 @@
+//! How one request passes through the Kubernetes proxy.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::kubernetes::Shared;
+use super::rules::{Action, Facts, RuleId};
+use super::watching::Watch;
+
+/// Longest time for what is no watch.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// They speak of one connection, not of the message.
+const OF_THE_CONNECTION: [HeaderName; 4] = [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH, HOST];
+
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// The connection is closed without an answer.
+type Answer = Result<Response<Body>, io::Error>;
+
+/// Serves connections until it is aborted; then all of them end.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let answer = service_fn(move |request| handle(Arc::clone(&shared), request));
+    // A dropped answer ends the connection with an error, as it should.
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
+}
+
+async fn handle(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Answer {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let facts = Facts::of(request.method().as_str(), path);
+    let seq = shared.enter(&facts);
+    let (hit, last) = shared.rules.begin(&facts);
+    if let Some((_, action)) = &hit {
+        shared.note(seq, |entry| entry.faults.push(action.clone()));
+    }
+    let answer = match hit.as_ref().map(|(_, action)| action) {
+        Some(Action::DropBefore | Action::Cut) => return Err(closed("the request was dropped")),
+        Some(Action::Answer { status, reason, retry_after }) => Ok(refusal(*status, reason, *retry_after)),
+        Some(Action::Gone) => Ok(refusal(410, "Expired", None)),
+        _ => pass(&shared, request, (seq, facts), hit, last).await,
+    }?;
+    shared.note(seq, |entry| entry.status = Some(answer.status().as_u16()));
+    Ok(answer)
+}
+
+async fn pass(
+    shared: &Arc<Shared>,
+    request: hyper::Request<Incoming>,
+    (seq, facts): (u64, Facts),
+    hit: Option<(RuleId, Action)>,
+    last: RuleId,
+) -> Answer {
+    let sent = send(Arc::clone(shared), request, facts.watch, hit.clone().map(|(_, action)| action), seq);
+    // A write that has arrived is carried out, also when its sender has given up.
+    let answer = if facts.mutating { tokio::spawn(sent).await.map_err(closed)? } else { sent.await }?;
+    let (status, headers) = (answer.status(), kept(answer.headers()));
+    match hit {
+        Some((_, Action::DropAnswer)) => {
+            drop(answer.bytes().await);
+            Err(closed("the answer was dropped"))
+        }
+        Some((_, Action::CutBody(length))) => {
+            let body = answer.bytes().await.map_err(closed)?;
+            let mut response = respond(status, headers, cut(body.slice(..length.min(body.len()))));
+            response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+            Ok(response)
+        }
+        hit if facts.watch && status.is_success() => {
+            let watch = Watch::begin(Arc::clone(shared), answer, (seq, facts), hit, last);
+            Ok(respond(status, headers, watch.body()))
+        }
+        _ => Ok(respond(status, headers, whole(answer.bytes().await.map_err(closed)?))),
+    }
+}
+
+async fn send(
+    shared: Arc<Shared>,
+    request: hyper::Request<Incoming>,
+    watch: bool,
+    action: Option<Action>,
+    seq: u64,
+) -> io::Result<reqwest::Response> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(closed)?.to_bytes();
+    if let Some(Action::Delay(time)) = action {
+        tokio::time::sleep(time).await;
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut onward = shared.client.request(parts.method, format!("{}{path}", shared.server));
+    onward = onward.headers(kept(&parts.headers)).body(body);
+    if !watch {
+        onward = onward.timeout(DEADLINE);
+    }
+    // No answer of the server is passed on as what it is: a closed connection.
+    let answer = onward.send().await.map_err(closed)?;
+    shared.note(seq, |entry| entry.done = Some(answer.status().as_u16()));
+    Ok(answer)
+}
+
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for name in OF_THE_CONNECTION {
+        kept.remove(name);
+    }
+    kept
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn refusal(status: u16, reason: &str, retry_after: Option<u32>) -> Response<Body> {
+    let text = super::watching::status(status, reason).to_string();
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(code, HeaderMap::new(), whole(text.into()));
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// So much of a body, then the end of the connection.
+fn cut(part: Bytes) -> Body {
+    let end = async {
+        // A body that waits is a body whose first part is sent.
+        tokio::task::yield_now().await;
+        Err(closed("the body was cut"))
+    };
+    let pieces = stream::iter([Ok(Frame::data(part))]).chain(stream::once(end));
+    BodyExt::boxed_unsync(StreamBody::new(pieces))
+}
+
+pub(super) fn closed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, why)
+}
