@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
+use logwise_testbed::install;
 use logwise_testbed::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub fn policy(name: &str, cluster: &str, days: i32) -> Value {
 
 /// Applies objects in the world's namespace, as `kubectl apply` does.
 pub async fn apply(world: &World, objects: &[&Value]) -> Result<()> {
+    // The definitions may have to be installed first; later calls cost nothing.
+    install::kubeconfig(&world.bed).await?;
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     world.apply(&list.to_string()).await.map(drop)
 }

@@ -24,7 +24,9 @@ async fn crash_at(point: &str) -> Result<()> {
     let config = json!({"database": {"url": url}});
     apply(&world, &[&with_spark(&world, cluster(&world, "demo"), (2, 4))?, &policy("default", "demo", 30)]).await?;
     let mut first = Operator::start(&world, Options::config(config.clone()).env("LOGWISE_CRASH_AT", point)).await?;
-    if point.starts_with("s3") {
+    // The rules are written after the approval, and so are the intents from the seventh write on.
+    let late = point.starts_with("s3") || matches!(point.split(':').nth(1), Some("7" | "8" | "9"));
+    if late {
         let id = plan_id(&world, "default").await?;
         approve(&world, "default", &id).await?;
     }
@@ -32,7 +34,7 @@ async fn crash_at(point: &str) -> Result<()> {
     ensure!(code == KILLED, "the operator ended with {code} instead of being killed at {point}");
     let mut second = Operator::start(&world, Options::config(config)).await?;
     second.wait_ready().await?;
-    if !point.starts_with("s3") {
+    if !late {
         let id = plan_id(&world, "default").await?;
         approve(&world, "default", &id).await?;
     }
@@ -117,4 +119,38 @@ async fn after_the_second_commit() -> Result<()> {
 #[tokio::test]
 async fn after_the_first_commit() -> Result<()> {
     crash_at("sql:1:after").await
+}
+
+#[tokio::test]
+async fn after_an_intent_was_prepared() -> Result<()> {
+    crash_at("kubernetes:1:after").await
+}
+
+#[tokio::test]
+async fn after_an_intent_was_sent_and_before_its_call() -> Result<()> {
+    crash_at("kubernetes:3:after").await
+}
+
+#[tokio::test]
+async fn before_the_last_of_two_intents_is_closed() -> Result<()> {
+    crash_at("kubernetes:6:before").await
+}
+
+/// Every point of the path in `make prove`; otherwise the last one, the tests above being the sample.
+#[tokio::test]
+async fn every_point_of_the_path() -> Result<()> {
+    if std::env::var_os("LOGWISE_PROVE").is_none() {
+        return crash_at("kubernetes:9:before").await;
+    }
+    let systems = [("kafka", 1), ("autoscaling", 1), ("s3", 1), ("kubernetes", 9), ("sql", 4)];
+    let mut failed = Vec::new();
+    for (system, writes) in systems {
+        for point in (1..=writes).flat_map(|number| ["before", "after"].map(|side| format!("{system}:{number}:{side}"))) {
+            if let Err(error) = crash_at(&point).await {
+                failed.push(format!("{point}: {error:#}"));
+            }
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
 }

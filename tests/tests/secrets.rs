@@ -42,6 +42,9 @@ async fn a_secret_is_read_only_with_the_tenants_role_and_a_new_key_works_without
     // Its first look is refused by the API server: the audit of the test run looks for that name.
     let world = World::new(&Bed::attach()?, "denied-secret").await?;
     world.create_topic("api", 1).await?;
+    for key in ["AKIACANARYFIRST00001", "AKIACANARYSECOND0002"] {
+        world.bed.stand_in().add_key(key).await?;
+    }
     apply(&world, &[&pipeline(&world)]).await?;
     let mut operator = Operator::start(&world, Options::config(json!({"log": {"level": "debug"}}))).await?;
     operator.wait_ready().await?;

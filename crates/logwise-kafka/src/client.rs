@@ -26,8 +26,11 @@ const MAX_UNANSWERED: u32 = 3;
 pub struct KafkaClients {
     deadline: Duration,
     settings: BTreeMap<String, String>,
-    open: Mutex<HashMap<(Vec<String>, Fingerprint), Weak<KafkaClient>>>,
+    open: Mutex<HashMap<Key, Weak<KafkaClient>>>,
 }
+
+/// Bootstrap servers, in order, and how to log in there.
+type Key = (Vec<String>, Fingerprint);
 
 /// Tells logins apart without holding them.
 type Fingerprint = [u8; 32];
@@ -256,8 +259,8 @@ impl Drop for KafkaClient {
     }
 }
 
-impl std::fmt::Debug for KafkaClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for KafkaClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaClient").field("at", &self.at).finish_non_exhaustive()
     }
 }

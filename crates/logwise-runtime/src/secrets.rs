@@ -64,8 +64,11 @@ impl SecretText {
 /// Reads Secrets.
 pub struct Secrets {
     client: Client,
-    known: Mutex<HashMap<(String, String), (Instant, Arc<SecretText>)>>,
+    known: Mutex<Known>,
 }
+
+/// What was read, and when, by namespace and name.
+type Known = HashMap<(String, String), (Instant, Arc<SecretText>)>;
 
 impl Secrets {
     /// Reads with this client.
@@ -105,7 +108,7 @@ impl Secrets {
         Ok(text)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<SecretText>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

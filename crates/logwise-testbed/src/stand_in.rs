@@ -232,6 +232,11 @@ impl StandIn {
         self.tell(Method::POST, "/_faults", &[], Some(serde_json::to_value(fault)?)).await
     }
 
+    /// Lets the ledger name the calls that are signed with this access key.
+    pub async fn add_key(&self, access_key_id: &str) -> Result<()> {
+        self.tell(Method::POST, "/_keys", &[], Some(json!({"access_key_id": access_key_id}))).await
+    }
+
     /// Removes the faults of a resource.
     pub async fn clear_faults(&self, resource: &str) -> Result<()> {
         self.tell(Method::DELETE, "/_faults", &[("resource", resource)], None).await

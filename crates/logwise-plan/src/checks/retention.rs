@@ -2,7 +2,7 @@
 
 use super::{is_open, retention_report};
 use crate::retention::{
-    Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
+    Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules, rule_id,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -92,6 +92,16 @@ impl<'a> View<'a> {
         days.fold((i32::MAX, i32::MAX), |a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
+    /// The service that a rule belongs to: the one its prefix names, or else the one whose rule has its id.
+    pub fn served(&self, held: &Held<'a>) -> Option<&'a str> {
+        let hash = |id: &str| id.rsplit('/').next().map(str::to_owned);
+        let by_id = || {
+            let mut services = retention_report::services(self).into_iter();
+            services.find(|service| hash(&rule_id("", "", service)) == hash(held.id))
+        };
+        held.prefix.and_then(|prefix| self.service(prefix)).or_else(by_id)
+    }
+
     /// Whether no window of the policy is open.
     pub fn is_closed(&self, entry: &PolicyEntry) -> bool {
         !is_open(&entry.windows, self.now)
@@ -151,13 +161,14 @@ impl<'a> View<'a> {
             if self.is_inert(held.owner) && !taken_over {
                 found.push(format!("{id}: removes a rule of a policy that may not change any now"));
             }
-            let decides = named.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
+            let served = self.served(held);
+            let decides = served.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
             let responsible = decides.unwrap_or(held.owner);
             let asks = responsible.approval == Approval::Always && held.owner.removal.is_none();
             let replaced = self.write.is_some_and(|w| w.add.iter().any(|rule| Some(&*rule.prefix) == held.prefix));
             let none = Settings::default();
             let agreed = |service| self.is_approved(responsible, service, &none);
-            if asks && !replaced && !agreed(named.unwrap_or(held.id)) {
+            if asks && !replaced && !agreed(served.unwrap_or(held.id)) {
                 found.push(format!("{id}: removes a rule without approval"));
             }
         }
@@ -202,7 +213,8 @@ impl<'a> View<'a> {
             let Some(prefix) = held.prefix else { continue };
             let waits = self.service(prefix).and_then(|service| self.winner(service)).is_some_and(|w| self.is_held(w));
             let inert = |other: &Held| self.is_inert(held.owner) && self.is_inert(other.owner);
-            let rivals = |other: &&Held| other.prefix == Some(prefix) && !waits && !inert(other);
+            let for_now = |other: &Held| waits || self.is_held(held.owner) || self.is_held(other.owner);
+            let rivals = |other: &&Held| other.prefix == Some(prefix) && !for_now(other) && !inert(other);
             if let Some(other) = self.after[i + 1..].iter().find(rivals) {
                 found.push(format!("{} and {} act on the same prefix", held.id, other.id));
             }

@@ -2,7 +2,7 @@
 
 use super::retention::{Held, View, days};
 use super::waits_until;
-use crate::retention::{Approval, Blocked, Decision, PolicyEntry, Settings, plan_id, rule_id};
+use crate::retention::{Approval, Blocked, Decision, PolicyEntry, Settings, plan_id};
 use std::collections::BTreeSet;
 
 /// Adds what is untrue in the report of the plan.
@@ -34,7 +34,7 @@ pub(super) fn report(view: &View, found: &mut Vec<String>) {
 }
 
 /// Services that a plan has to decide about.
-fn services<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
+pub(super) fn services<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
     let found = view.observed.services.known().into_iter().flatten().map(String::as_str);
     let named = view.before.iter().filter_map(|held| view.service(held.prefix?));
     found.filter(|s| !s.is_empty() && !s.contains('/')).chain(named).collect()
@@ -57,7 +57,7 @@ fn approval(view: &View, entry: &PolicyEntry, found: &mut Vec<String>) {
         let removes = entry.approval == Approval::Always && change.to == Settings::default();
         let has_rule = |held: &Held| {
             (won || held.owner.owner == entry.owner)
-                && (held.id == change.service || served(view, held) == Some(&*change.service))
+                && (held.id == change.service || view.served(held) == Some(&*change.service))
         };
         let asked = if removes { view.before.iter().any(has_rule) } else { won && change.to == entry.settings };
         let known = change.service.starts_with("logwise.io/") || days(&change.from) == view.survival(&change.service);
@@ -65,16 +65,6 @@ fn approval(view: &View, entry: &PolicyEntry, found: &mut Vec<String>) {
             found.push(format!("{}: asks for approval of another change than that of {}", entry.owner, change.service));
         }
     }
-}
-
-/// The service that a rule belongs to: the one its prefix names, or else the one whose rule has its id.
-fn served<'a>(view: &View<'a>, held: &Held<'a>) -> Option<&'a str> {
-    let by_id = || {
-        services(view)
-            .into_iter()
-            .find(|service| rule_id(&held.owner.owner, "", service).rsplit('/').next() == held.id.rsplit('/').next())
-    };
-    held.prefix.and_then(|prefix| view.service(prefix)).or_else(by_id)
 }
 
 /// Checks what is said about one service.

@@ -67,7 +67,7 @@ pub(super) fn compose(ours: &Ours, verdicts: &Verdicts) -> WriteRules {
     for (service, rule) in ours.all() {
         let stays = match service.and_then(|s| Some((s, verdicts.get(s)?))) {
             Some((service, verdict)) => stays(ours, service, verdict, rule),
-            None => rule.standing == Standing::Observer,
+            None => matches!(rule.standing, Standing::Observer | Standing::Held),
         };
         if !stays {
             write.remove.insert(rule.id.to_owned());
@@ -92,8 +92,8 @@ fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool 
     let observes = |r: &OwnRule| r.standing == Standing::Observer;
     match (verdict, rule.standing) {
         (_, Standing::Leaving) => false,
-        (Verdict::Held, _) => true,
         (Verdict::Exactly(wanted), _) => wanted.as_ref().is_some_and(|wanted| rule.is(wanted)),
+        (Verdict::Held, _) | (_, Standing::Held) => true,
         (Verdict::Waits, _) => chosen(&|r| is_sound(r) || observes(r)),
         (Verdict::Observed | Verdict::Uncovered, Standing::Observer) => true,
         (Verdict::Uncovered, Standing::Active) => false,

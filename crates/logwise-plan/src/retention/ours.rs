@@ -11,6 +11,8 @@ pub(super) enum Standing {
     Active,
     /// They stay, unless an active policy takes their service over.
     Observer,
+    /// They stay for now, beside whatever else is there, unless an active policy takes their service over.
+    Held,
     /// All of them go.
     Leaving,
 }
@@ -110,7 +112,7 @@ impl<'a> Ours<'a> {
     /// The same rules, where those of the owners named stay, unless an active policy takes their service over.
     pub fn held_back(mut self, owners: &BTreeSet<&str>) -> Self {
         let rules = self.by_service.values_mut().flatten().chain(&mut self.stray);
-        rules.filter(|rule| owners.contains(rule.owner)).for_each(|rule| rule.standing = Standing::Observer);
+        rules.filter(|rule| owners.contains(rule.owner)).for_each(|rule| rule.standing = Standing::Held);
         self
     }
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moto.autoscaling import models
-from moto.autoscaling.models import (
-    ASG_NAME_TAG,
-    AutoScalingBackend,
-    FakeAutoScalingGroup,
-    InstanceState,
-)
+from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoScalingGroup, InstanceState
 from moto.ec2.models.instances import Reservation
 
 # What DescribeAutoScalingGroups may be told to suspend.

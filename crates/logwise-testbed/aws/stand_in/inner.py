@@ -7,10 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    create_backend_app,
-)
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from .call import Call, Refusal, Reply
 from .operations import S3_OPERATIONS
