@@ -145,7 +145,8 @@ async fn every_point_of_the_path() -> Result<()> {
     let systems = [("kafka", 1), ("autoscaling", 1), ("s3", 1), ("kubernetes", 9), ("sql", 4)];
     let mut failed = Vec::new();
     for (system, writes) in systems {
-        for point in (1..=writes).flat_map(|number| ["before", "after"].map(|side| format!("{system}:{number}:{side}"))) {
+        for point in (1..=writes).flat_map(|number| ["before", "after"].map(|side| format!("{system}:{number}:{side}")))
+        {
             if let Err(error) = crash_at(&point).await {
                 failed.push(format!("{point}: {error:#}"));
             }

@@ -204,7 +204,10 @@ async fn every_attack_is_refused_by_name_and_calls_nobody() -> Result<()> {
     victim.kafka.untouched()?;
     victim.spark.untouched()?;
     let log = operator.log()?;
-    ensure!(!log.contains("no grants are configured") && log.contains("allowInsecureEndpoints"), "warnings at the start");
+    ensure!(
+        !log.contains("no grants are configured") && log.contains("allowInsecureEndpoints"),
+        "warnings at the start"
+    );
     Ok(())
 }
 

@@ -1,11 +1,10 @@
 //! Clients per pipeline and region, over one HTTP client that stays within the configured reach.
 
 use crate::cache::{Cache, Key};
-use crate::endpoint::{Endpoint, EndpointRefused};
 use crate::fence::Listed;
 use crate::identity::{Base, Identity, Pipeline, Salt};
 use crate::owner::{Owner, OwnerNamed};
-use crate::reach::{self, Reach};
+use crate::reach::{self, EndpointRefused, Reach};
 use crate::role::AssumedRole;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
@@ -77,29 +76,19 @@ impl AwsClients {
     /// Clients that reach AWS, or the endpoint of `settings` and nothing else.
     ///
     /// # Errors
-    /// The endpoint may not be used; see [`Endpoint::parse`].
+    /// The endpoint may not be used.
     pub fn open(settings: AwsSettings) -> Result<Self, EndpointRefused> {
-        let insecure = settings.allow_insecure_endpoints;
-        let endpoint = settings.endpoint_url.as_deref().map(|url| Endpoint::parse(url, insecure)).transpose()?;
-        let reach = endpoint.map_or(Reach::Aws, |endpoint| Reach::Only { endpoint, insecure });
-        Ok(Self::within(reach, settings, reach::System))
-    }
-
-    /// As [`Self::open`], with insecure endpoints allowed; an endpoint that even then may not be used makes every call
-    /// fail and say so.
-    pub fn new(settings: AwsSettings) -> Self {
-        let reach = match settings.endpoint_url.as_deref().map(|url| Endpoint::parse(url, true)) {
+        let reach = match &settings.endpoint_url {
+            Some(url) => Reach::only(url, settings.allow_insecure_endpoints)?,
             None => Reach::Aws,
-            Some(Ok(endpoint)) => Reach::Only { endpoint, insecure: true },
-            Some(Err(refused)) => Reach::Nowhere(refused.to_string()),
         };
-        Self::within(reach, settings, reach::System)
+        Ok(Self::within(reach, settings, reach::System))
     }
 
     pub(crate) fn within(reach: Reach, settings: AwsSettings, resolver: impl ResolveDns + 'static) -> Self {
         let first_region = Arc::new(OnceLock::new());
         let chain = LazyChain { region: Arc::clone(&first_region), chain: OnceCell::new() };
-        let endpoint_url = reach.endpoint().map(Endpoint::url);
+        let endpoint_url = reach.endpoint().map(ToString::to_string);
         Self {
             settings: AwsSettings { endpoint_url, ..settings },
             http: reach::http_client(reach, resolver),

@@ -77,6 +77,7 @@ impl Failure {
             }
             Some(code) if message.is_empty() || message == code => code.clone(),
             Some(code) => format!("{code}: {}", plain(message)),
+            None if raw.status().is_success() => "the answer was not readable".to_owned(),
             None => format!("HTTP status {status}"),
         };
         if let Some(region) = raw.headers().get("x-amz-bucket-region").filter(|_| status == 301) {

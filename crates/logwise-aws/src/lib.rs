@@ -8,7 +8,6 @@
 
 mod cache;
 mod client;
-mod endpoint;
 mod error;
 mod failure;
 mod fence;
@@ -24,11 +23,11 @@ mod whom;
 /// The Auto Scaling client.
 pub use aws_sdk_autoscaling::Client as AutoScaling;
 pub use client::{AwsClients, AwsSettings, Clients, autoscaling_once, s3_once};
-pub use endpoint::{Endpoint, EndpointRefused, forbidden_ip};
 pub use error::AwsError;
 pub use failure::{BoxError, Failure};
 pub use identity::{Base, Identity, MalformedKey, Pipeline, StaticKeys};
 pub use owner::{NotAnAccount, Owner};
 pub use preflight::{Check, Outcome, Wanted, preflight, statement};
+pub use reach::EndpointRefused;
 pub use role::trust_statement;
 pub use whom::{Whom, clients};

@@ -111,7 +111,7 @@ async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>)
         match request.customize().config_override(s3_once()).send().await {
             Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Outcome::Ok,
             // An answer that the SDK's model cannot hold is an answer.
-            Err(SdkError::ResponseError(answer)) if answer.raw().status().is_success() => Outcome::Ok,
+            Err(error) if error.raw_response().is_some_and(|answer| answer.status().is_success()) => Outcome::Ok,
             answer => Outcome::answered(answer),
         }
     };

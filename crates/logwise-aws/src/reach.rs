@@ -1,7 +1,6 @@
 //! Where requests may go: the endpoint of the configuration or AWS's own names, at addresses that are looked up once
 //! and checked before the connection to them is made.
 
-use crate::endpoint::{self, Endpoint};
 use crate::fence::Refused;
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -13,11 +12,16 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use http::Uri;
+use logwise_plan::endpoint::{self, Endpoint};
+use std::error::Error;
 use std::net::IpAddr;
 
 /// Ends of the names of AWS's own endpoints.
 const AWS_NAMES: [&str; 5] =
     [".amazonaws.com", ".amazonaws.com.cn", ".api.amazonwebservices.com.cn", ".amazonaws.eu", ".api.aws"];
+
+/// Added to a refusal that the switch would lift.
+const SWITCH: &str = ", which only allowInsecureEndpoints admits";
 
 /// Where requests may go.
 #[derive(Clone, Debug)]
@@ -31,21 +35,32 @@ pub(crate) enum Reach {
         /// Whether it may be a loopback address.
         insecure: bool,
     },
-    /// Nowhere, and why.
-    Nowhere(String),
 }
 
+/// The URL may not be used as endpoint. The text says why and what is allowed, and does not repeat the URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint: {0}")]
+pub struct EndpointRefused(String);
+
 impl Reach {
+    /// The endpoint at `url` and nothing else; `insecure` admits plain HTTP and loopback addresses.
+    pub fn only(url: &str, insecure: bool) -> Result<Self, EndpointRefused> {
+        let endpoint = endpoint::check(url, insecure).map_err(|why| {
+            let switch = if !insecure && endpoint::check(url, true).is_ok() { SWITCH } else { "" };
+            EndpointRefused(why + switch)
+        })?;
+        Ok(Self::Only { endpoint, insecure })
+    }
+
     fn check_request(&self, uri: &str) -> Result<(), Refused> {
         let uri: Uri = uri.parse().map_err(|_| Refused("the address of the call is no URL".to_owned()))?;
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         let on_list = match self {
-            Self::Only { endpoint, .. } => endpoint.is_target(&uri),
+            Self::Only { endpoint, .. } => is_target(endpoint, &uri),
             Self::Aws => {
                 let default_port = uri.port_u16().is_none_or(|port| port == 443);
                 uri.scheme_str() == Some("https") && default_port && uri.host().is_some_and(is_aws)
             }
-            Self::Nowhere(why) => return Err(Refused(why.clone())),
         };
         if on_list && !has_user {
             return Ok(());
@@ -61,28 +76,35 @@ impl Reach {
             // Requests go to AWS's names only, so any other name is the proxy's.
             Self::Aws if !is_aws(name) => return Ok(()),
             Self::Only { insecure, .. } => *insecure,
-            Self::Aws | Self::Nowhere(_) => false,
+            Self::Aws => false,
         };
         // One bad answer spoils all: the connection takes whichever address it likes.
         addresses.iter().try_for_each(|ip| {
-            endpoint::allowed(*ip, insecure)
-                .map_err(|kind| Refused(format!("{name} has {kind}: no connection is made to such addresses")))
+            endpoint::refused_ip(*ip, insecure)
+                .map_or(Ok(()), |kind| Err(Refused(format!("{name} leads to {kind}, where no connection is made"))))
         })
     }
 
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Only { endpoint, .. } => Some(endpoint),
-            Self::Aws | Self::Nowhere(_) => None,
+            Self::Aws => None,
         }
     }
 
     fn proxy(&self) -> ProxyConfig {
         match self {
             Self::Aws => ProxyConfig::from_env(),
-            Self::Only { .. } | Self::Nowhere(_) => ProxyConfig::disabled(),
+            Self::Only { .. } => ProxyConfig::disabled(),
         }
     }
+}
+
+fn is_target(endpoint: &Endpoint, uri: &Uri) -> bool {
+    let (scheme, usual) = if endpoint.secure { ("https", 443) } else { ("http", 80) };
+    uri.scheme_str() == Some(scheme)
+        && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&endpoint.host))
+        && uri.port_u16().unwrap_or(usual) == endpoint.port
 }
 
 fn is_aws(host: &str) -> bool {
@@ -161,10 +183,19 @@ struct Fenced {
 impl HttpConnector for Fenced {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         match self.reach.check_request(request.uri()) {
-            Ok(()) => self.inner.call(request),
+            Ok(()) => {
+                let answer = self.inner.call(request);
+                HttpConnectorFuture::new(async { answer.await.map_err(final_if_refused) })
+            }
             Err(refused) => HttpConnectorFuture::ready(Err(ConnectorError::user(refused.into()))),
         }
     }
+}
+
+/// A refused address counts as a mistake of the caller, which is not tried again, and not as a lost connection.
+fn final_if_refused(error: ConnectorError) -> ConnectorError {
+    let mut chain = std::iter::successors(error.source(), |cause| (**cause).source());
+    if chain.any(<dyn Error>::is::<Refused>) { ConnectorError::user(error.into()) } else { error }
 }
 
 #[cfg(test)]
@@ -230,8 +261,7 @@ mod tests {
     }
 
     fn only(scheme: &str, port: u16, insecure: bool) -> Reach {
-        let endpoint = Endpoint::parse(&format!("{scheme}://aws.example.com:{port}"), insecure).unwrap();
-        Reach::Only { endpoint, insecure }
+        Reach::only(&format!("{scheme}://aws.example.com:{port}"), insecure).unwrap()
     }
 
     #[tokio::test]
@@ -242,8 +272,8 @@ mod tests {
             for answer in [[bad, "203.0.113.1"], ["203.0.113.1", bad]] {
                 let error = look(only("https", port, false), Scripted::new(&[&answer]), "eu-west-1").await;
                 assert_eq!(error.class(), ErrorClass::Invalid, "{error}");
-                assert!(error.to_string().contains("aws.example.com has a"), "{error}");
-                assert!(error.to_string().ends_with("no connection is made to such addresses"), "{error}");
+                assert!(error.to_string().contains("aws.example.com leads to "), "{error}");
+                assert!(error.to_string().ends_with(", where no connection is made"), "{error}");
             }
         }
         assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -253,7 +283,7 @@ mod tests {
     async fn a_second_answer_of_the_resolver_leads_nowhere() {
         let (port, count) = counting();
         // The bed's switch allows the first answer; whatever the name has later is checked again.
-        for second in ["0.0.0.0", "::ffff:127.0.0.1"] {
+        for second in ["0.0.0.0", "169.254.169.254", "::"] {
             let resolver = Scripted::new(&[&["127.0.0.1"], &[second]]);
             let before = count.load(Ordering::SeqCst);
             let settings = AwsSettings::default();
@@ -291,10 +321,8 @@ mod tests {
     #[tokio::test]
     async fn aws_itself_is_not_sought_at_forbidden_addresses() {
         let resolver = Scripted::new(&[&["169.254.169.254"]]);
-        let error = look(Reach::Aws, resolver.clone(), "eu-west-1").await;
-        assert!(error.to_string().contains("amazonaws.com has a link-local address"), "{error}");
-        let error = look(Reach::Nowhere("the reason".to_owned()), resolver, "eu-west-1").await;
-        assert!(error.to_string().ends_with("the reason"), "{error}");
+        let error = look(Reach::Aws, resolver, "eu-west-1").await;
+        assert!(error.to_string().contains("autoscaling.eu-west-1.amazonaws.com leads to the metadata"), "{error}");
     }
 
     #[test]
@@ -319,6 +347,24 @@ mod tests {
             "https://evil.test#.amazonaws.com",
             "https://169.254.169.254/",
             "/x",
+        ] {
+            assert!(!good(url), "{url}");
+        }
+    }
+    #[test]
+    fn only_the_endpoint_itself_is_its_target() {
+        let reach = Reach::only("https://s3.example.com", false).unwrap();
+        let good = |url: &str| reach.check_request(url).is_ok();
+        assert!(good("https://s3.example.com/bucket?x") && good("https://S3.EXAMPLE.COM:443/"));
+        for url in [
+            "http://s3.example.com/",
+            "http://s3.example.com:443/",
+            "https://s3.example.com:444/",
+            "https://user@s3.example.com/",
+            "https://bucket.s3.example.com/",
+            "https://s3.example.com.evil.test/",
+            "https://sts.eu-west-1.amazonaws.com/",
+            "/bucket",
         ] {
             assert!(!good(url), "{url}");
         }

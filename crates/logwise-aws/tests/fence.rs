@@ -5,12 +5,13 @@ mod wire;
 use logwise_aws::group::describe;
 use logwise_aws::permissions::{self, Permission};
 use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Identity, Owner, Pipeline, StaticKeys};
+use logwise_aws::{Outcome, Wanted, preflight};
 use logwise_plan::Known;
 use logwise_plan::workers::Group;
 use logwise_runtime::ErrorClass;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use wire::{Answer, Request, Wire, assumed, no_groups, refused};
+use wire::{Answer, Request, Wire, assumed, caller, no_groups, refused};
 
 const REGION: &str = "eu-west-1";
 const ROLE: &str = "arn:aws:iam::123456789012:role/pipeline";
@@ -270,7 +271,9 @@ fn insecure_endpoints_need_the_switch() {
         assert!(open(url, false).is_err(), "{url}");
     }
     let error = open("http://127.0.0.1:4566", false).unwrap_err();
-    assert_eq!(error.to_string(), "endpoint: must be https; plain HTTP needs --allow-insecure-endpoints");
+    assert!(error.to_string().ends_with("is not encrypted, which only allowInsecureEndpoints admits"), "{error}");
+    let error = open("https://user:CANARY@s3.example.com", false).unwrap_err();
+    assert!(!error.to_string().contains("CANARY") && !error.to_string().contains("Insecure"), "{error}");
     assert!(open("http://127.0.0.1:4566", true).is_ok() && open("https://s3.example.com", false).is_ok());
     assert!(open("https://169.254.169.254", true).is_err(), "no switch allows it");
 }
@@ -309,4 +312,45 @@ async fn a_proxy_of_the_environment_is_for_aws_alone() {
         !lines.is_empty() && lines.iter().all(|l| l == "CONNECT autoscaling.eu-west-1.amazonaws.com:443 HTTP/1.1"),
         "{lines:?}"
     );
+}
+
+/// Everything that a preflight can ask.
+fn wanted() -> Wanted {
+    Wanted {
+        bucket: Some("b".to_owned()),
+        logs_prefix: "logs/".to_owned(),
+        group: Some("g".to_owned()),
+        owner: Some("123456789012".parse().expect("an account id")),
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_whose_role_is_refused_asks_nothing_else() {
+    let wire = with_sts(|_| refused(403, "AccessDenied", "no")).await;
+    let clients = bed(wire.url()).for_identity(&identity("secret", Some(ROLE)), REGION);
+    let checks = preflight(&clients, &wanted()).await;
+    assert_eq!((checks[0].permission, checks[0].resource.as_str()), ("sts:AssumeRole", ROLE));
+    assert!(matches!(&checks[0].result, Outcome::Denied(text) if text.contains("prod/shop/orders")), "{checks:?}");
+    let tested: Vec<_> = checks[1..].iter().filter(|check| check.result != Outcome::NotTested).collect();
+    assert_eq!(tested.len(), 3);
+    assert!(tested.iter().all(|check| matches!(&check.result, Outcome::Unknown(_))), "{checks:?}");
+    assert_eq!(wire.requests().len(), 1, "{:?}", wire.requests());
+    // The policy can be pasted all the same; the role's account stands in it.
+    let group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/g";
+    assert!(checks.iter().any(|check| check.resource == group), "{checks:?}");
+}
+
+#[tokio::test]
+async fn a_lifecycle_document_that_cannot_be_read_is_a_permission_all_the_same() {
+    let wire = Wire::new(|request| match request.form("Action").as_deref() {
+        Some("GetCallerIdentity") => caller("arn:aws-cn:iam::123456789012:user/dev"),
+        Some(_) => no_groups(),
+        None => (200, String::new(), "<LifecycleConfiguration><Rule><Expiration><Days>x".to_owned()),
+    })
+    .await;
+    let clients = bed(wire.url()).for_identity(&identity("secret", None), REGION);
+    let checks = preflight(&clients, &wanted()).await;
+    let of = |action: &str| checks.iter().find(|check| check.permission == action).map(|check| &check.result);
+    assert_eq!(of("s3:GetLifecycleConfiguration"), Some(&Outcome::Ok));
+    assert!(checks.iter().any(|check| check.resource == "arn:aws-cn:s3:::b"), "the caller's partition: {checks:?}");
 }

@@ -198,13 +198,11 @@ const TAIL: &str = "
 ## The policy of a pipeline
 
 For a pipeline with bucket `my-logs` and group `my-workers`, for the role in `spec.aws.roleARN` or, without a role, for the
-operator's own. `Validated` shows the policy with the names of your pipeline.
+operator's own:
 
 ```json
 POLICY
 ```
-
-Reads are tried when an object is checked. Writes are not tried: whether they are allowed shows when the first one is made.
 
 ## The trust policy of a role
 
@@ -238,7 +236,7 @@ account. A call that does not name it is stopped before it is sent.
 - Redirects are not followed.
 - A name is looked up once for each connection, and the connection goes to the address that was checked. Addresses that are
   loopback, link-local, multicast, reserved, unspecified or of a cloud's metadata service, also in IPv6 form, are refused.
-- `--allow-insecure-endpoints` allows plain HTTP and loopback addresses for `aws.endpointURL`, for tests.
+- `allowInsecureEndpoints` allows plain HTTP and loopback addresses for `aws.endpointURL`, for tests.
 - The operator's own credentials come from where the SDK finds them, also from the metadata service; these rules are not
   for those calls.
 ";

@@ -147,3 +147,12 @@ async fn a_part_that_is_not_wanted_is_not_asked_about() {
     assert!(checks.iter().all(|check| !check.permission.starts_with("autoscaling:")), "{checks:?}");
     assert_eq!(world.bed.count(&group, "DescribeAutoScalingGroups").await, 0);
 }
+
+#[tokio::test]
+async fn a_bucket_with_rules_that_the_sdk_does_not_know_is_ok() {
+    let world = World::new("strange").await;
+    let document = "<LifecycleConfiguration><Rule><ID>a</ID><Status>Enabled</Status><Filter><Prefix>p/</Prefix></Filter>\
+                    <Expiration><Days>3</Days></Expiration><FutureField/></Rule></LifecycleConfiguration>";
+    world.bed.control("PUT", "/_lifecycle", json!({"bucket": world.bucket(), "document": document})).await;
+    assert_eq!(result(&preflight(&world.clients, &world.wanted).await, READS[0].0), &Outcome::Ok);
+}

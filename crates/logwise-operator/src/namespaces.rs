@@ -5,7 +5,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use logwise_plan::Known;
 use logwise_plan::grants::METADATA_NAME;
@@ -24,15 +24,17 @@ pub(crate) fn labels(
         None => Known::Known(BTreeMap::from([(METADATA_NAME.to_owned(), namespace.to_owned())])),
         Some(store) => match store.get(&ObjectRef::new(namespace)) {
             Some(found) => Known::Known(found.labels().clone()),
-            None => Known::Unknown("the namespace has not been seen; the operator needs list and watch on namespaces".to_owned()),
+            None => Known::Unknown(
+                "the namespace has not been seen; the operator needs list and watch on namespaces".to_owned(),
+            ),
         },
     }
 }
 
 fn watch(client: Client) -> Store<PartialObjectMeta<Namespace>> {
     let (store, writer) = reflector::store();
-    let namespaces: Api<Namespace> = Api::all(client);
-    let events = metadata_watcher(namespaces, watcher::Config::default().timeout(45)).default_backoff().reflect(writer);
+    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client);
+    let events = watcher(namespaces, watcher::Config::default().timeout(45)).default_backoff().reflect(writer);
     tokio::spawn(events.for_each(|event| {
         if let Err(error) = event {
             tracing::warn!(error = &error as &dyn std::error::Error, "the watch of namespaces failed; it starts again");

@@ -133,7 +133,9 @@ fn aws(config: &Config) -> Result<AwsClients, RunError> {
         tracing::warn!("no grants are configured: every namespace may refer to every bucket, group, role and address");
     }
     if config.allow_insecure_endpoints {
-        tracing::warn!("allowInsecureEndpoints is on: AWS endpoints may be plain HTTP and on this machine; never use it outside tests");
+        tracing::warn!(
+            "allowInsecureEndpoints is on: AWS endpoints may be plain HTTP and on this machine; never use it outside tests"
+        );
     }
     let settings = AwsSettings {
         endpoint_url: config.aws_endpoint_url.clone(),

@@ -142,3 +142,13 @@ pub fn no_groups() -> Answer {
                 </DescribeAutoScalingGroupsResponse>";
     (200, "content-type: text/xml\r\n".to_owned(), body.to_owned())
 }
+
+/// What STS answers when it is asked who calls.
+pub fn caller(arn: &str) -> Answer {
+    let body = format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>{arn}</Arn><UserId>u</UserId><Account>123456789012</Account>\
+         </GetCallerIdentityResult></GetCallerIdentityResponse>"
+    );
+    (200, "content-type: text/xml\r\n".to_owned(), body)
+}

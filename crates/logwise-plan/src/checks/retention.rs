@@ -102,6 +102,14 @@ impl<'a> View<'a> {
         held.prefix.and_then(|prefix| self.service(prefix)).or_else(by_id)
     }
 
+    /// Whether a rule acts on the one service whose id it has, and is the only one with that id.
+    fn is_whole(&self, held: &Held<'a>) -> bool {
+        let hash = |id: &str| id.rsplit('/').next().map(str::to_owned);
+        let named = held.prefix.and_then(|prefix| self.service(prefix));
+        let same = named.is_some_and(|service| hash(&rule_id("", "", service)) == hash(held.id));
+        same && self.before.iter().filter(|other| other.id == held.id).count() == 1
+    }
+
     /// Whether no window of the policy is open.
     pub fn is_closed(&self, entry: &PolicyEntry) -> bool {
         !is_open(&entry.windows, self.now)
@@ -162,7 +170,8 @@ impl<'a> View<'a> {
                 found.push(format!("{id}: removes a rule of a policy that may not change any now"));
             }
             let served = self.served(held);
-            let decides = served.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
+            let whole = served.filter(|_| self.is_whole(held));
+            let decides = whole.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
             let responsible = decides.unwrap_or(held.owner);
             let asks = responsible.approval == Approval::Always && held.owner.removal.is_none();
             let replaced = self.write.is_some_and(|w| w.add.iter().any(|rule| Some(&*rule.prefix) == held.prefix));

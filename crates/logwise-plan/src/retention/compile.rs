@@ -93,7 +93,9 @@ fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool 
     match (verdict, rule.standing) {
         (_, Standing::Leaving) => false,
         (Verdict::Exactly(wanted), _) => wanted.as_ref().is_some_and(|wanted| rule.is(wanted)),
-        (Verdict::Held, _) | (_, Standing::Held) => true,
+        (_, Standing::Held) => true,
+        // The id of a spoilt rule may be needed for the service that it names.
+        (Verdict::Held, standing) => standing == Standing::Observer || rule.sound,
         (Verdict::Waits, _) => chosen(&|r| is_sound(r) || observes(r)),
         (Verdict::Observed | Verdict::Uncovered, Standing::Observer) => true,
         (Verdict::Uncovered, Standing::Active) => false,

@@ -146,13 +146,13 @@ fn destructive(policy: &Policy, ours: &Ours, entry: &PolicyEntry) -> Vec<Change>
 }
 
 /// Everything that the write `free` does to the services that one policy decides about, and to its own rules where no
-/// policy decides.
+/// policy decides or somebody spoilt them.
 fn every(policy: &Policy, ours: &Ours, free: &WriteRules, entry: &PolicyEntry) -> Vec<Change> {
     let come: BTreeSet<&str> = free.add.iter().filter_map(|rule| ours.service_of(&rule.prefix)).collect();
     let decides = |service: &str| winner(&policy.policies, service).filter(|winner| !winner.observe_only);
     let mut entries: BTreeMap<&str, Change> = BTreeMap::new();
     for service in ours.services().filter(|service| decides(service).is_some_and(|w| w.owner == entry.owner)) {
-        let goes = ours.of(service).iter().any(|rule| free.remove.contains(rule.id));
+        let goes = ours.of(service).iter().any(|rule| rule.sound && free.remove.contains(rule.id));
         if come.contains(service) {
             entries.insert(service, change(ours, service, &entry.settings));
         } else if goes {
@@ -160,9 +160,9 @@ fn every(policy: &Policy, ours: &Ours, free: &WriteRules, entry: &PolicyEntry) -
         }
     }
     for (service, rule) in ours.all().filter(|(_, rule)| free.remove.contains(rule.id) && rule.owner == entry.owner) {
-        if service.and_then(decides).is_none() {
+        if !rule.sound || service.and_then(decides).is_none() {
             let name = service.unwrap_or(rule.id);
-            entries.insert(name, change(ours, name, &Settings::default()));
+            entries.entry(name).or_insert_with(|| change(ours, name, &Settings::default()));
         }
     }
     entries.into_values().collect()

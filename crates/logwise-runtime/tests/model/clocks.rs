@@ -27,7 +27,7 @@ pub fn wall(setting: &Setting, me: u8, at: Tick) -> Timestamp {
 /// The true time at which the wall clock of `me` shows `shown`.
 pub fn true_time(setting: &Setting, me: u8, shown: Timestamp) -> Tick {
     let tick = shown.as_second() - ORIGIN - setting.skew[usize::from(me)];
-    Tick::try_from(tick).expect("the horizon is far below the greatest tick")
+    Tick::try_from(tick).expect("what is remembered is not old")
 }
 
 pub fn name(me: u8) -> &'static str {
@@ -63,7 +63,7 @@ pub fn record(setting: &Setting, intent: &Intent) -> Record {
     let by = u8::from(intent.writer.identity == name(1));
     let sent = intent.state == State::Sent;
     Record {
-        epoch: u8::try_from(intent.writer.epoch).expect("few terms fit the horizon"),
+        epoch: u8::try_from(intent.writer.epoch).expect("few terms are remembered"),
         by,
         state: intent.state,
         target: intent.wish.targets.as_u64().and_then(|target| u8::try_from(target).ok()).expect("targets are small"),

@@ -1,12 +1,13 @@
 //! Liveness: from a state, without further faults and with everybody getting a turn, the target is reached.
 
-use crate::model::{Act, tick};
+use crate::fold;
+use crate::model::Act;
 use crate::setting::Setting;
 use crate::world::{Faults, Seat, World};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Turns within one tick, at most.
-const TURNS: u32 = 40;
+const TURNS: u32 = 16;
 
 /// Ticks that draining may take: a Lease runs out, a call is over, some more for what was lost.
 const PATIENCE: u32 = 24;
@@ -33,7 +34,7 @@ fn is_drained_later(setting: &Setting, mut world: World) -> bool {
         if (world.leads(0) || world.leads(1)) && world.value >= world.target && world.is_closed() {
             return true;
         }
-        tick(&mut world);
+        fold::tick(setting, &mut world);
     }
     false
 }
@@ -50,6 +51,7 @@ fn everybody_acts(setting: &Setting, world: &mut World) {
             setting.happen(world, Act::Seat(me));
             setting.happen(world, Act::Work(me));
         }
+        fold::fold(setting, world);
         if *world == before {
             return;
         }

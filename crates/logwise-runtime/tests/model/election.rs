@@ -3,7 +3,7 @@
 
 use crate::clocks::{monotonic, name, span};
 use crate::setting::{Bug, Setting};
-use crate::world::{Bad, DOWN, Lease, Message, NEVER, Seat, Term, Tick, Work, World};
+use crate::world::{Bad, DOWN, Lease, Message, NEVER, NOW, Seat, Term, Tick, Work, World};
 use logwise_runtime::lease::{self, Seen, Step, leads_until};
 
 /// One step of the election part of `me`.
@@ -12,10 +12,8 @@ pub fn step(setting: &Setting, world: &mut World, me: u8) {
         Seat::Down | Seat::Ending { .. } => {}
         Seat::Look => look_and_take(setting, world, me),
         Seat::Take { expected } => take(setting, world, me, expected),
-        Seat::EpochRead { until } => read_epoch(setting, world, me, until),
-        Seat::EpochWrite { until, expected, next } => begin(setting, world, me, (until, expected, next)),
-        Seat::Keep { renew_at } if world.now >= renew_at => keep(setting, world, me),
-        Seat::Keep { .. } => {}
+        Seat::Begin { until, expected, next } => begin(setting, world, me, (until, expected, next)),
+        Seat::Keep => keep(setting, world, me),
         Seat::Renew { expected, again } => renew(setting, world, me, expected, again),
         Seat::Release => release(world, me),
         Seat::Releasing { expected } => {
@@ -29,7 +27,7 @@ pub fn step(setting: &Setting, world: &mut World, me: u8) {
 pub fn pending(world: &World, me: u8) -> Option<Message> {
     match world.peek(me).seat {
         Seat::Take { expected } | Seat::Renew { expected, .. } => Some(Message::Lease { expected, holder: Some(me) }),
-        Seat::EpochWrite { expected, next, .. } => Some(Message::Epoch { expected, next }),
+        Seat::Begin { expected, next, .. } => Some(Message::Epoch { expected, next }),
         Seat::Releasing { expected } => Some(Message::Lease { expected: Some(expected), holder: None }),
         _ => None,
     }
@@ -37,10 +35,9 @@ pub fn pending(world: &World, me: u8) -> Option<Message> {
 
 /// No answer came to that write: the `Err` ways of `Leadership::{seek, renew, release}`.
 pub fn give_up(world: &mut World, me: u8) {
-    let now = world.now;
     match world.peek(me).seat {
-        Seat::Take { .. } | Seat::EpochWrite { .. } => world.process(me).seat = Seat::Look,
-        Seat::Renew { .. } => world.process(me).seat = Seat::Keep { renew_at: now },
+        Seat::Take { .. } | Seat::Begin { .. } => world.process(me).seat = Seat::Look,
+        Seat::Renew { .. } => world.process(me).seat = Seat::Keep,
         Seat::Releasing { .. } => *world.process(me) = DOWN,
         _ => {}
     }
@@ -63,10 +60,10 @@ pub fn apply(setting: &Setting, world: &mut World, message: Message) -> Result<(
                 (Some(version), Some(lease)) if version != lease.version => return Err(Failed::Conflict),
                 _ => {}
             }
-            world.lease_writes += 1;
+            world.lease_version += 1;
             let epoch = world.lease.map_or(0, |lease| lease.epoch);
-            let renewed = if setting.has(Bug::WallClock) { world.now } else { 0 };
-            world.lease = Some(Lease { holder, version: world.lease_writes, renewed, epoch });
+            let renewed = if setting.has(Bug::WallClock) { NOW } else { 0 };
+            world.lease = Some(Lease { holder, version: world.lease_version, renewed, epoch });
         }
         Message::Epoch { expected, next } => {
             if setting.has(Bug::EpochInLease) {
@@ -82,7 +79,7 @@ pub fn apply(setting: &Setting, world: &mut World, message: Message) -> Result<(
             }
             world.epoch = next;
         }
-        Message::Intent { .. } => {}
+        Message::Intent(_) => {}
     }
     Ok(())
 }
@@ -90,10 +87,10 @@ pub fn apply(setting: &Setting, world: &mut World, message: Message) -> Result<(
 /// `Leadership::take` up to its write, and `Leadership::seek` for `Election::Alone`.
 fn look_and_take(setting: &Setting, world: &mut World, me: u8) {
     if setting.alone {
-        world.process(me).seat = Seat::EpochRead { until: NEVER };
+        read_epoch(setting, world, me, NEVER);
         return;
     }
-    let (now, current) = (world.now, world.lease);
+    let current = world.lease;
     if current.is_none() && world.peek(me).seen.is_none() {
         world.process(me).seat = Seat::Take { expected: None };
         return;
@@ -101,29 +98,28 @@ fn look_and_take(setting: &Setting, world: &mut World, me: u8) {
     let expected = current.map(|lease| lease.version);
     let (lease, seen) = look(setting, world, me);
     if let Some(lease) = current.filter(|_| setting.has(Bug::WallClock)) {
-        if wall_clock_over(setting, world.now, me, lease) {
+        if wall_clock_over(setting, me, lease) {
             world.process(me).seat = Seat::Take { expected };
         }
         return;
     }
     if setting.has(Bug::OwnName) && lease.holder.as_deref() == Some(name(me)) {
-        world.process(me).seat = Seat::EpochRead { until: now + setting.lease };
+        read_epoch(setting, world, me, NOW + setting.lease);
         return;
     }
-    if lease::step(name(me), &lease, &seen, None, monotonic(me, now)) == Step::Take {
+    if lease::step(name(me), &lease, &seen, None, monotonic(me, NOW)) == Step::Take {
         world.process(me).seat = Seat::Take { expected };
     }
 }
 
-fn wall_clock_over(setting: &Setting, now: Tick, me: u8, lease: Lease) -> bool {
+fn wall_clock_over(setting: &Setting, me: u8, lease: Lease) -> bool {
     let Some(holder) = lease.holder else { return true };
     let over = i64::from(lease.renewed) + setting.skew[usize::from(holder)] + i64::from(setting.lease);
-    i64::from(now) + setting.skew[usize::from(me)] >= over
+    i64::from(NOW) + setting.skew[usize::from(me)] >= over
 }
 
 /// `Leadership::look`, with `deleted` and `facts`.
 fn look(setting: &Setting, world: &mut World, me: u8) -> (lease::Lease, Seen) {
-    let now = world.now;
     let version = world.lease.map_or(0, |lease| lease.version);
     let holder = match world.lease {
         Some(lease) => lease.holder.map(|holder| name(holder).to_owned()),
@@ -132,8 +128,8 @@ fn look(setting: &Setting, world: &mut World, me: u8) -> (lease::Lease, Seen) {
     let lease = lease::Lease { holder, version: version_text(version), duration: span(setting.lease) };
     let before = world.peek(me).seen;
     let known = before.map(|(version, since)| Seen { version: version_text(version), since: monotonic(me, since) });
-    let seen = Seen::update(known.clone(), &lease, monotonic(me, now));
-    let since = before.filter(|_| known.as_ref() == Some(&seen)).map_or(now, |(_, since)| since);
+    let seen = Seen::update(known.clone(), &lease, monotonic(me, NOW));
+    let since = before.filter(|_| known.as_ref() == Some(&seen)).map_or(NOW, |(_, since)| since);
     debug_assert_eq!(seen.since, monotonic(me, since), "a sight keeps its moment or begins now");
     world.process(me).seen = Some((version, since));
     (lease, seen)
@@ -143,23 +139,22 @@ fn version_text(version: u8) -> String {
     if version == 0 { String::new() } else { version.to_string() }
 }
 
-/// `Leadership::write` out of `take`. A wait between the answer and what follows is a wait before the next step.
+/// `Leadership::write` out of `take`. The answer comes when the API server has written: a later answer is a wait before
+/// the next step.
 fn take(setting: &Setting, world: &mut World, me: u8, expected: Option<u8>) {
-    let asked = world.now;
-    let written = apply(setting, world, Message::Lease { expected, holder: Some(me) });
-    world.process(me).seat = match written {
-        Ok(()) => Seat::EpochRead { until: led_until(setting, asked) },
-        Err(_) => Seat::Look,
-    };
+    match apply(setting, world, Message::Lease { expected, holder: Some(me) }) {
+        Ok(()) => read_epoch(setting, world, me, led_until(setting, NOW)),
+        Err(_) => world.process(me).seat = Seat::Look,
+    }
 }
 
 fn led_until(setting: &Setting, asked: Tick) -> Tick {
     let until = leads_until(span(asked), span(setting.lease)).as_secs();
-    Tick::try_from(until).expect("the horizon is far below the greatest tick")
+    Tick::try_from(until).expect("a Lease is short")
 }
 
 /// `Leadership::begin`: `intents::greatest_epoch` and the read of `epoch::raise`.
-fn read_epoch(setting: &Setting, world: &mut World, me: u8, until: Tick) {
+pub fn read_epoch(setting: &Setting, world: &mut World, me: u8, until: Tick) {
     let seen = world.intent.map_or(0, |stored| stored.record.epoch);
     let (expected, next) = if setting.has(Bug::EpochInLease) {
         let kept = world.lease.map_or(0, |lease| lease.epoch);
@@ -167,17 +162,14 @@ fn read_epoch(setting: &Setting, world: &mut World, me: u8, until: Tick) {
     } else {
         (world.epoch, world.epoch.max(seen) + 1)
     };
-    world.process(me).seat = Seat::EpochWrite { until, expected, next };
+    world.process(me).seat = Seat::Begin { until, expected, next };
 }
 
 /// The write of `epoch::raise`, `Term::new`, and `Leadership::{serve, keep, renew}` up to the first sleep.
 fn begin(setting: &Setting, world: &mut World, me: u8, (until, expected, next): (Tick, u8, u8)) {
     match apply(setting, world, Message::Epoch { expected, next }) {
         Ok(()) => {}
-        Err(Failed::Conflict) => {
-            world.process(me).seat = Seat::EpochRead { until };
-            return;
-        }
+        Err(Failed::Conflict) => return read_epoch(setting, world, me, until),
         Err(Failed::Absent) => {
             world.process(me).seat = Seat::Look;
             return;
@@ -187,33 +179,29 @@ fn begin(setting: &Setting, world: &mut World, me: u8, (until, expected, next): 
         world.blame(Bad::EpochWentBack);
     }
     world.ghost.greatest_epoch = world.ghost.greatest_epoch.max(next);
-    let now = world.now;
     let process = world.process(me);
-    process.term = Some(Term { epoch: next, began: now, until, ended: false });
+    process.term = Some(Term { epoch: next, began: NOW, until, ended: false });
     process.work = Work::Load;
-    process.seat = Seat::Keep { renew_at: if setting.alone { NEVER } else { now + pause(setting) } };
+    process.seat = Seat::Keep;
 }
 
-/// `duration / 3`, at least a tick.
-fn pause(setting: &Setting) -> Tick {
-    (setting.lease / 3).max(1)
-}
-
-/// `Leadership::renew` after a sleep.
+/// `Leadership::renew` after a sleep of any length.
 fn keep(setting: &Setting, world: &mut World, me: u8) {
+    if setting.alone {
+        return;
+    }
     if world.leads(me) { read_to_renew(setting, world, me, false) } else { end(world, me, false) }
 }
 
 /// `Leadership::renew_once` up to a write.
 fn read_to_renew(setting: &Setting, world: &mut World, me: u8, again: bool) {
-    let now = world.now;
     let Some(current) = world.lease else {
         world.process(me).seat = Seat::Renew { expected: None, again };
         return;
     };
     let (lease, seen) = look(setting, world, me);
     let until = world.peek(me).term.map(|term| monotonic(me, term.until));
-    match lease::step(name(me), &lease, &seen, until, monotonic(me, now)) {
+    match lease::step(name(me), &lease, &seen, until, monotonic(me, NOW)) {
         Step::Renew => world.process(me).seat = Seat::Renew { expected: Some(current.version), again },
         Step::Take | Step::Wait(_) => end(world, me, false),
     }
@@ -221,19 +209,15 @@ fn read_to_renew(setting: &Setting, world: &mut World, me: u8, again: bool) {
 
 /// The write of `Leadership::renew_once` and what `renew` makes of its answer.
 fn renew(setting: &Setting, world: &mut World, me: u8, expected: Option<u8>, again: bool) {
-    let asked = world.now;
     match apply(setting, world, Message::Lease { expected, holder: Some(me) }) {
         Ok(()) => {
-            let until = led_until(setting, asked);
             let process = world.process(me);
-            if let Some(term) = process.term.as_mut() {
-                term.until = until;
-            }
-            process.seat = Seat::Keep { renew_at: asked + pause(setting) };
+            process.term = process.term.map(|term| Term { until: led_until(setting, NOW), ..term });
+            process.seat = Seat::Keep;
         }
         Err(Failed::Conflict) if !again => read_to_renew(setting, world, me, true),
         Err(Failed::Conflict) => end(world, me, false),
-        Err(Failed::Absent) => world.process(me).seat = Seat::Keep { renew_at: asked },
+        Err(Failed::Absent) => world.process(me).seat = Seat::Keep,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::drain::drains;
 use crate::setting::Setting;
-use crate::world::{Bad, DOWN, FRESH, Message, Seat, Work, World, Writing};
-use crate::{election, work};
+use crate::world::{Bad, DOWN, FRESH, Message, NOW, Seat, Work, World, Writing};
+use crate::{election, fold, work};
 use logwise_runtime::intent::State;
 use stateright::{Model, Property};
 
@@ -80,6 +80,7 @@ impl Model for Setting {
     fn next_state(&self, world: &World, act: Act) -> Option<World> {
         let mut next = *world;
         self.happen(&mut next, act);
+        fold::fold(self, &mut next);
         (next != *world).then_some(next)
     }
 
@@ -111,11 +112,6 @@ impl Model for Setting {
         }
         properties
     }
-
-    /// What has gone wrong is not followed further.
-    fn within_boundary(&self, _: &World) -> bool {
-        true
-    }
 }
 
 /// How many calls are on their way or may start now.
@@ -128,8 +124,9 @@ fn may_act(setting: &Setting, world: &World) -> usize {
 fn takes_over(world: &World) -> bool {
     let Some(stored) = world.intent.filter(|stored| stored.record.state == State::Sent) else { return false };
     world.processes.iter().any(|process| match process.work {
-        Work::Writing(Writing { expected, record, .. }) => {
-            expected == Some(stored.version) && record.state.is_closed() && record.epoch > stored.record.epoch
+        Work::Writing(Writing { put, .. }) => {
+            let closes = put.record.state.is_closed() && put.record.epoch > stored.record.epoch;
+            closes && put.expected == Some(stored.version)
         }
         _ => false,
     })
@@ -138,7 +135,7 @@ fn takes_over(world: &World) -> bool {
 /// Whether a write is on its way that would still be taken although its process gave up waiting for it.
 fn would_arrive(world: &World) -> bool {
     match world.late {
-        Some(Message::Intent { expected, .. }) => expected == world.intent.map(|stored| stored.version),
+        Some(Message::Intent(put)) => put.expected == world.intent.map(|stored| stored.version),
         Some(Message::Lease { expected, .. }) => expected == world.lease.map(|lease| lease.version),
         Some(Message::Epoch { expected, .. }) => expected == world.epoch,
         None => false,
@@ -152,17 +149,17 @@ impl Setting {
         let up = process.seat != Seat::Down;
         let moves = match process.seat {
             Seat::Down | Seat::Ending { .. } => false,
-            Seat::Keep { renew_at } => world.now >= renew_at,
+            Seat::Keep => !self.alone,
             _ => true,
         };
         let works = match process.work {
             Work::Off => false,
-            Work::Calling { over, .. } => world.now >= over,
+            Work::Calling { over, .. } => NOW >= over,
             _ => true,
         };
         let may_lose = left.losses > 0 && world.late.is_none();
         let writes = matches!(process.work, Work::Writing(_));
-        let stops = left.stops > 0 && matches!(process.seat, Seat::Keep { .. });
+        let stops = left.stops > 0 && matches!(process.seat, Seat::Keep);
         let acts = [
             moves.then_some(Act::Seat(me)),
             works.then_some(Act::Work(me)),
@@ -190,8 +187,7 @@ impl Setting {
     /// Carries out `act`.
     pub fn happen(&self, world: &mut World, act: Act) {
         match act {
-            Act::Tick if world.now < self.horizon => tick(world),
-            Act::Tick => {}
+            Act::Tick => fold::tick(self, world),
             Act::Seat(me) => election::step(self, world, me),
             Act::Work(me) => work::step(self, world, me),
             Act::LoseSeat(me) => {
@@ -231,7 +227,7 @@ impl Setting {
             }
             Act::Refuse(slot) => {
                 world.left.losses -= 1;
-                work::refuse(world, slot);
+                work::refuse(self, world, slot);
             }
             Act::Late => self.arrive(world),
         }
@@ -239,8 +235,8 @@ impl Setting {
 
     fn arrive(&self, world: &mut World) {
         match world.late.take() {
-            Some(Message::Intent { expected, record, looked }) => {
-                let _ = work::apply(self, world, (expected, record, looked));
+            Some(Message::Intent(put)) => {
+                let _ = work::apply(self, world, put);
             }
             Some(message) => {
                 let _ = election::apply(self, world, message);
@@ -250,21 +246,9 @@ impl Setting {
     }
 }
 
-/// Time goes on; calls whose time is over have had no effect.
-pub fn tick(world: &mut World) {
-    world.now += 1;
-    let now = world.now;
-    for slot in &mut world.calls {
-        *slot = slot.filter(|call| now <= call.limit);
-    }
-    world.calls.sort_unstable();
-}
-
 fn write_of(world: &World, me: u8) -> Option<Message> {
     match world.peek(me).work {
-        Work::Writing(Writing { ask, expected, record, .. }) => {
-            Some(Message::Intent { expected, record, looked: work::looked(&ask) })
-        }
+        Work::Writing(Writing { put, .. }) => Some(Message::Intent(put)),
         _ => None,
     }
 }

@@ -11,8 +11,6 @@ pub struct Setting {
     pub send: Tick,
     /// Longest time a call takes.
     pub call: Tick,
-    /// The last tick.
-    pub horizon: Tick,
     pub faults: Faults,
     /// Calls may have their effect at any later time.
     pub late_calls: bool,
@@ -50,6 +48,8 @@ pub enum Bug {
     NoDeadline,
     /// An epoch of an earlier term is no reason to refuse.
     NoFence,
+    /// Not a bug: a Lease does not shorten the wait for the end of what an earlier term has sent.
+    FenceUntrusted,
 }
 
 impl Setting {

@@ -4,30 +4,27 @@
 use crate::clocks::{intent, record, wall, wish, writer};
 use crate::election::after_work;
 use crate::setting::{Bug, Setting};
-use crate::world::{Ask, Bad, Call, Known, NEVER, Record, Stored, Tick, Work, World, Writing};
+use crate::world::{Ask, Bad, Call, Known, NEVER, NOW, Put, Record, STALE, Stored, Tick, Work, World, Writing};
 use jiff::{SignedDuration, Timestamp};
 use logwise_runtime::intent::{Ending, Intent, Refused, Request, State, Writer, advance};
 
 /// One step of the work of `me`.
 pub fn step(setting: &Setting, world: &mut World, me: u8) {
-    let now = world.now;
     match world.peek(me).work {
         Work::Off => {}
         // `Intents::load`.
         Work::Load => {
-            let known = world.intent.map(|stored| Known { stored, first_seen: now });
+            let known = world.intent.map(|stored| Known { stored, first_seen: NOW });
             let process = world.process(me);
             (process.known, process.work) = (known, Work::Idle);
         }
         Work::Idle => begin_look(setting, world, me),
         Work::Looking { looked } => settle(setting, world, me, looked),
         Work::Writing(writing) => store(setting, world, me, writing),
-        Work::Prepared => send(setting, world, me),
         Work::Ready { deadline } => start(setting, world, me, deadline),
         // The client's own time-out: what became of the call is not known.
-        Work::Calling { over, .. } if now >= over => world.process(me).work = Work::Idle,
+        Work::Calling { over, .. } if NOW >= over => world.process(me).work = Work::Idle,
         Work::Calling { .. } => {}
-        Work::Answered { done } => write(setting, world, me, Ask::Close { done }, false),
     }
     stop_if_ended(world, me);
 }
@@ -53,7 +50,7 @@ fn begin_look(setting: &Setting, world: &mut World, me: u8) {
     }
     let open = world.peek(me).known.is_some_and(|known| !known.stored.record.state.is_closed());
     if open {
-        world.process(me).work = Work::Looking { looked: world.now };
+        world.process(me).work = Work::Looking { looked: NOW };
     } else if world.value < world.target {
         // Only what was sent cares when a look began.
         write(setting, world, me, Ask::Prepare { target: world.target }, false);
@@ -75,11 +72,13 @@ fn write(setting: &Setting, world: &mut World, me: u8, ask: Ask, mut last: bool)
         let current = known.map(|known| intent(setting, &known.stored.record));
         let request = request(setting, world, me, (ask, known.as_ref()));
         let writer = writer(setting, term.epoch, me);
-        match decide(setting, current.as_ref(), request, &writer, wall(setting, me, world.now)) {
+        match decide(setting, current.as_ref(), request, &writer, wall(setting, me, NOW)) {
             Ok(next) => {
-                let expected = known.map(|known| known.stored.version);
-                let record = record(setting, &next);
-                world.process(me).work = Work::Writing(Writing { ask, expected, record, last });
+                let (record, looked) = (record(setting, &next), looked(&ask));
+                let before = known.and_then(|known| known.stored.record.before);
+                let early = looked.zip(before).is_some_and(|(looked, before)| looked < before + setting.call);
+                let put = Put { expected: known.map(|known| known.stored.version), record, looked, early };
+                world.process(me).work = Work::Writing(Writing { ask, put, last });
                 return;
             }
             Err(_) if last || !refresh(world, me) => break,
@@ -93,7 +92,7 @@ fn write(setting: &Setting, world: &mut World, me: u8, ask: Ask, mut last: bool)
 fn request(setting: &Setting, world: &World, me: u8, (ask, known): (Ask, Option<&Known>)) -> Request {
     match ask {
         Ask::Settle { done, looked } => {
-            let looked = if setting.has(Bug::OldLook) { world.now } else { looked };
+            let looked = if setting.has(Bug::OldLook) { NOW } else { looked };
             Request::Settle { ending: ending(done), looked: as_seen(setting, world, me, (known, looked)) }
         }
         Ask::Prepare { target } => Request::Prepare { resource: String::new(), wish: wish(target) },
@@ -136,13 +135,12 @@ fn decide(
 
 /// `Intents::refresh`.
 fn refresh(world: &mut World, me: u8) -> bool {
-    let now = world.now;
     let found = world.intent;
     let known = world.peek(me).known.map(|known| known.stored.version);
     if known == found.map(|stored| stored.version) {
         return false;
     }
-    world.process(me).known = found.map(|stored| Known { stored, first_seen: now });
+    world.process(me).known = found.map(|stored| Known { stored, first_seen: NOW });
     true
 }
 
@@ -152,7 +150,7 @@ fn over(setting: &Setting, world: &World, me: u8, known: &Known) -> Tick {
     let term = world.peek(me).term;
     let same_shard = (by == me || !setting.shards) && !term.is_some_and(|term| (term.epoch, me) == (epoch, by));
     // `Leadership::begin` and `Term::fenced_since`.
-    if let Some(term) = term.filter(|_| !setting.alone && same_shard) {
+    if let Some(term) = term.filter(|_| !setting.alone && same_shard && !setting.has(Bug::FenceUntrusted)) {
         return term.began + setting.call;
     }
     let sending = before.map_or(setting.send, |before| before.checked_sub(written).unwrap_or(setting.send));
@@ -162,15 +160,15 @@ fn over(setting: &Setting, world: &World, me: u8, known: &Known) -> Tick {
 /// `Intents::as_seen`.
 fn as_seen(setting: &Setting, world: &World, me: u8, (known, looked): (Option<&Known>, Tick)) -> Timestamp {
     let sent = known.and_then(|known| Some((known, intent(setting, &known.stored.record).over_at()?)));
-    let Some((known, over_at)) = sent else { return wall(setting, me, world.now) };
+    let Some((known, over_at)) = sent else { return wall(setting, me, NOW) };
     let early = over(setting, world, me, known).saturating_sub(looked);
     over_at.saturating_sub(SignedDuration::from_secs(early.into())).unwrap_or(Timestamp::MIN)
 }
 
 /// `Intents::store` and what `write` and its callers make of the answer.
 fn store(setting: &Setting, world: &mut World, me: u8, writing: Writing) {
-    let Writing { ask, expected, record, last } = writing;
-    let Some(stored) = apply(setting, world, (expected, record, looked(&ask))) else {
+    let Writing { ask, put, last } = writing;
+    let Some(stored) = apply(setting, world, put) else {
         if last {
             world.process(me).work = Work::Idle;
         } else {
@@ -179,18 +177,16 @@ fn store(setting: &Setting, world: &mut World, me: u8, writing: Writing) {
         }
         return;
     };
-    let now = world.now;
     let process = world.process(me);
-    process.known = Some(Known { stored, first_seen: now });
-    process.work = match ask {
-        Ask::Settle { .. } | Ask::Close { .. } => Work::Idle,
-        Ask::Prepare { .. } => Work::Prepared,
-        Ask::Send { deadline } => Work::Ready { deadline },
-    };
+    process.known = Some(Known { stored, first_seen: NOW });
+    match ask {
+        Ask::Settle { .. } | Ask::Close { .. } => process.work = Work::Idle,
+        Ask::Prepare { .. } => send(setting, world, me),
+        Ask::Send { deadline } => process.work = Work::Ready { deadline },
+    }
 }
 
-/// When the look began that a write goes by, if it goes by one.
-pub fn looked(ask: &Ask) -> Option<Tick> {
+fn looked(ask: &Ask) -> Option<Tick> {
     match ask {
         Ask::Settle { looked, .. } => Some(*looked),
         Ask::Prepare { .. } | Ask::Send { .. } | Ask::Close { .. } => None,
@@ -198,24 +194,24 @@ pub fn looked(ask: &Ask) -> Option<Tick> {
 }
 
 /// The API server replaces the intent if it is still the version that was read.
-pub fn apply(setting: &Setting, world: &mut World, write: (Option<u8>, Record, Option<Tick>)) -> Option<Stored> {
-    let (expected, record, looked) = write;
+pub fn apply(setting: &Setting, world: &mut World, put: Put) -> Option<Stored> {
     let found = world.intent;
-    if expected != found.map(|stored| stored.version) && !setting.has(Bug::NoCompareAndSwap) {
+    if put.expected != found.map(|stored| stored.version) && !setting.has(Bug::NoCompareAndSwap) {
         return None;
     }
-    judge(setting, world, (record, looked));
+    judge(setting, world, put);
+    let record = put.record;
     if record.state.is_closed() {
         world.ghost.landed = None;
     }
-    let stored = Stored { record, version: found.map_or(0, |stored| stored.version) + 1 };
+    let stored = Stored { record, version: found.map_or(STALE, |stored| stored.version) + 1 };
     world.intent = Some(stored);
     Some(stored)
 }
 
 /// What no write of the intent may do.
-fn judge(setting: &Setting, world: &mut World, (new, looked): (Record, Option<Tick>)) {
-    let old = world.intent;
+fn judge(setting: &Setting, world: &mut World, put: Put) {
+    let (old, new) = (world.intent, put.record);
     let same_writer = |old: &Record| (old.epoch, old.by) == (new.epoch, new.by);
     if new.state == State::Sent
         && !old.is_some_and(|old| same_writer(&old.record) && old.record.state == State::Prepared)
@@ -230,15 +226,13 @@ fn judge(setting: &Setting, world: &mut World, (new, looked): (Record, Option<Ti
     if old.state != State::Sent {
         return;
     }
-    let over = old.before.unwrap_or_default() + setting.call;
-    let late_enough = looked.is_some_and(|looked| looked >= over);
-    let allowed =
-        if same_writer(&old) { looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
+    let late_enough = put.looked.is_some() && !put.early;
+    let allowed = if same_writer(&old) { put.looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
     if !new.state.is_closed() || !allowed {
         world.blame(Bad::TakenFromSender);
     }
     let landed = world.ghost.landed.filter(|(id, _)| *id == version).map(|(_, at)| at);
-    if new.state == State::Abandoned && landed.is_some_and(|at| !setting.late_calls || looked > Some(at)) {
+    if new.state == State::Abandoned && landed.is_some_and(|at| !setting.late_calls || put.looked > Some(at)) {
         world.blame(Bad::EffectLost);
     }
 }
@@ -249,20 +243,19 @@ fn send(setting: &Setting, world: &mut World, me: u8) {
         world.process(me).work = Work::Idle;
         return;
     };
-    let window = (term.until - world.now).min(setting.send);
-    write(setting, world, me, Ask::Send { deadline: world.now + window }, false);
+    let window = (term.until - NOW).min(setting.send);
+    write(setting, world, me, Ask::Send { deadline: NOW + window }, false);
 }
 
 /// `Sent::check`, and the call right after it.
 fn start(setting: &Setting, world: &mut World, me: u8, deadline: Tick) {
-    let now = world.now;
     let Some(Known { stored, .. }) = world.peek(me).known else { return };
     if !may_start(setting, world, me, deadline) {
         write(setting, world, me, Ask::Close { done: false }, false);
         return;
     }
     let Some(slot) = world.calls.iter_mut().find(|slot| slot.is_none()) else { return };
-    let over = now + setting.call;
+    let over = NOW + setting.call;
     let limit = if setting.late_calls { NEVER } else { over };
     *slot = Some(Call { id: stored.version, target: stored.record.target, limit });
     world.calls.sort_unstable();
@@ -273,7 +266,7 @@ fn start(setting: &Setting, world: &mut World, me: u8, deadline: Tick) {
 }
 
 pub fn may_start(setting: &Setting, world: &World, me: u8, deadline: Tick) -> bool {
-    setting.has(Bug::NoDeadline) || (world.leads(me) && world.now < deadline)
+    setting.has(Bug::NoDeadline) || (world.leads(me) && NOW < deadline)
 }
 
 /// The effect of the call in `slot`; `answered`: its process learns of it.
@@ -286,25 +279,27 @@ pub fn land(setting: &Setting, world: &mut World, slot: usize, answered: bool) {
     world.value = if setting.raise_only { world.value.max(call.target) } else { call.target };
     let open = world.intent.filter(|stored| stored.version == call.id && stored.record.state == State::Sent);
     match open {
-        Some(_) => world.ghost.landed = Some((call.id, world.now)),
+        Some(_) => world.ghost.landed = Some((call.id, NOW)),
         None if setting.late_calls => {}
         None => world.blame(Bad::EffectAfterClose),
     }
     if answered {
-        tell(world, call.id, true);
+        tell(setting, world, call.id, true);
     }
 }
 
 /// The call in `slot` is refused without an effect, and its process learns of it.
-pub fn refuse(world: &mut World, slot: usize) {
+pub fn refuse(setting: &Setting, world: &mut World, slot: usize) {
     let Some(call) = world.calls[slot].take() else { return };
     world.calls.sort_unstable();
-    tell(world, call.id, false);
+    tell(setting, world, call.id, false);
 }
 
-fn tell(world: &mut World, id: u8, done: bool) {
+/// `Sent::close`, once the answer is there.
+fn tell(setting: &Setting, world: &mut World, id: u8, done: bool) {
     if let Some(me) = caller(world, id) {
-        world.process(me).work = Work::Answered { done };
+        write(setting, world, me, Ask::Close { done }, false);
+        stop_if_ended(world, me);
     }
 }
 

@@ -1,11 +1,19 @@
 //! The state of the model: the API server's objects, the resource, calls on their way and what two processes know.
 //!
-//! Times are ticks of true time. No process sees them as such: [`crate::clocks`] gives each its own clocks.
+//! Times are ticks of true time, counted so that the present is always [`NOW`]: when a tick passes, all that is
+//! remembered grows older, see [`crate::fold`]. No process sees them as such: [`crate::clocks`] gives each its own
+//! clocks.
 
 use logwise_runtime::intent::State;
 
 /// Moment or length of time.
 pub type Tick = u8;
+
+/// The present.
+pub const NOW: Tick = 32;
+
+/// A version that is gone, whichever it was.
+pub const STALE: u8 = 1;
 
 /// A moment that never comes.
 pub const NEVER: Tick = Tick::MAX;
@@ -13,10 +21,9 @@ pub const NEVER: Tick = Tick::MAX;
 /// Everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    pub now: Tick,
     pub lease: Option<Lease>,
-    /// Writes of the Lease so far: deleting it does not make versions come back.
-    pub lease_writes: u8,
+    /// The latest version of the Lease: deleting it does not make versions come back.
+    pub lease_version: u8,
     /// The record of the epoch. It grows with each write and is its own version.
     pub epoch: u8,
     pub intent: Option<Stored>,
@@ -113,7 +120,18 @@ pub struct Call {
 pub enum Message {
     Lease { expected: Option<u8>, holder: Option<u8> },
     Epoch { expected: u8, next: u8 },
-    Intent { expected: Option<u8>, record: Record, looked: Option<Tick> },
+    Intent(Put),
+}
+
+/// A write of the intent: what is put in place of the version that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Put {
+    pub expected: Option<u8>,
+    pub record: Record,
+    /// When the look began that it goes by, if it goes by one.
+    pub looked: Option<Tick>,
+    /// For the properties: that was before the end of the call.
+    pub early: bool,
 }
 
 /// One process.
@@ -141,17 +159,13 @@ pub enum Seat {
     Take {
         expected: Option<u8>,
     },
-    EpochRead {
-        until: Tick,
-    },
-    EpochWrite {
+    /// The Lease is taken and the epoch was read.
+    Begin {
         until: Tick,
         expected: u8,
         next: u8,
     },
-    Keep {
-        renew_at: Tick,
-    },
+    Keep,
     Renew {
         expected: Option<u8>,
         again: bool,
@@ -190,18 +204,15 @@ pub enum Work {
     Idle,
     Looking { looked: Tick },
     Writing(Writing),
-    Prepared,
     Ready { deadline: Tick },
     Calling { id: u8, over: Tick },
-    Answered { done: bool },
 }
 
 /// A write of the intent that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Writing {
     pub ask: Ask,
-    pub expected: Option<u8>,
-    pub record: Record,
+    pub put: Put,
     pub last: bool,
 }
 
@@ -218,9 +229,8 @@ impl World {
     /// Nothing has happened; the resource is at 0 and is to be at 1.
     pub fn new(left: Faults) -> Self {
         Self {
-            now: 0,
             lease: None,
-            lease_writes: 0,
+            lease_version: STALE,
             epoch: 0,
             intent: None,
             value: 0,
@@ -243,7 +253,7 @@ impl World {
 
     /// `Term::check`.
     pub fn leads(&self, me: u8) -> bool {
-        self.peek(me).term.is_some_and(|term| !term.ended && self.now < term.until)
+        self.peek(me).term.is_some_and(|term| !term.ended && NOW < term.until)
     }
 
     pub fn blame(&mut self, bad: Bad) {
