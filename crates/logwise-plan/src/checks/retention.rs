@@ -170,14 +170,16 @@ impl<'a> View<'a> {
                 found.push(format!("{id}: removes a rule of a policy that may not change any now"));
             }
             let served = self.served(held);
-            let whole = served.filter(|_| self.is_whole(held));
-            let decides = whole.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
-            let responsible = decides.unwrap_or(held.owner);
-            let asks = responsible.approval == Approval::Always && held.owner.removal.is_none();
+            let decides = served.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
             let replaced = self.write.is_some_and(|w| w.add.iter().any(|rule| Some(&*rule.prefix) == held.prefix));
             let none = Settings::default();
-            let agreed = |service| self.is_approved(responsible, service, &none);
-            if asks && !replaced && !agreed(served.unwrap_or(held.id)) {
+            let permits = |entry: &PolicyEntry| {
+                let asks = entry.approval == Approval::Always && held.owner.removal.is_none();
+                !asks || self.is_approved(entry, served.unwrap_or(held.id), &none)
+            };
+            // A rule that somebody spoilt may also be put right by its owner.
+            let by_owner = (decides.is_none() || !self.is_whole(held)) && permits(held.owner);
+            if !replaced && !by_owner && !decides.is_some_and(permits) {
                 found.push(format!("{id}: removes a rule without approval"));
             }
         }

@@ -152,7 +152,7 @@ fn every(policy: &Policy, ours: &Ours, free: &WriteRules, entry: &PolicyEntry) -
     let decides = |service: &str| winner(&policy.policies, service).filter(|winner| !winner.observe_only);
     let mut entries: BTreeMap<&str, Change> = BTreeMap::new();
     for service in ours.services().filter(|service| decides(service).is_some_and(|w| w.owner == entry.owner)) {
-        let goes = ours.of(service).iter().any(|rule| rule.sound && free.remove.contains(rule.id));
+        let goes = ours.of(service).iter().any(|rule| free.remove.contains(rule.id));
         if come.contains(service) {
             entries.insert(service, change(ours, service, &entry.settings));
         } else if goes {

@@ -50,7 +50,13 @@ fn say(line: &str) {
 fn holds(name: &str, setting: Setting) {
     let _turn = turn();
     let began = Instant::now();
-    let checker = setting.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).target_state_count(std::env::var("MODEL_CAP").map_or(60_000_000, |c| c.parse().unwrap())).spawn_bfs().join();
+    let checker = setting
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .target_state_count(std::env::var("MODEL_CAP").map_or(60_000_000, |c| c.parse().unwrap()))
+        .spawn_bfs()
+        .join();
     let (states, distinct, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
     say(&format!(
         "{name}: {distinct} states ({states} generated), depth {depth}, {:.1} s",

@@ -227,7 +227,8 @@ fn judge(setting: &Setting, world: &mut World, put: Put) {
         return;
     }
     let late_enough = put.looked.is_some() && !put.early;
-    let allowed = if same_writer(&old) { put.looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
+    let allowed =
+        if same_writer(&old) { put.looked.is_none() || late_enough } else { new.epoch > old.epoch && late_enough };
     if !new.state.is_closed() || !allowed {
         world.blame(Bad::TakenFromSender);
     }
