@@ -80,8 +80,10 @@ pub struct Mirror {
 impl Mirror {
     /// Starts the task that writes; the database need not answer yet.
     pub fn start(url: DatabaseUrl, metrics: Arc<Metrics>) -> Self {
-        let hooks =
-            CommitHooks { before: |_| crash::before(crash::System::Sql), after: |_| crash::after(crash::System::Sql) };
+        let hooks = CommitHooks {
+            before: |_| _ = crash::before(crash::System::Sql),
+            after: |_| crash::after(crash::System::Sql),
+        };
         let outbox = Outbox::start(url, OutboxOptions { hooks, ..OutboxOptions::default() });
         let handle = outbox.handle();
         Self { outbox: Mutex::new(Some(outbox)), handle, metrics }

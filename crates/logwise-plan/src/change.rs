@@ -92,6 +92,7 @@ pub enum Held {
     #[serde(rename_all = "camelCase")]
     WaitingForWindow {
         /// When such a change may begin next; `None`: never, as far as can be seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         next_opening: Option<Timestamp>,
         /// The window that opens then, or one that is closed.
         name: String,

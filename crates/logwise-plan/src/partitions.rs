@@ -178,6 +178,7 @@ pub enum Hold {
         /// Partitions the topic should have.
         wanted: i32,
         /// When it may grow next; `None`: never, as far as can be seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         next_opening: Option<Timestamp>,
     },
     /// The topic could not be read completely: nothing is decided about it.

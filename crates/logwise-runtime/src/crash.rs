@@ -39,13 +39,30 @@ impl System {
 
 static COUNTS: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
 
-/// To be called right before a write is sent.
-pub fn before(system: System) {
+/// One write, for systems to which several are under way at the same time.
+#[must_use = "without `after` the point after this write is never reached"]
+pub struct Write(System, u32);
+
+impl Write {
+    /// To be called when the answer of this write has arrived and nothing has been done with it.
+    pub fn after(self) {
+        die_if_chosen(self.0, self.1, "after");
+    }
+}
+
+/// [`before`], for a write that others may overtake.
+pub fn begin(system: System) -> Write {
+    Write(system, before(system))
+}
+
+/// To be called right before a write is sent; returns its number.
+pub fn before(system: System) -> u32 {
     let number = COUNTS[system as usize].fetch_add(1, Ordering::SeqCst) + 1;
     if cfg!(debug_assertions) {
         count();
     }
     die_if_chosen(system, number, "before");
+    number
 }
 
 /// To be called when the answer of a write has arrived and nothing has been done with it.

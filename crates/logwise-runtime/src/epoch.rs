@@ -39,6 +39,15 @@ pub async fn raise(seat: &Seat, seen: i64) -> Result<i64, KubernetesError> {
     Err(last)
 }
 
+/// Whether this installation has had a term before.
+///
+/// # Errors
+/// [`KubernetesError`] when the ConfigMap could not be read.
+pub async fn exists(seat: &Seat) -> Result<bool, KubernetesError> {
+    let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
+    Ok(within("reading the epoch", api.get_opt(&seat.epoch_name())).await?.is_some())
+}
+
 /// What a person has written over it counts as nothing: `seen` stands in.
 fn stored(current: &ConfigMap) -> i64 {
     let text = current.data.as_ref().and_then(|data| data.get(KEY));

@@ -1,10 +1,10 @@
 //! Intents in Kubernetes: one ConfigMap per external resource in the operator's own namespace, where tenants cannot
 //! write. Every write replaces the version that was read.
 
-use crate::ErrorClass;
 use crate::intent::{Ending, Intent, Owner, Refused, Request, State, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::term::{NotLeading, Term};
+use crate::{ErrorClass, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
@@ -232,12 +232,12 @@ impl Intents {
         wanted.data = Some(BTreeMap::from([(KEY.to_owned(), text)]));
         wanted.metadata.resource_version = version.clone();
         let params = PostParams::default();
-        crate::crash::before(crate::crash::System::Kubernetes);
+        let write = crash::begin(crash::System::Kubernetes);
         let written = match version {
             Some(_) => within("replacing the intent", api.replace(name, &params, &wanted)).await,
             None => within("creating the intent", api.create(&params, &wanted)).await,
         };
-        crate::crash::after(crate::crash::System::Kubernetes);
+        write.after();
         let version = written?.resource_version().unwrap_or_default();
         let record = Record { intent: Ok(intent.clone()), version, first_seen: Instant::now() };
         self.lock().insert(name.to_owned(), record);

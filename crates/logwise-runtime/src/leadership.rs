@@ -86,7 +86,8 @@ impl Leadership {
     /// Looks at the Lease once and takes it if it is free; waits a while if it is not.
     async fn take(&mut self, duration: Duration) -> Result<Option<Instant>, KubernetesError> {
         let current = self.read(duration).await?;
-        if current.is_none() && self.seen.is_none() {
+        // In an installation that has had a leader, a missing Lease was deleted, and that leader may not know yet.
+        if current.is_none() && self.seen.is_none() && !epoch::exists(&self.seat).await? {
             return self.write(None, duration, true).await;
         }
         let lease = self.look(current.as_ref(), duration);

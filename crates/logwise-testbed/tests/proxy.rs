@@ -36,7 +36,11 @@ impl Client {
         world.kubectl(&["create", "rolebinding", "tester", "--clusterrole=edit", &subject]).await?;
         let token = world.kubectl(&["create", "token", "tester"]).await?.trim().to_owned();
         let maps = format!("{}/api/v1/namespaces/{}/configmaps", proxy.url, world.namespace);
-        let client = Client { http: reqwest::Client::builder().no_proxy().build()?, maps, token };
+        let client = Client {
+            http: reqwest::Client::builder().no_proxy().user_agent("kubectl-of-a-test").build()?,
+            maps,
+            token,
+        };
         // Rights reach the API server's own view a moment later.
         wait_until("the tester's rights", LONG, async || {
             let answer = client.ask(Method::GET, "").send().await?;

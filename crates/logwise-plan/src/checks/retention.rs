@@ -3,6 +3,7 @@
 use super::{is_open, retention_report};
 use crate::retention::{
     Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules, rule_id,
+    service_prefix,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -171,7 +172,9 @@ impl<'a> View<'a> {
             }
             let served = self.served(held);
             let decides = served.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
-            let replaced = self.write.is_some_and(|w| w.add.iter().any(|rule| Some(&*rule.prefix) == held.prefix));
+            let in_place =
+                |rule: &Rule| served.is_some_and(|s| rule.prefix == service_prefix(&self.policy.logs_prefix, s));
+            let replaced = self.write.is_some_and(|write| write.add.iter().any(in_place));
             let none = Settings::default();
             let permits = |entry: &PolicyEntry| {
                 let asks = entry.approval == Approval::Always && held.owner.removal.is_none();

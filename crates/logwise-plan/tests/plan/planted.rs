@@ -1,6 +1,8 @@
 //! Bad plans on purpose: each check must bite.
 
 use crate::NOW;
+use jiff::ToSpan;
+use logwise_plan::change::{ChangePolicy, Window, growth_plan_id, raise_plan_id};
 use logwise_plan::retention::{
     Approval, ApprovalRequest, Blocked, Change, Decision, Document, Meaning, ObservedRule, PolicyEntry, Removal, Rule,
     Settings, rule_id,
@@ -78,6 +80,99 @@ fn bad_partition_plans() {
     let blind = Observed::from(Known::Unknown("denied".into()));
     let found = checks::partitions::violations(&policy, &blind, &good, NOW);
     assert!(found[0].contains("not read") && found[1].contains("must be blocked"), "{found:?}");
+}
+
+#[test]
+fn partition_plans_that_ask_nobody() {
+    use partitions::{Hold, Observed, Pending, Policy, Proposal, ScalingMode, Topic, plan};
+    let topic = Topic { partitions: 3, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(9) };
+    let topics: BTreeMap<String, Topic> = ["logs.a", "logs.yes"].map(|name| (name.to_owned(), topic.clone())).into();
+    let observed = Observed {
+        cluster_id: Known::Known("kafka-1".into()),
+        pending: [("logs.a".to_owned(), Pending { from: 3, to: 6 })].into(),
+        topics: Known::Known(topics),
+    };
+    let approved = growth_plan_id("kafka-1", "logs.yes", 3, 12);
+    let policy = Policy {
+        topics: TopicSelector::NamePrefix("logs.".into()),
+        default_partitions: Some(12),
+        max_partitions: 96,
+        mode: ScalingMode::Automatic,
+        change: ChangePolicy {
+            approval: Approval::Always,
+            approved_plans: [approved].into(),
+            ..ChangePolicy::default()
+        },
+        look_period_seconds: 30,
+    };
+    type Plan = partitions::Plan;
+    let good = plan(&policy, &observed, NOW);
+    assert_eq!((good.actions.len(), good.holds.len(), good.proposals.len()), (1, 1, 2));
+    let proposal = |plan: &mut Plan, name: &str, spoil: &dyn Fn(&mut Proposal)| {
+        spoil(plan.proposals.get_mut(name).unwrap());
+    };
+    bites(
+        &good,
+        |plan| checks::partitions::violations(&policy, &observed, plan, NOW),
+        &[
+            ("without approval", &|p: &mut Plan| p.actions[0].to = 11),
+            ("without approval", &|p| p.proposals.clear()),
+            ("without approval", &|p| proposal(p, "logs.yes", &|asked| asked.plan_id = "kp-00000000".into())),
+            ("another partition count", &|p| proposal(p, "logs.a", &|asked| asked.from = 2)),
+            ("not wanted", &|p| proposal(p, "logs.a", &|asked| asked.to = 13)),
+            ("changes the growth", &|p| proposal(p, "logs.a", &|asked| asked.to = 12)),
+            ("another id", &|p| proposal(p, "logs.a", &|asked| asked.plan_id = "kp-00000000".into())),
+            ("does not apply", &|p| {
+                let hold = Hold::WaitingForWindow { wanted: 12, next_opening: None };
+                p.holds.insert("logs.a".into(), hold);
+            }),
+            ("does not apply", &|p| {
+                p.holds.insert("logs.a".into(), Hold::Unreadable { why: "?".into() });
+            }),
+            ("later than it should", &|p| p.next_look_seconds = 31),
+        ],
+    );
+    let free = Policy { change: ChangePolicy::default(), ..policy.clone() };
+    let found = checks::partitions::violations(&free, &observed, &good, NOW);
+    assert!(found.iter().any(|v| v.contains("nobody has to be asked")), "{found:?}");
+    let noon = vec![vec![Window::new("noon", "0 12 * * *", 60, "UTC").unwrap()]];
+    let shut = Policy { change: ChangePolicy { windows: noon, ..policy.change.clone() }, ..policy };
+    let found = checks::partitions::violations(&shut, &observed, &good, NOW);
+    assert!(found.iter().any(|v| v.contains("while no window is open")), "{found:?}");
+    let waiting = plan(&shut, &observed, NOW);
+    bites(
+        &waiting,
+        |plan| checks::partitions::violations(&shut, &observed, plan, NOW),
+        &[("does not apply", &|p: &mut Plan| {
+            let opening = Some(NOW + 60.minutes());
+            p.holds.insert("logs.yes".into(), Hold::WaitingForWindow { wanted: 12, next_opening: opening });
+        })],
+    );
+}
+
+#[test]
+fn worker_plans_that_ask_nobody() {
+    use workers::{Group, Hold, Observed, Plan, Policy, RaiseDesired, plan};
+    let change = ChangePolicy { approval: Approval::Always, ..ChangePolicy::default() };
+    let policy = Policy { group: "workers".into(), min_replicas: 4, max_replicas: 8, change, look_period_seconds: 30 };
+    let group = Group { min_size: 0, max_size: 6, desired: 2, in_service: 1 };
+    let observed = Observed { group: Known::Known(group) };
+    let good = plan(&policy, &observed, NOW);
+    let asks = |from, to, plan_id: &str| Hold::ApprovalRequired { from, to, plan_id: plan_id.to_owned() };
+    bites(
+        &good,
+        |plan| checks::workers::violations(&policy, &observed, plan),
+        &[
+            ("without approval", &|p: &mut Plan| {
+                p.actions.push(RaiseDesired { group: "workers".into(), from: 2, to: 4 });
+            }),
+            ("neither acts nor says why", &|p| p.holds.clear()),
+            ("although there is room", &|p| p.holds = vec![Hold::WithinRange]),
+            ("does not apply", &|p| p.holds = vec![asks(2, 4, "wp-00000000")]),
+            ("does not apply", &|p| p.holds = vec![asks(2, 5, &raise_plan_id("workers", 2, 5))]),
+            ("does not apply", &|p| p.holds = vec![asks(3, 4, &raise_plan_id("workers", 3, 4))]),
+        ],
+    );
 }
 
 #[test]
@@ -299,6 +394,73 @@ fn bad_reports() {
     free.policies[0].approval = Approval::Never;
     assert!(
         checks::retention::violations(&free, &observed, &good, NOW).iter().any(|v| v.contains("where none is needed"))
+    );
+}
+
+#[test]
+fn writes_before_their_time() {
+    let (mut policy, observed) = bucket();
+    let noon = || vec![vec![Window::new("noon", "0 12 * * *", 60, "UTC").unwrap()]];
+    let free = retention::plan(&policy, &observed, NOW);
+    // What is written while everything is open is bad while the windows are closed, or under Always.
+    let found_with = |change: &dyn Fn(&mut PolicyEntry)| {
+        let mut strict = policy.clone();
+        strict.policies.iter_mut().for_each(change);
+        checks::retention::violations(&strict, &observed, &free, NOW)
+    };
+    let shut = found_with(&|entry| entry.windows = noon());
+    for told in ["may not write now", "may not change any now"] {
+        assert!(shut.iter().any(|v| v.contains(told)), "{told}: {shut:?}");
+    }
+    let always = found_with(&|entry| entry.approval = Approval::Always);
+    assert!(always.iter().any(|v| v.contains("is written without approval")), "{always:?}");
+
+    policy.policies[0].windows = noon();
+    policy.policies[0].selector.names.remove("rest");
+    policy.policies[2].windows = noon();
+    let good = retention::plan(&policy, &observed, NOW);
+    assert_eq!(good.write, None, "each of both policies waits");
+    assert_eq!((good.policies["keep"].kept, good.policies["gone"].kept), (1, 1));
+    bites(
+        &good,
+        |plan| checks::retention::violations(&policy, &observed, plan, NOW),
+        &[
+            ("another id than that of its changes", &|p: &mut RetentionPlan| {
+                approval(p).plan_id = "rp-000000000000".into();
+            }),
+            ("not what happens", &|p| {
+                part(p, "keep").services.insert("grow".into(), Decision::Write);
+            }),
+            ("not what happens", &|p| {
+                part(p, "see").services.insert("look".into(), Decision::WaitingForWindow);
+            }),
+            ("else than its next window", &|p| part(p, "keep").next_opening = Some(NOW + 60.minutes())),
+            ("else than its next window", &|p| part(p, "see").next_opening = Some(NOW + 720.minutes())),
+            ("not there or may go", &|p| part(p, "keep").kept = 9),
+            ("not there or may go", &|p| part(p, "orphan").kept = 1),
+            ("later than it should", &|p| p.next_look_seconds = 301),
+        ],
+    );
+    policy.policies[0].windows.clear();
+    policy.policies[0].approval = Approval::Always;
+    let good = retention::plan(&policy, &observed, NOW);
+    let rule = || new_rule("keep", "grow", expire(30));
+    bites(
+        &good,
+        |plan| checks::retention::violations(&policy, &observed, plan, NOW),
+        &[
+            ("removes a rule without approval", &|p: &mut RetentionPlan| {
+                let remove = [rule_id("keep", "00000001", "rest")].into();
+                p.write = Some(retention::WriteRules { assumes: Some("v1".into()), remove, add: Vec::new() });
+            }),
+            ("is written without approval", &|p| {
+                let remove = [rule().id].into();
+                p.write = Some(retention::WriteRules { assumes: Some("v1".into()), remove, add: vec![rule()] });
+            }),
+            ("of another change", &|p| {
+                approval(p).entries.push(Change { service: "left".into(), from: expire(7), to: Settings::default() });
+            }),
+        ],
     );
 }
 

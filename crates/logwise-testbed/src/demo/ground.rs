@@ -122,7 +122,10 @@ pub async fn operator(bed: &Bed) -> Result<()> {
         "namespaces": [NAMESPACE],
         "http": {"listen": listen},
         "database": {"url": bed.sql.url(SCHEMA)},
+        "ownNamespace": install::NAMESPACE,
         "aws": {"endpointURL": bed.aws.endpoint},
+        // The stand-in speaks plain HTTP on this machine.
+        "allowInsecureEndpoints": true,
         "intervals": {"kafkaSeconds": 3, "sparkSeconds": 3, "s3Seconds": 3, "discoverySeconds": 3},
     });
     let config = home.join("logwise.yaml");
