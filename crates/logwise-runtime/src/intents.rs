@@ -203,11 +203,11 @@ impl Intents {
             };
             let next = match advance(current, request(record.as_ref()), self.term.writer(), Timestamp::now()) {
                 Ok(next) => next,
-                Err(refused) if last => return Err(refused.into()),
+                Err(refused) if last => return Err(self.refused(refused)),
                 // Judged by an old copy, perhaps.
                 Err(refused) => {
                     if !self.refresh(&name).await? {
-                        return Err(refused.into());
+                        return Err(self.refused(refused));
                     }
                     continue;
                 }
@@ -221,6 +221,14 @@ impl Intents {
             }
         }
         Err(Refused::NotOurs.into())
+    }
+
+    /// A term that a later one has fenced off can do nothing any more: it ends, and the next has a greater number.
+    fn refused(&self, refused: Refused) -> IntentError {
+        if matches!(refused, Refused::Fenced { .. }) {
+            self.term.end(NotLeading::Over);
+        }
+        refused.into()
     }
 
     async fn store(&self, name: &str, version: Option<String>, intent: &Intent) -> Result<(), KubernetesError> {
@@ -263,12 +271,9 @@ impl Intents {
     /// When the call of a sent intent is over, on this process's clock: what the clocks of others show does not count.
     fn over(&self, record: &Record, intent: &Intent) -> Instant {
         let call = Duration::from_secs(intent.call_timeout_seconds.into());
-        let same_shard = intent.writer.shard == self.term.writer().shard && intent.writer != *self.term.writer();
-        if let Some(fenced) = self.term.fenced_since().filter(|_| same_shard) {
-            return fenced + call;
-        }
         let sending = intent.send_before.map_or(SEND_WITHIN, |before| {
-            Duration::try_from(before.duration_since(intent.written)).unwrap_or(SEND_WITHIN)
+            // A clock that was put forward in between must not shorten the wait.
+            Duration::try_from(before.duration_since(intent.written)).unwrap_or(SEND_WITHIN).max(SEND_WITHIN)
         });
         record.first_seen + sending + call
     }

@@ -80,7 +80,7 @@ impl Leadership {
         let epoch = epoch::raise(&self.seat, seen).await?;
         let Seat { shard, identity, .. } = &self.seat;
         let writer = Writer { epoch, shard: shard.clone(), identity: identity.clone() };
-        Ok(Term::new(writer, until, until.is_some()))
+        Ok(Term::new(writer, until))
     }
 
     /// Looks at the Lease once and takes it if it is free; waits a while if it is not.
@@ -177,14 +177,16 @@ impl Leadership {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
+        let ended = term.ended();
         let why = match self.election {
-            Election::Alone => {
-                stopped.await;
-                NotLeading::Stopping
-            }
+            Election::Alone => tokio::select! {
+                () = stopped => NotLeading::Stopping,
+                () = ended => NotLeading::Over,
+            },
             Election::Lease(duration) => tokio::select! {
                 () = stopped => NotLeading::Stopping,
                 () = self.renew(term, duration) => NotLeading::Over,
+                () = ended => NotLeading::Over,
             },
         };
         term.end(why);

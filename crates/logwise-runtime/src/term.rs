@@ -20,35 +20,26 @@ pub enum NotLeading {
 #[derive(Debug)]
 pub struct Term {
     writer: Writer,
-    /// Whether the terms before this one are over for certain, because a Lease says so.
-    fenced: bool,
-    began: Instant,
     until: Mutex<Option<Instant>>,
     ended: watch::Sender<Option<NotLeading>>,
 }
 
 impl Term {
-    /// A term that ends at `until`; without it, only when it is ended. `fenced`: a Lease guarantees that calls of
-    /// earlier terms have begun before now.
-    pub fn new(writer: Writer, until: Option<Instant>, fenced: bool) -> Self {
+    /// A term that ends at `until`; without it, only when it is ended.
+    pub fn new(writer: Writer, until: Option<Instant>) -> Self {
         let (ended, _) = watch::channel(None);
-        Self { writer, fenced, began: Instant::now(), until: Mutex::new(until), ended }
+        Self { writer, until: Mutex::new(until), ended }
     }
 
     /// A term without a Lease, for tests and tools.
     pub fn alone(epoch: i64) -> Self {
         let writer = Writer { epoch, shard: String::new(), identity: format!("alone-{epoch}") };
-        Self::new(writer, None, false)
+        Self::new(writer, None)
     }
 
     /// Who writes in this term.
     pub const fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    /// Since when no call of an earlier term can begin, if that is certain.
-    pub fn fenced_since(&self) -> Option<Instant> {
-        self.fenced.then_some(self.began)
     }
 
     /// Whether a call that changes something may start now. To be asked right before the request.
