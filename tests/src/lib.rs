@@ -122,3 +122,25 @@ pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<Str
     let about = items.iter().filter(|event| event["regarding"]["name"] == object);
     Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
 }
+
+/// Sets the smallest number of workers of pipeline `demo`, at most nine; each greater number is one raise.
+pub async fn want_workers(world: &World, min: i32) -> Result<()> {
+    apply(world, &[&with_spark(world, cluster(world, "demo"), (min, 9))?]).await
+}
+
+/// Waits until the world's group has this desired capacity.
+pub async fn wait_desired(world: &World, desired: i64) -> Result<()> {
+    world
+        .wait_until(&format!("desired capacity {desired}"), PATIENCE, async || {
+            let group = world.group(&world.group).await?;
+            ensure!(group.desired == desired, "desired is {}", group.desired);
+            Ok(())
+        })
+        .await
+}
+
+/// How often the desired capacity of the world's group was set.
+pub async fn raises(world: &World) -> Result<usize> {
+    let calls = world.calls(&world.group, true).await?;
+    Ok(calls.iter().filter(|call| call.action == "SetDesiredCapacity").count())
+}

@@ -5,7 +5,7 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::{Fault, Mode};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, condition, with_spark};
+use logwise_tests::{PATIENCE, condition, raises, wait_desired, want_workers};
 use serde_json::Value;
 
 /// The intents of the world's installation, as (ConfigMap, record).
@@ -43,25 +43,6 @@ async fn ground(name: &str) -> Result<World> {
     let world = World::new(&Bed::attach()?, name).await?;
     futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
     Ok(world)
-}
-
-async fn want_workers(world: &World, min: i32) -> Result<()> {
-    apply(world, &[&with_spark(world, cluster(world, "demo"), (min, 9))?]).await
-}
-
-async fn wait_desired(world: &World, desired: i64) -> Result<()> {
-    world
-        .wait_until(&format!("desired capacity {desired}"), PATIENCE, async || {
-            let group = world.group(&world.group).await?;
-            ensure!(group.desired == desired, "desired is {}", group.desired);
-            Ok(())
-        })
-        .await
-}
-
-async fn raises(world: &World) -> Result<usize> {
-    let calls = world.calls(&world.group, true).await?;
-    Ok(calls.iter().filter(|call| call.action == "SetDesiredCapacity").count())
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, wait_condition, with_spark};
+use logwise_tests::{PATIENCE, apply, cluster, raises, wait_condition, wait_desired, want_workers};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -45,12 +45,6 @@ async fn leader(world: &World, replicas: &[Operator]) -> Result<usize> {
     world.wait_until("one leader", PATIENCE, one).await
 }
 
-fn signal(operator: &Operator, name: &str) -> Result<()> {
-    let done = std::process::Command::new("kill").args([name, &operator.pid().to_string()]).status()?;
-    ensure!(done.success(), "kill {name} failed");
-    Ok(())
-}
-
 async fn epoch(world: &World) -> Result<i64> {
     let name = format!("logwise-epoch-{}", world.id);
     let text = world
@@ -58,26 +52,6 @@ async fn epoch(world: &World) -> Result<i64> {
         .kubectl(&["get", "configmap", &name, "-n", "logwise-system", "-o", "jsonpath={.data.epoch}"], None)
         .await?;
     text.trim().parse().with_context(|| format!("{name} holds {text:?}"))
-}
-
-/// Sets the smallest number of workers; each new number is one raise.
-async fn want_workers(world: &World, min: i32) -> Result<()> {
-    apply(world, &[&with_spark(world, cluster(world, "demo"), (min, 9))?]).await
-}
-
-async fn wait_workers(world: &World, desired: i64) -> Result<()> {
-    world
-        .wait_until(&format!("desired capacity {desired}"), PATIENCE, async || {
-            let group = world.group(&world.group).await?;
-            ensure!(group.desired == desired, "desired is {}", group.desired);
-            Ok(())
-        })
-        .await
-}
-
-async fn raises(world: &World) -> Result<usize> {
-    let calls = world.calls(&world.group, true).await?;
-    Ok(calls.iter().filter(|call| call.action == "SetDesiredCapacity").count())
 }
 
 /// A world with a group of one worker that may grow to nine, a topic, a schema, and `count` replicas.
@@ -102,17 +76,17 @@ async fn leading_passes_on_when_the_leader_stops_and_when_it_is_killed() -> Resu
     }
     let began = epoch(&world).await?;
     want_workers(&world, 2).await?;
-    wait_workers(&world, 2).await?;
+    wait_desired(&world, 2).await?;
     ensure!(replicas[first].stop().await? == 0, "the leader did not end cleanly");
     let second = leader(&world, &replicas).await?;
     ensure!(epoch(&world).await? == began + 1, "a take-over has a number of its own");
     want_workers(&world, 3).await?;
-    wait_workers(&world, 3).await?;
+    wait_desired(&world, 3).await?;
     replicas[second].kill9().await?;
     leader(&world, &replicas).await?;
     ensure!(epoch(&world).await? == began + 2, "a take-over has a number of its own");
     want_workers(&world, 4).await?;
-    wait_workers(&world, 4).await?;
+    wait_desired(&world, 4).await?;
     wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     ensure!(raises(&world).await? == 3, "each change of the spec is one raise: {}", raises(&world).await?);
     Ok(())
@@ -123,17 +97,17 @@ async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
     let (world, _, replicas) = ground(name, 3).await?;
     let first = leader(&world, &replicas).await?;
     want_workers(&world, 2).await?;
-    wait_workers(&world, 2).await?;
-    signal(&replicas[first], "-STOP")?;
+    wait_desired(&world, 2).await?;
+    replicas[first].pause().await?;
     let paused = tokio::time::Instant::now();
     want_workers(&world, 4).await?;
-    wait_workers(&world, 4).await?;
+    wait_desired(&world, 4).await?;
     tokio::time::sleep_until(paused + pause).await;
-    signal(&replicas[first], "-CONT")?;
+    replicas[first].resume().await?;
     let now = leader(&world, &replicas).await?;
     ensure!(now != first, "the paused replica must not lead by what it remembers");
     want_workers(&world, 5).await?;
-    wait_workers(&world, 5).await?;
+    wait_desired(&world, 5).await?;
     wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     ensure!(raises(&world).await? == 3, "each change of the spec is one raise: {}", raises(&world).await?);
     ensure!(world.topic_partitions("api").await? == 3, "the topic grew once");
@@ -156,7 +130,7 @@ async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
     world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
     leader(&world, &replicas).await?;
     want_workers(&world, 2).await?;
-    wait_workers(&world, 2).await?;
+    wait_desired(&world, 2).await?;
     let name = format!("logwise-epoch-{}", world.id);
     world.bed.kubectl(&["delete", "configmap", &name, "-n", "logwise-system"], None).await?;
     drop(replicas);

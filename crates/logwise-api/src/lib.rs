@@ -33,7 +33,7 @@ pub use crd::{crd_files, crds};
 pub use kafka::{
     Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, PartitionScaling, PartitionScalingMode, Topics,
 };
-pub use ownership::{older_owner, owner_on_record};
+pub use ownership::owner_on_record;
 pub use references::{CaSecretRef, SecretRef};
 pub use retention::{
     AbortIncompleteMultipartUpload, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,

@@ -90,7 +90,7 @@ pub async fn check(client: &Client, action: &RaiseDesired) -> Result<Option<Outc
 /// [`AwsError::SetDesiredCapacity`] when AWS refused, or no answer came; in the last case (class `Transient`) the
 /// capacity may be set or not, and the next look decides.
 pub async fn send(client: &Client, action: &RaiseDesired) -> Result<(), AwsError> {
-    crash::before(crash::System::AutoScaling);
+    let write = crash::begin(crash::System::AutoScaling);
     let answer = client
         .set_desired_capacity()
         .auto_scaling_group_name(&action.group)
@@ -100,17 +100,6 @@ pub async fn send(client: &Client, action: &RaiseDesired) -> Result<(), AwsError
         .config_override(autoscaling_once())
         .send()
         .await;
-    crash::after(crash::System::AutoScaling);
+    write.after();
     answer.map(drop).map_err(|error| AwsError::set_desired_capacity(&action.group, error))
-}
-
-/// [`check`], then [`send`].
-///
-/// # Errors
-/// As theirs.
-pub async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
-    match check(client, action).await? {
-        Some(outcome) => Ok(outcome),
-        None => send(client, action).await.map(|()| Outcome::Done),
-    }
 }

@@ -3,7 +3,7 @@
 mod stand_in;
 
 use aws_sdk_autoscaling::Client;
-use logwise_aws::group::{Outcome, check, describe, raise, send};
+use logwise_aws::group::{Outcome, check, describe, send};
 use logwise_aws::{AwsClients, AwsError, AwsSettings};
 use logwise_plan::Known;
 use logwise_plan::workers::{Group, RaiseDesired};
@@ -16,6 +16,14 @@ use std::time::{Duration, Instant};
 
 const SET: &str = "SetDesiredCapacity";
 const DESCRIBE: &str = "DescribeAutoScalingGroups";
+
+/// A raise without an intent: what [`check`] says, or else [`send`].
+async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
+    match check(client, action).await? {
+        Some(outcome) => Ok(outcome),
+        None => send(client, action).await.map(|()| Outcome::Done),
+    }
+}
 
 struct World {
     bed: StandIn,

@@ -253,12 +253,10 @@ fn ask(client: &KafkaClient, admin: &AdminClient<DefaultClientContext>, step: St
     let deadline = Some(client.deadline());
     let options =
         AdminOptions::new().request_timeout(deadline).operation_timeout(deadline).validate_only(step == Step::Validate);
-    if step == Step::Send {
-        crash::before(System::Kafka);
-    }
+    let write = (step == Step::Send).then(|| crash::begin(System::Kafka));
     let answers = block_on(admin.create_partitions(&wanted, &options));
-    if step == Step::Send {
-        crash::after(System::Kafka);
+    if let Some(write) = write {
+        write.after();
     }
     client.note_events(admin.inner());
     match answers {

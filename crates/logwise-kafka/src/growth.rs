@@ -3,8 +3,8 @@
 use crate::{KafkaClient, Look, Outcome, apply, counts};
 use logwise_api::LogwiseCluster;
 use logwise_plan::partitions::{Grow, Plan};
-use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
-use logwise_runtime::{IntentError, Intents, ObjectKey};
+use logwise_runtime::intent::{Ending, Intent, Wish};
+use logwise_runtime::{Intents, ObjectKey};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +22,13 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
     let Some(resource) = resource(look) else {
         return Err("the id of the Kafka cluster is not known".to_owned());
     };
-    let text = |error: IntentError| error.to_string();
-    if let Some(intent) = intents.open(&resource).await.map_err(text)? {
+    let judge = async |intent: &Intent| {
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
         let counts = counts(client).await.map_err(|error| error.message())?;
-        intents.settle(&resource, looked, ending(&intent, &counts)).await.map_err(text)?;
-    }
+        Ok((ending(intent, &counts), looked))
+    };
+    intents.clear(&resource, judge).await?;
     Ok(resource)
 }
 
@@ -124,8 +124,7 @@ fn call_timeout(client: &KafkaClient, plan: &Plan) -> Duration {
 }
 
 fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {
-    let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
-    Wish { owner: Owner { namespace, name, uid, generation }, targets: targets(actions), pre_image: None }
+    Wish { owner: ObjectKey::of(cluster).into(), targets: targets(actions), pre_image: None }
 }
 
 fn targets(actions: &[Grow]) -> Value {
@@ -141,7 +140,7 @@ fn nothing_sent(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use logwise_runtime::intent::{State, Writer};
+    use logwise_runtime::intent::{Owner, State, Writer};
 
     fn sent(growths: &[(&str, i32, i32)]) -> Intent {
         let grow = |(topic, from, to): &(&str, i32, i32)| Grow { topic: (*topic).to_owned(), from: *from, to: *to };

@@ -8,16 +8,16 @@ use axum::routing::get;
 use logwise_runtime::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// What has to be there before the operator is ready.
-#[derive(Default)]
 pub struct Readiness {
     /// The first list of both kinds has arrived.
     pub synced: AtomicBool,
     /// This replica leads.
     pub leads: AtomicBool,
-    /// Shutdown has begun.
-    pub stopping: AtomicBool,
+    /// True from the stop signal on.
+    pub stop: watch::Receiver<bool>,
 }
 
 #[derive(Clone)]
@@ -40,7 +40,7 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     if !shared.readiness.synced.load(Ordering::Acquire) {
         missing.push("the first list of LogwiseCluster and RetentionPolicy objects has not arrived");
     }
-    if shared.readiness.stopping.load(Ordering::Acquire) {
+    if *shared.readiness.stop.borrow() {
         missing.push("the operator is stopping");
     }
     if missing.is_empty() {

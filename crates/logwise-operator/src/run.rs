@@ -13,7 +13,7 @@ use logwise_runtime::{Access, Intents, Metrics, NotLeading, Seat, Term};
 use logwise_store::{DatabaseUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -99,7 +99,9 @@ pub fn run(config: Config) -> Result<(), RunError> {
 async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let readiness = Arc::new(http::Readiness::default());
+    let readiness =
+        http::Readiness { synced: AtomicBool::new(false), leads: AtomicBool::new(false), stop: stop.clone() };
+    let readiness = Arc::new(readiness);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| RunError::Listen { address: config.listen, source })?;
     let server = axum::serve(listener, http::router(readiness.clone(), metrics.clone()));
@@ -121,7 +123,6 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let access = Arc::new(Access::new(config.grants.clone(), namespaces::labels(&config, &client)));
     let ground = Ground { config, client, clusters, policies, aws, http, mirror, metrics, access };
     work(ground, (seat, election), &readiness, &stop).await;
-    readiness.stopping.store(true, Ordering::Release);
     server.abort();
     tracing::info!("stopped");
     Ok(())
@@ -165,7 +166,6 @@ async fn work(
             lead(ground, seat, &term).await;
             readiness.leads.store(false, Ordering::Release);
             if term.check() == Err(NotLeading::Stopping) {
-                readiness.stopping.store(true, Ordering::Release);
                 ground.mirror.shutdown(LAST_FLUSH).await;
             }
         })

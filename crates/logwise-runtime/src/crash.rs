@@ -39,7 +39,7 @@ impl System {
 
 static COUNTS: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
 
-/// One write, for systems to which several are under way at the same time.
+/// One write that is under way.
 #[must_use = "without `after` the point after this write is never reached"]
 pub struct Write(System, u32);
 
@@ -50,12 +50,12 @@ impl Write {
     }
 }
 
-/// [`before`], for a write that others may overtake.
+/// To be called right before a write is sent; others may overtake it.
 pub fn begin(system: System) -> Write {
     Write(system, before(system))
 }
 
-/// To be called right before a write is sent; returns its number.
+/// [`begin`] where writes come one by one and the two ends cannot hand over a value; returns the write's number.
 pub fn before(system: System) -> u32 {
     let number = COUNTS[system as usize].fetch_add(1, Ordering::SeqCst) + 1;
     if cfg!(debug_assertions) {
@@ -65,7 +65,7 @@ pub fn before(system: System) -> u32 {
     number
 }
 
-/// To be called when the answer of a write has arrived and nothing has been done with it.
+/// [`Write::after`] of the last write, for those who called [`before`].
 pub fn after(system: System) {
     die_if_chosen(system, COUNTS[system as usize].load(Ordering::SeqCst), "after");
 }

@@ -4,6 +4,7 @@
 //! transition function: it takes the record as it is, the wish, who wishes and the time, and gives the record to write
 //! or why nothing may be written.
 
+use crate::ObjectKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,6 +64,13 @@ pub struct Owner {
     pub uid: String,
     /// Generation.
     pub generation: i64,
+}
+
+impl From<ObjectKey> for Owner {
+    fn from(key: ObjectKey) -> Self {
+        let ObjectKey { uid, namespace, name, generation } = key;
+        Self { namespace, name, uid, generation }
+    }
 }
 
 /// Who writes: one term of one process.

@@ -1,7 +1,7 @@
 //! Intents in Kubernetes: one ConfigMap per external resource in the operator's own namespace, where tenants cannot
 //! write. Every write replaces the version that was read.
 
-use crate::intent::{Ending, Intent, Owner, Refused, Request, State, Wish, advance};
+use crate::intent::{Ending, Intent, Owner, Refused, Request, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::term::{NotLeading, Term};
 use crate::{ErrorClass, crash};
@@ -107,16 +107,25 @@ impl Intents {
         &self.term
     }
 
-    /// The intent of `resource` as last seen.
-    pub fn get(&self, resource: &str) -> Option<Intent> {
-        self.lock().get(&self.name(resource)).and_then(|record| record.intent.clone().ok())
+    /// Clears the way to `resource`: an intent that an earlier look or an earlier leader left open is closed by its
+    /// effect. `judge` says how it ended and when the look at the resource began that shows it; it is asked only if there
+    /// is such an intent.
+    ///
+    /// # Errors
+    /// Why nothing may be sent about this resource yet.
+    pub async fn clear(
+        &self,
+        resource: &str,
+        judge: impl AsyncFnOnce(&Intent) -> Result<(Ending, Instant), String>,
+    ) -> Result<(), String> {
+        let text = |error: IntentError| error.to_string();
+        let Some(intent) = self.open(resource).await.map_err(text)? else { return Ok(()) };
+        let (ending, looked) = judge(&intent).await?;
+        self.settle(resource, looked, ending).await.map_err(text)
     }
 
     /// The intent of `resource` that is not closed, if there is one: its effect has to be judged before anything else.
-    ///
-    /// # Errors
-    /// [`IntentError::Unreadable`]: nothing may be sent about this resource.
-    pub async fn open(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+    async fn open(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
         if matches!(self.current(resource), Err(IntentError::Unreadable { .. })) {
             // Perhaps it was mended meanwhile.
             self.refresh(&self.name(resource)).await?;
@@ -133,14 +142,13 @@ impl Intents {
 
     /// The object that the record of `resource` names as its owner.
     pub fn owner(&self, resource: &str) -> Option<Owner> {
-        self.get(resource).map(|intent| intent.wish.owner)
+        let records = self.lock();
+        let intent = records.get(&self.name(resource))?.intent.as_ref().ok()?;
+        Some(intent.wish.owner.clone())
     }
 
     /// Closes the open intent of `resource` as `ending`, judged by a look at the resource that began at `looked`.
-    ///
-    /// # Errors
-    /// [`IntentError`]: nothing may be sent about this resource yet. [`Refused::UnderWay`]: the look was too early.
-    pub async fn settle(&self, resource: &str, looked: Instant, ending: Ending) -> Result<(), IntentError> {
+    async fn settle(&self, resource: &str, looked: Instant, ending: Ending) -> Result<(), IntentError> {
         let _turn = self.turn(resource).await;
         if self.current(resource)?.is_none_or(|intent| intent.state.is_closed()) {
             return Ok(());
@@ -149,14 +157,6 @@ impl Intents {
         let intent = written.await?;
         tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
         Ok(())
-    }
-
-    /// How much longer an earlier call may be under way, if that is why nothing may be sent.
-    pub fn wait(&self, resource: &str) -> Option<Duration> {
-        let records = self.lock();
-        let record = records.get(&self.name(resource))?;
-        let intent = record.intent.as_ref().ok().filter(|intent| intent.state == State::Sent)?;
-        Some(self.over(record, intent).saturating_duration_since(Instant::now()))
     }
 
     /// Writes down what is wanted of `resource`.

@@ -2,7 +2,7 @@
 
 use crate::intent::Writer;
 use crate::kubernetes::{CALL_DEADLINE, KubernetesError, Seat, within_time};
-use crate::lease::{Lease, Seen, Step, leads_until, step};
+use crate::lease::{Lease, Seen, Step, step};
 use crate::term::{NotLeading, Term};
 use crate::{Metrics, epoch};
 use jiff::Timestamp;
@@ -130,7 +130,8 @@ impl Leadership {
             None => within_time(deadline(duration), "creating the Lease", api.create(&params, &wanted)).await,
         };
         match written {
-            Ok(_) => Ok(Some(asked + leads_until(Duration::ZERO, duration))),
+            // From when it was asked: the others count from when they see it, which is later.
+            Ok(_) => Ok(Some(asked + duration)),
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }

@@ -62,12 +62,6 @@ pub fn step(me: &str, lease: &Lease, seen: &Seen, leads_until: Option<Duration>,
     if now >= runs_out { Step::Take } else { Step::Wait(runs_out.saturating_sub(now)) }
 }
 
-/// Until when a replica leads whose write was sent at `asked` and accepted: the others count from when they see it,
-/// which is later.
-pub fn leads_until(asked: Duration, duration: Duration) -> Duration {
-    asked + duration
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use logwise_api::LogwiseCluster;
 use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::WriteRules;
-use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
+use logwise_runtime::intent::{Ending, Intent, Wish};
 use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
 use serde_json::json;
 use std::io::Write;
@@ -32,11 +32,11 @@ pub(crate) fn resource(bucket: &str) -> String {
 /// # Errors
 /// Why nothing may be sent.
 pub(crate) async fn clear_the_way(intents: &Intents, bucket: &str, look: &Look, looked: Instant) -> Result<(), String> {
-    let resource = resource(bucket);
-    let text = |error: IntentError| error.to_string();
-    let Some(intent) = intents.open(&resource).await.map_err(text)? else { return Ok(()) };
-    let ending = ending(&intent, &look.raw).ok_or("the lifecycle configuration could not be read")?;
-    intents.settle(&resource, looked, ending).await.map_err(text)
+    let judge = async |intent: &Intent| {
+        let ending = ending(intent, &look.raw).ok_or("the lifecycle configuration could not be read")?;
+        Ok((ending, looked))
+    };
+    intents.clear(&resource(bucket), judge).await
 }
 
 /// What became of the write that `intent` names; nothing is said of a bucket that could not be read.
@@ -92,9 +92,7 @@ pub(crate) async fn carry_out(
 }
 
 fn wish(cluster: &LogwiseCluster, write: &WriteRules, before: &Known<RawDocument>) -> Wish {
-    let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
-    let owner = Owner { namespace, name, uid, generation };
-    Wish { owner, targets: json!(write), pre_image: before.known().and_then(pre_image) }
+    Wish { owner: ObjectKey::of(cluster).into(), targets: json!(write), pre_image: before.known().and_then(pre_image) }
 }
 
 /// The configuration before the write, as gzip in base64: a ConfigMap holds text, and at most 1 MiB of it.

@@ -67,9 +67,9 @@ pub(crate) async fn put(bucket: &Bucket, document: Vec<u8>, minimum_object_size:
         .customize()
         .config_override(s3_once())
         .interceptor(Replace(document));
-    crash::before(crash::System::S3);
+    let write = crash::begin(crash::System::S3);
     let answer = request.send().await;
-    crash::after(crash::System::S3);
+    write.after();
     answer.map(|_| ()).map_err(|error| AwsError::write_lifecycle(&bucket.name, error))
 }
 
@@ -82,9 +82,9 @@ pub(crate) async fn delete(bucket: &Bucket) -> Result<(), AwsError> {
         .set_expected_bucket_owner(bucket.owner.clone())
         .customize()
         .config_override(s3_once());
-    crash::before(crash::System::S3);
+    let write = crash::begin(crash::System::S3);
     let answer = request.send().await;
-    crash::after(crash::System::S3);
+    write.after();
     answer.map(|_| ()).map_err(|error| AwsError::write_lifecycle(&bucket.name, error))
 }
 

@@ -5,7 +5,7 @@ use crate::controller::{Context, Observed, Outcome};
 use logwise_api::LogwiseCluster;
 use logwise_aws::{AutoScaling, AwsError, Clients, Failure, group};
 use logwise_plan::workers::{Group, Plan, RaiseDesired};
-use logwise_runtime::intent::{Ending, Intent, Owner, Wish};
+use logwise_runtime::intent::{Ending, Intent, Wish};
 use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ pub(crate) async fn clear_the_way(intents: &Intents, observed: &Observed, looked
     // The ARN, not the name: a group that was made again under the same name is another one.
     let arn = observed.arn.as_ref().ok_or("the ARN of the group is not known")?;
     let resource = format!("group/{arn}");
-    let text = |error: IntentError| error.to_string();
-    if let Some(intent) = intents.open(&resource).await.map_err(text)? {
+    let judge = async |intent: &Intent| {
         let group = observed.facts.as_ref().and_then(|facts| facts.group.known()).ok_or("the group was not read")?;
-        intents.settle(&resource, looked, ending(&intent, group)).await.map_err(text)?;
-    }
+        Ok((ending(intent, group), looked))
+    };
+    intents.clear(&resource, judge).await?;
     Ok(resource)
 }
 
@@ -62,9 +62,7 @@ async fn carry_out_one(
     resource: &str,
 ) -> Result<group::Outcome, AwsError> {
     let failed = |error: IntentError| not_sent(raise, error.class(), &error.to_string());
-    let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(cluster);
-    let owner = Owner { namespace, name, uid, generation };
-    let wish = Wish { owner, targets: json!(raise), pre_image: None };
+    let wish = Wish { owner: ObjectKey::of(cluster).into(), targets: json!(raise), pre_image: None };
     let prepared = context.shell.intents.prepare(resource, wish).await.map_err(failed)?;
     match group::check(client, raise).await {
         Ok(None) => {}
@@ -102,7 +100,7 @@ fn not_sent(raise: &RaiseDesired, class: ErrorClass, why: &str) -> AwsError {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use logwise_runtime::intent::{State, Writer};
+    use logwise_runtime::intent::{Owner, State, Writer};
 
     #[test]
     fn an_open_intent_is_judged_by_the_capacity_that_the_group_has() {
