@@ -16,6 +16,8 @@ use crate::operator::Operator;
 use crate::proxy::tcp::TcpProxy;
 use crate::world::World;
 
+/// What counts as a write at Kubernetes: a watch that begins anew lists once more, and changes nothing.
+const VERBS: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 const LOOK: Duration = Duration::from_millis(250);
 /// Kinds of Kafka requests that change topics: create, delete, delete records, change settings (two kinds), more
 /// partitions, move partitions.
@@ -134,11 +136,14 @@ fn write_of(line: &str, world: &World) -> Option<String> {
     let event: Value = serde_json::from_str(line).ok()?;
     let (user, object) = (event["user"]["username"].as_str()?, &event["objectRef"]);
     let text = |name: &str| object[name].as_str().unwrap_or_default();
+    let verb = event["verb"].as_str().unwrap_or_default();
     let ours =
         text("namespace") == world.namespace || (text("namespace") == NAMESPACE && text("name").contains(&world.id));
-    let counts = ours && user == format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}") && text("resource") != "leases";
+    let counts = ours
+        && VERBS.contains(&verb)
+        && user == format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}")
+        && text("resource") != "leases";
     let slash = if object["subresource"].is_null() { "" } else { "/" };
-    let verb = event["verb"].as_str().unwrap_or_default();
     counts.then(|| format!("Kubernetes: {verb} {}{slash}{} {}", text("resource"), text("subresource"), text("name")))
 }
 

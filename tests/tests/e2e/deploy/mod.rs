@@ -1,8 +1,6 @@
 //! deploy/ and examples/ are what the real API server takes, and the rights in them are those that they seem to be.
 
-#[path = "deploy/manifest.rs"]
 mod manifest;
-#[path = "deploy/own.rs"]
 mod own;
 
 use anyhow::{Context, Result, ensure};

@@ -1,0 +1,20 @@
+//! End to end: the operator beside the real servers, seen as its users see it. One binary, because these tests wait
+//! much more than they compute: side by side they take as long as the longest.
+
+mod bad_input;
+mod broken;
+mod crash;
+mod demo;
+mod deploy;
+mod first_light;
+mod grants;
+mod intents;
+mod leadership;
+mod mirror;
+mod objects;
+mod ownership;
+mod process;
+mod rest;
+mod retention;
+mod secrets;
+mod waiting;
