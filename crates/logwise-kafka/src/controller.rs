@@ -10,10 +10,12 @@ use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
+use logwise_runtime::facts::{self, Fact};
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What the Kafka controller works with.
 pub struct Context {
@@ -115,7 +117,14 @@ async fn observe_cluster(
     let client = context.clients.get_as(&kafka.bootstrap_servers, login)?;
     // Before the look: an object that is deleted during it must find its client here, to let it go.
     context.in_use.hold(cluster, &client);
+    let taken = Instant::now();
     let mut look = observe(&client, policy.map(|p| &p.topics)).await;
+    if let Some(policy) = policy {
+        let period = Duration::from_secs(context.period_seconds.into());
+        let resource = facts::topics(&kafka.bootstrap_servers, &policy.topics);
+        let fact = Fact { value: look.ends.clone(), taken, period };
+        context.shell.tell(&context.shell.facts.topic_ends, &resource, fact);
+    }
     look.facts.pending = validate::pending_growths(cluster);
     Ok((client, look))
 }

@@ -4,6 +4,7 @@ use crate::ffi::{self, EndOffset, NoOffset};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Observed, Topic};
 use logwise_plan::selector::TopicSelector;
+use logwise_runtime::facts::TopicEnds;
 use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub struct Look {
     /// The selected topics.
     pub facts: Observed,
+    /// End offsets of the selected topics.
+    pub ends: Known<TopicEnds>,
     /// The cluster itself.
     pub cluster: Known<ClusterFacts>,
     /// What failed, if anything did; the facts say `Unknown` for the same reason.
@@ -47,7 +50,12 @@ pub async fn observe(client: &Arc<KafkaClient>, selector: Option<&TopicSelector>
 impl Look {
     fn failed(error: KafkaError) -> Self {
         let why = error.message();
-        Self { facts: Observed::from(Known::Unknown(why.clone())), cluster: Known::Unknown(why), error: Some(error) }
+        Self {
+            facts: Observed::from(Known::Unknown(why.clone())),
+            ends: Known::Unknown(why.clone()),
+            cluster: Known::Unknown(why),
+            error: Some(error),
+        }
     }
 }
 
@@ -55,6 +63,7 @@ fn look_at_brokers(client: &KafkaClient) -> Look {
     match client.call(|connection| ffi::describe_cluster(connection, client.deadline())) {
         Ok((brokers, cluster_id)) => Look {
             facts: Observed::from(Known::Known(BTreeMap::new())),
+            ends: Known::Known(TopicEnds::new()),
             cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(brokers) }),
             error: None,
         },
@@ -82,7 +91,9 @@ fn look_at_topics(client: &KafkaClient, selector: &TopicSelector) -> Look {
         Err(error) => (Err(error.message()), Some(error)),
     };
     let topics = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.topic(name, &ends))).collect();
+    let topic_ends = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.ends(name, &ends))).collect();
     Look {
+        ends: Known::Known(topic_ends),
         facts: Observed { cluster_id: named(cluster_id.as_ref()), ..Observed::from(Known::Known(topics)) },
         cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(metadata.brokers().len()) }),
         error,
@@ -170,27 +181,29 @@ impl Layout {
             partitions: count(self.led.len() + self.leaderless.len()),
             leaderless: count(self.leaderless.len()),
             under_replicated: count(self.under_replicated),
-            end_offsets: match (&self.error, ends) {
-                (Some(why), _) | (None, Err(why)) => Known::Unknown(why.clone()),
-                (None, Ok(ends)) => self.end_offset_sum(name, ends),
-            },
+            end_offsets: self.ends(name, ends).map(|ends| ends.into_values().fold(0, i64::saturating_add)),
         }
     }
 
-    fn end_offset_sum(&self, name: &str, ends: &Ends) -> Known<i64> {
-        let mut sum = 0_i64;
+    /// The end offset of every partition; unknown if one could not be read.
+    fn ends(&self, name: &str, ends: &Result<Ends, String>) -> Known<BTreeMap<i32, i64>> {
+        let ends = match (&self.error, ends) {
+            (Some(why), _) | (None, Err(why)) => return Known::Unknown(why.clone()),
+            (None, Ok(ends)) => ends,
+        };
+        let mut read = BTreeMap::new();
         let mut unread: Vec<String> =
             self.leaderless.iter().map(|id| format!("partition {id} has no leader")).collect();
         for &partition in &self.led {
             match ends.get(&(name.to_owned(), partition)).unwrap_or(&Err(NoOffset::Unanswered)) {
-                Ok(offset) => sum = sum.saturating_add(*offset),
+                Ok(offset) => _ = read.insert(partition, *offset),
                 Err(NoOffset::Unanswered) => unread.push(format!("partition {partition}: no answer from its leader")),
                 Err(NoOffset::Failed(why)) => unread.push(format!("partition {partition}: {why}")),
             }
         }
         match unread.as_slice() {
             [] if self.led.is_empty() => Known::Unknown("no partition is listed".to_owned()),
-            [] => Known::Known(sum),
+            [] => Known::Known(read),
             [only] => Known::Unknown(only.clone()),
             [first, others @ ..] => Known::Unknown(format!("{first} (and {} more partitions)", others.len())),
         }
@@ -214,6 +227,8 @@ mod tests {
         let layout = Layout { led: vec![0, 1], ..Layout::default() };
         let topic = layout.topic("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
         assert_eq!(topic, Topic { partitions: 2, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(42) });
+        let each = layout.ends("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
+        assert_eq!(each, Known::Known(BTreeMap::from([(0, 40), (1, 2)])));
     }
 
     #[test]

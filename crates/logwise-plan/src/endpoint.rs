@@ -7,6 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The only addresses that `allow_insecure` lets pass.
 const LOOPBACK: &str = "a loopback address";
 
+/// Where machines of the clouds ask about themselves: most of them, Alibaba, Azure, Oracle.
+const METADATA: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
 /// A URL of which scheme, host and port are all there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -107,7 +115,7 @@ pub fn refused_ip(address: IpAddr, allow_insecure: bool) -> Option<&'static str>
 
 fn forbidden_v4(address: Ipv4Addr) -> Option<&'static str> {
     let [first, second, ..] = address.octets();
-    if address == Ipv4Addr::new(169, 254, 169, 254) || address == Ipv4Addr::new(100, 100, 100, 200) {
+    if METADATA.contains(&address) {
         return Some("the metadata of a machine");
     }
     match (first, second) {

@@ -35,3 +35,10 @@ impl<T> Known<T> {
         matches!(self, Self::Unknown(_))
     }
 }
+
+impl<T> From<Result<T, String>> for Known<T> {
+    /// A reading that failed is unknown, for the reason it gives.
+    fn from(reading: Result<T, String>) -> Self {
+        reading.map_or_else(Self::Unknown, Self::Known)
+    }
+}

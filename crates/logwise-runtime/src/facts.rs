@@ -1,13 +1,17 @@
 //! The fact board: what one part has read and others need. One channel per external resource and kind of fact.
 
 use logwise_plan::Known;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use logwise_plan::selector::TopicSelector;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Two facts that were taken further apart than this do not belong together.
 pub const TOGETHER: Duration = Duration::from_secs(30);
+
+/// How often a channel drops resources that nobody names any more.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// A fact and when it was taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,13 +27,15 @@ pub struct Fact<T> {
 impl<T> Fact<T> {
     /// The fact at `now`: older than two of its periods, it is unknown.
     pub fn at(self, now: Instant) -> Self {
-        let age = now.saturating_duration_since(self.taken);
-        let most = self.period * 2;
-        if age <= most || self.value.is_unknown() {
+        if !self.is_old(now) || self.value.is_unknown() {
             return self;
         }
-        let why = format!("not read for more than {} s", most.as_secs());
+        let why = format!("not read for more than {} s", (self.period * 2).as_secs());
         Self { value: Known::Unknown(why), ..self }
+    }
+
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.taken) > self.period * 2
     }
 
     /// Whether this fact and another were taken close enough to be compared.
@@ -39,23 +45,52 @@ impl<T> Fact<T> {
     }
 }
 
-/// One kind of fact about any number of resources, by the resource's identity.
+/// One kind of fact about any number of resources, by the resource's identity. A resource that is no longer published
+/// and that nobody follows is forgotten.
 #[derive(Debug)]
 pub struct Channel<T> {
-    what: &'static str,
-    open: Mutex<HashMap<String, watch::Sender<Option<Fact<T>>>>>,
+    name: &'static str,
+    open: Mutex<Open<T>>,
+}
+
+#[derive(Debug)]
+struct Open<T> {
+    senders: HashMap<String, watch::Sender<Option<Fact<T>>>>,
+    swept: Option<Instant>,
+}
+
+impl<T> Open<T> {
+    fn sender(&mut self, resource: &str) -> &watch::Sender<Option<Fact<T>>> {
+        self.senders.entry(resource.to_owned()).or_insert_with(|| watch::channel(None).0)
+    }
+
+    /// Costs what it holds, so not at every publication.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|last| now.saturating_duration_since(last) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.senders.retain(|_, sender| {
+            sender.receiver_count() > 0 || sender.borrow().as_ref().is_some_and(|fact| !fact.is_old(now))
+        });
+    }
 }
 
 impl<T: Clone> Channel<T> {
-    fn new(what: &'static str) -> Self {
-        Self { what, open: Mutex::default() }
+    fn new(name: &'static str) -> Self {
+        Self { name, open: Mutex::new(Open { senders: HashMap::new(), swept: None }) }
+    }
+
+    /// What the facts of this channel are called.
+    pub const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Replaces what is known about `resource`, unless that was taken later.
     pub fn publish(&self, resource: &str, fact: Fact<T>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = open.entry(resource.to_owned()).or_insert_with(|| watch::channel(None).0);
-        sender.send_if_modified(|known| {
+        let mut open = self.lock();
+        open.sweep(fact.taken);
+        open.sender(resource).send_if_modified(|known| {
             let newer = known.as_ref().is_none_or(|known| known.taken <= fact.taken);
             if newer {
                 *known = Some(fact);
@@ -67,38 +102,39 @@ impl<T: Clone> Channel<T> {
     /// What is known about `resource` at `now`.
     pub fn read(&self, resource: &str, now: Instant) -> Known<T> {
         self.fact(resource, now)
-            .map_or_else(|| Known::Unknown(format!("{} not read yet", self.what)), |fact| fact.value)
+            .map_or_else(|| Known::Unknown(format!("{} not read yet", self.name)), |fact| fact.value)
     }
 
     /// What is known about `resource` at `now`, with its time.
     pub fn fact(&self, resource: &str, now: Instant) -> Option<Fact<T>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let fact = open.get(resource)?.borrow().clone();
+        let fact = self.lock().senders.get(resource)?.borrow().clone();
         fact.map(|fact| fact.at(now))
     }
 
     /// Follows what is known about `resource`.
     pub fn follow(&self, resource: &str) -> watch::Receiver<Option<Fact<T>>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.entry(resource.to_owned()).or_insert_with(|| watch::channel(None).0).subscribe()
+        self.lock().sender(resource).subscribe()
     }
 
-    /// Forgets a resource that nobody names any more.
-    pub fn forget(&self, resource: &str) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(resource);
+    fn lock(&self) -> MutexGuard<'_, Open<T>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// End offsets per topic and partition.
-pub type TopicEnds = BTreeMap<String, BTreeMap<i32, i64>>;
+/// Offsets per topic and partition.
+pub type Offsets = BTreeMap<String, BTreeMap<i32, i64>>;
+
+/// End offsets per topic and partition. A topic of which one partition could not be read is unknown as a whole: the rest
+/// of it would look like less.
+pub type TopicEnds = BTreeMap<String, Known<BTreeMap<i32, i64>>>;
 
 /// What the streaming query has committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointPosition {
     /// Newest committed batch.
     pub batch: i64,
-    /// Next offset to read per topic and partition.
-    pub offsets: TopicEnds,
+    /// Next offset to read.
+    pub offsets: Offsets,
 }
 
 /// Cores of the Spark workers that are alive.
@@ -110,31 +146,63 @@ pub struct Cores {
     pub used: i32,
 }
 
-/// The facts that parts share.
+/// A driver that the Spark master has taken and that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// Id that the master gave it.
+    pub id: String,
+    /// Class that it runs.
+    pub main_class: String,
+    /// State as the master names it, such as `SUBMITTED` or `RUNNING`.
+    pub state: String,
+}
+
+/// The facts that parts share. Resources are named by what a spec says of them, so that a part finds the fact that
+/// another has published.
 #[derive(Debug)]
 pub struct FactBoard {
-    /// Kafka: by cluster id and topic selection.
+    /// Kafka: by [`topics`].
     pub topic_ends: Channel<TopicEnds>,
     /// S3: by bucket and query.
     pub position: Channel<CheckpointPosition>,
-    /// S3: services by bucket and logs prefix.
-    pub services: Channel<std::collections::BTreeSet<String>>,
-    /// Spark: by master.
+    /// S3: by [`logs`].
+    pub services: Channel<BTreeSet<String>>,
+    /// Spark: by [`masters`].
     pub cores: Channel<Cores>,
-    /// Spark: live drivers by master, as id and main class.
-    pub drivers: Channel<Vec<(String, String)>>,
+    /// Spark: by [`masters`].
+    pub drivers: Channel<Vec<Driver>>,
 }
 
 impl Default for FactBoard {
     fn default() -> Self {
         Self {
-            topic_ends: Channel::new("end offsets"),
-            position: Channel::new("the checkpoint"),
+            topic_ends: Channel::new("topic_ends"),
+            position: Channel::new("checkpoint_position"),
             services: Channel::new("services"),
             cores: Channel::new("cores"),
             drivers: Channel::new("drivers"),
         }
     }
+}
+
+/// The topics of a Kafka cluster that a selector chooses.
+pub fn topics(bootstrap_servers: &[String], selector: &TopicSelector) -> String {
+    format!("{} {selector}", in_any_order(bootstrap_servers))
+}
+
+/// The logs below a prefix of a bucket.
+pub fn logs(bucket: &str, logs_prefix: &str) -> String {
+    format!("{bucket}/{logs_prefix}")
+}
+
+/// The Spark masters at these addresses, of which one is active.
+pub fn masters(addresses: &[String]) -> String {
+    in_any_order(addresses)
+}
+
+fn in_any_order(addresses: &[String]) -> String {
+    let addresses: BTreeSet<&str> = addresses.iter().map(String::as_str).collect();
+    addresses.into_iter().collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -157,8 +225,6 @@ mod tests {
         let late = start + PERIOD * 2 + Duration::from_millis(1);
         assert_eq!(board.cores.read("m", late), Known::Unknown("not read for more than 20 s".into()));
         assert!(board.cores.read("n", start).is_unknown());
-        board.cores.forget("m");
-        assert!(board.cores.read("m", start).is_unknown());
     }
 
     #[test]
@@ -168,6 +234,27 @@ mod tests {
         board.cores.publish("m", fact(start + PERIOD, 2));
         board.cores.publish("m", fact(start, 1));
         assert_eq!(board.cores.read("m", start + PERIOD), Known::Known(Cores { total: 8, used: 2 }));
+    }
+
+    #[test]
+    fn what_nobody_publishes_or_follows_is_forgotten() {
+        let board = FactBoard::default();
+        let (start, later) = (Instant::now(), Instant::now() + SWEEP * 2);
+        board.cores.publish("gone", fact(start, 1));
+        let follower = board.cores.follow("followed");
+        board.cores.publish("m", fact(later, 1));
+        let held = |resource| board.cores.lock().senders.contains_key(resource);
+        assert_eq!((held("gone"), held("followed"), held("m")), (false, true, true));
+        drop(follower);
+    }
+
+    #[test]
+    fn two_specs_of_the_same_resource_name_it_alike() {
+        let selector = |prefix: &str| TopicSelector::NamePrefix(prefix.to_owned());
+        let [ab, ba] = [["a:1", "b:1"], ["b:1", "a:1"]].map(|list| list.map(str::to_owned));
+        assert_eq!(topics(&ab, &selector("logs-")), topics(&ba, &selector("logs-")));
+        assert_ne!(topics(&ab, &selector("logs-")), topics(&ab, &selector("logs")));
+        assert_eq!(masters(&ab), masters(&ba));
     }
 
     #[test]
@@ -181,7 +268,7 @@ mod tests {
     async fn a_follower_is_told() {
         let board = FactBoard::default();
         let mut follower = board.services.follow("b");
-        let value = Known::Known(std::collections::BTreeSet::from(["api".to_owned()]));
+        let value = Known::Known(BTreeSet::from(["api".to_owned()]));
         board.services.publish("b", Fact { value, taken: Instant::now(), period: PERIOD });
         follower.changed().await.unwrap();
         assert!(follower.borrow().is_some());

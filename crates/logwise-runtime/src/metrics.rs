@@ -68,6 +68,12 @@ struct OfPart {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Facts {
+    fact: &'static str,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -128,6 +134,7 @@ pub struct Metrics {
     reconciles: Family<Reconciles, Counter>,
     durations: Family<OfPart, Histogram, fn() -> Histogram>,
     errors: Family<Errors, Counter>,
+    facts: Family<Facts, Counter>,
     transitions: Family<Transitions, Counter>,
     topics: Family<Pipeline, Gauge>,
     partitions: Family<Pipeline, Gauge>,
@@ -159,6 +166,7 @@ impl Metrics {
             reconciles: Family::default(),
             durations: Family::new_with_constructor(duration_buckets as fn() -> Histogram),
             errors: Family::default(),
+            facts: Family::default(),
             transitions: Family::default(),
             topics: Family::default(),
             partitions: Family::default(),
@@ -199,6 +207,11 @@ impl Metrics {
             "logwise_operator_reconcile_errors",
             "Failed reads and writes by part and class",
             self.errors.clone(),
+        );
+        registry.register(
+            "logwise_operator_facts",
+            "Facts that one part told the others, by kind and whether they were known",
+            self.facts.clone(),
         );
         registry.register(
             "logwise_operator_condition_transitions",
@@ -244,10 +257,18 @@ impl Metrics {
         text
     }
 
-    /// Whether this replica leads, and the number of its term.
+    /// Whether this replica leads, and the number of its term. One that does not lead does not know how pipelines are:
+    /// their gauges go.
     pub fn leading(&self, leads: bool, epoch: i64) {
         self.is_leader.set(i64::from(leads));
         self.epoch.set(epoch);
+        if !leads {
+            for family in [&self.topics, &self.partitions, &self.limited_topics, &self.pending_changes] {
+                family.clear();
+            }
+            self.workers.clear();
+            self.rules.clear();
+        }
     }
 
     /// One reconcile of `part` ended.
@@ -259,6 +280,11 @@ impl Metrics {
     /// A read or write of `part` failed.
     pub fn failed(&self, part: Part, class: crate::ErrorClass) {
         self.errors.get_or_create(&Errors { part: part.label(), reason: class.label() }).inc();
+    }
+
+    /// A part told the others a fact.
+    pub fn told(&self, fact: &'static str, known: bool) {
+        self.facts.get_or_create(&Facts { fact, state: if known { "known" } else { "unknown" } }).inc();
     }
 
     /// A condition changed its status or reason.
@@ -351,6 +377,7 @@ mod tests {
         let of = Pipeline { namespace: "ns".into(), cluster: "demo".into() };
         metrics.reconciled(Part::Kafka, Ending::Success, Duration::from_millis(20));
         metrics.failed(Part::Spark, crate::ErrorClass::Transient);
+        metrics.told("cores", true);
         metrics.transition(&Draft::new(ConditionType::KafkaReady, true, Reason::Available, ""));
         metrics.kafka(&of, 1, 3, 0);
         metrics.partitions_increased(&of, 1);
@@ -374,6 +401,18 @@ mod tests {
         } else {
             assert_eq!(text, golden, "metrics changed: run with LOGWISE_BLESS=1 and tell users in CHANGELOG.md");
         }
+    }
+
+    #[test]
+    fn a_replica_that_led_shows_no_old_gauges_and_keeps_its_counts() {
+        let metrics = touched();
+        metrics.leading(true, 7);
+        assert!(metrics.render().contains("logwise_spark_workers{"));
+        metrics.leading(false, 7);
+        let text = metrics.render();
+        let of_pipelines: Vec<&str> = text.lines().filter(|line| line.contains("cluster=\"demo\"")).collect();
+        assert!(of_pipelines.iter().all(|line| line.contains("_total{")), "{of_pipelines:#?}");
+        assert!(text.contains("logwise_kafka_partition_increases_total{") && text.contains("logwise_operator_epoch 7"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The last of the five steps: what a reconcile found and did goes to status, events, metrics and the record.
 
 use crate::conditions::{ConditionType, Draft, Reason, Truth};
-use crate::facts::FactBoard;
+use crate::facts::{Channel, Fact, FactBoard};
 use crate::fair::Fair;
 use crate::metrics::Ending;
 use crate::{
@@ -110,6 +110,12 @@ impl Shell {
             places: Part::ALL.map(|_| Fair::new(PLACES.0, PLACES.1)),
             backoff: Backoff::new(Duration::from_secs(1), LONGEST_BACKOFF),
         }
+    }
+
+    /// Tells the other parts what was found about a resource, known or not.
+    pub fn tell<T: Clone>(&self, channel: &Channel<T>, resource: &str, fact: Fact<T>) {
+        self.metrics.told(channel.name(), !fact.value.is_unknown());
+        channel.publish(resource, fact);
     }
 
     /// Runs one look of `part` at `object` under guard and publishes its report, whatever the end.

@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
 
 use crate::policy_report::{self, PolicyLook};
-use crate::{Bucket, Discovery, Written, change, finalizer, observe, report};
+use crate::{Bucket, Discovery, Look, Written, change, finalizer, observe, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -13,6 +13,7 @@ use logwise_api::{LogwiseCluster, RetentionPolicy, owner_on_record};
 use logwise_aws::{AwsClients, Owner, Pipeline, Whom};
 use logwise_plan::retention::{self, PolicyEntry};
 use logwise_runtime::conditions::Reason;
+use logwise_runtime::facts::{self, Fact};
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -94,6 +95,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     let looked = Instant::now();
     let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
+    tell(context, &bucket.name, &validated.policy.logs_prefix, &observed);
     let cleared = change::clear_the_way(&context.shell.intents, &bucket.name, &observed, looked).await;
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
     let outcome = match &plan.write {
@@ -147,6 +149,13 @@ fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<Retention
     let mut policies = context.policies.state_filter(of_cluster);
     policies.sort_by_key(|policy| policy.name_any());
     policies
+}
+
+/// Tells the other parts which services there are.
+fn tell(context: &Context, bucket: &str, logs_prefix: &str, observed: &Look) {
+    let (taken, period) = (observed.listed.into_std(), context.discovery.period());
+    let fact = Fact { value: observed.facts.services.clone(), taken, period };
+    context.shell.tell(&context.shell.facts.services, &facts::logs(bucket, logs_prefix), fact);
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before.

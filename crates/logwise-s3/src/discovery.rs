@@ -97,11 +97,17 @@ fn unusable(bucket: &Bucket, class: ErrorClass, text: String) -> AwsError {
     AwsError::ListServices { bucket: bucket.name.clone(), failure: Failure::stated(class, text), source: None }
 }
 
-/// What a listing ended with.
-type Listed = Result<Arc<BTreeSet<String>>, AwsError>;
+/// One listing of the services.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// When S3 was asked: what was written since may be missing in the answer.
+    pub asked: Instant,
+    /// What it ended with.
+    pub services: Result<Arc<BTreeSet<String>>, AwsError>,
+}
 
 /// One place of the cache; its lock is held while a listing runs, so that callers share it.
-type Place = Arc<tokio::sync::Mutex<Option<(Instant, Listed)>>>;
+type Place = Arc<tokio::sync::Mutex<Option<Listing>>>;
 
 /// Services per bucket and logs prefix, listed at most once per period whoever asks.
 #[derive(Debug)]
@@ -116,25 +122,25 @@ impl Discovery {
         Self { period, places: Mutex::default() }
     }
 
-    /// The services under the logs prefix, from a listing that is at most one period old. A failure is kept too, for
-    /// at most 15 s.
-    ///
-    /// # Errors
-    /// As [`services`].
-    pub async fn services(&self, bucket: &Bucket, logs_prefix: &str) -> Listed {
+    /// Time between two listings of one prefix.
+    pub const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The services under the logs prefix, from a listing that is at most one period old; its error is as that of
+    /// [`services`]. A failure is kept too, for at most 15 s.
+    pub async fn services(&self, bucket: &Bucket, logs_prefix: &str) -> Listing {
         let place = self.place(&bucket.name, logs_prefix);
         let mut listed = place.lock().await;
-        if let Some((at, known)) = &*listed {
-            let fresh_for = if known.is_ok() { self.period } else { self.period.min(LONGEST_FAILURE) };
-            if at.elapsed() < fresh_for {
+        if let Some(known) = &*listed {
+            let fresh_for = if known.services.is_ok() { self.period } else { self.period.min(LONGEST_FAILURE) };
+            if known.asked.elapsed() < fresh_for {
                 return known.clone();
             }
         }
-        // The age counts from the question: what was written since may be missing in the answer.
         let asked = Instant::now();
-        let answer = services(bucket, logs_prefix).await.map(Arc::new);
-        *listed = Some((asked, answer.clone()));
-        answer
+        let services = services(bucket, logs_prefix).await.map(Arc::new);
+        listed.insert(Listing { asked, services }).clone()
     }
 
     /// Drops what is known of a bucket, for a bucket that nobody declares any more.

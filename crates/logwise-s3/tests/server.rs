@@ -343,25 +343,25 @@ async fn one_listing_serves_everybody_for_a_period() {
     world.put_objects(std::iter::once("logs/service_name=api/1".to_owned())).await;
     let hour = Discovery::new(Duration::from_secs(3_600));
     let looks = (0..20).map(|_| hour.services(&world.bucket, LOGS));
-    for services in futures::future::join_all(looks).await {
-        assert_eq!(services.unwrap().len(), 1);
+    for listing in futures::future::join_all(looks).await {
+        assert_eq!(listing.services.unwrap().len(), 1);
     }
     assert_eq!(world.count(LIST).await, 1);
-    hour.services(&world.bucket, "other/").await.unwrap();
+    hour.services(&world.bucket, "other/").await.services.unwrap();
     assert_eq!(world.count(LIST).await, 2, "another prefix is another listing");
     hour.forget(&world.bucket.name);
-    hour.services(&world.bucket, LOGS).await.unwrap();
+    hour.services(&world.bucket, LOGS).await.services.unwrap();
     assert_eq!(world.count(LIST).await, 3);
 
     let never = Discovery::new(Duration::ZERO);
-    never.services(&world.bucket, LOGS).await.unwrap();
-    never.services(&world.bucket, LOGS).await.unwrap();
+    never.services(&world.bucket, LOGS).await.services.unwrap();
+    never.services(&world.bucket, LOGS).await.services.unwrap();
     assert_eq!(world.count(LIST).await, 5, "a period that is over is over");
 
     world.fault(LIST, json!({"mode": "error", "status": 403, "code": "AccessDenied"})).await;
     let failing = Discovery::new(Duration::from_secs(3_600));
     for _ in 0..3 {
-        assert_eq!(failing.services(&world.bucket, LOGS).await.unwrap_err().class(), ErrorClass::Denied);
+        assert_eq!(failing.services(&world.bucket, LOGS).await.services.unwrap_err().class(), ErrorClass::Denied);
     }
     assert_eq!(world.count(LIST).await, 6, "a refusal is not asked for again at once");
 }

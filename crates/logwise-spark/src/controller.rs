@@ -13,10 +13,11 @@ use logwise_api::{LogwiseCluster, owner_on_record};
 use logwise_aws::group::{self, Described};
 use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
+use logwise_runtime::facts::{self, Cores, Fact};
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the Spark controller works with.
 pub struct Context {
@@ -85,6 +86,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     let looked = Instant::now();
     let observed = observe(cluster, context, clients.as_ref(), &masters).await;
+    tell(context, &masters, &observed.master, looked);
     let cleared = raise::clear_the_way(&context.shell.intents, &observed, looked).await;
     let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
     let outcomes = match &plan {
@@ -123,6 +125,17 @@ async fn observe(
         Some(Err(error)) => (Some(workers::Observed { group: Known::Unknown(error.to_string()) }), None, Some(error)),
     };
     Observed { master, facts, arn, error }
+}
+
+/// Tells the other parts what the masters' cores and drivers are.
+fn tell(context: &Context, masters: &[String], master: &Result<Master, NoActiveMaster>, taken: Instant) {
+    let master = master.as_ref().map_err(NoActiveMaster::to_string);
+    let (shell, resource) = (&context.shell, facts::masters(masters));
+    let period = Duration::from_secs(context.period_seconds.into());
+    let cores = master.clone().map(|master| Cores { total: master.cores, used: master.cores_used });
+    shell.tell(&shell.facts.cores, &resource, Fact { value: cores.into(), taken, period });
+    let drivers = master.map(|master| master.drivers.clone());
+    shell.tell(&shell.facts.drivers, &resource, Fact { value: drivers.into(), taken, period });
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before. No clients: no

@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use logwise_runtime::ErrorClass;
+use logwise_runtime::facts::Driver;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct Master {
     /// Cores of alive workers that are in use.
     pub cores_used: i32,
     /// Drivers that are submitted or running.
-    pub active_drivers: i32,
+    pub drivers: Vec<Driver>,
 }
 
 /// No master answered as the active one.
@@ -96,7 +97,7 @@ fn cause(error: &reqwest::Error) -> String {
 struct Page {
     status: String,
     workers: Vec<Worker>,
-    activedrivers: Vec<Driver>,
+    activedrivers: Vec<ActiveDriver>,
 }
 
 #[derive(Deserialize)]
@@ -108,9 +109,10 @@ struct Worker {
 }
 
 #[derive(Deserialize)]
-struct Driver {
-    #[serde(rename = "id")]
-    _id: String,
+struct ActiveDriver {
+    id: String,
+    state: String,
+    mainclass: String,
 }
 
 fn parse(address: &str, page: &[u8]) -> Result<Master, String> {
@@ -132,8 +134,9 @@ fn parse(address: &str, page: &[u8]) -> Result<Master, String> {
         cores = cores.saturating_add(worker.cores);
         cores_used = cores_used.saturating_add(worker.coresused);
     }
-    let active_drivers = i32::try_from(page.activedrivers.len()).unwrap_or(i32::MAX);
-    Ok(Master { address: address.to_owned(), alive_workers, cores, cores_used, active_drivers })
+    let driver = |ActiveDriver { id, state, mainclass }| Driver { id, main_class: mainclass, state };
+    let drivers = page.activedrivers.into_iter().map(driver).collect();
+    Ok(Master { address: address.to_owned(), alive_workers, cores, cores_used, drivers })
 }
 
 #[cfg(test)]
@@ -148,7 +151,9 @@ mod tests {
     #[test]
     fn a_dead_worker_counts_nothing() {
         let master = parse("m:8080", PAGE.as_bytes()).unwrap();
-        assert_eq!((master.alive_workers, master.cores, master.cores_used, master.active_drivers), (1, 2, 1, 1));
+        assert_eq!((master.alive_workers, master.cores, master.cores_used), (1, 2, 1));
+        let (id, main_class, state) = ("driver-1".to_owned(), "X".to_owned(), "RUNNING".to_owned());
+        assert_eq!(master.drivers, [Driver { id, main_class, state }]);
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Look<'_> {
                 replicas: group.map(|g| g.in_service),
                 ready_replicas: master.map(|m| m.alive_workers),
             }),
-            active_drivers: master.map(|m| m.active_drivers),
+            active_drivers: master.map(|m| i32::try_from(m.drivers.len()).unwrap_or(i32::MAX)),
             cores: master.map(|m| m.cores),
             cores_used: master.map(|m| m.cores_used),
             pending_plans: self.pending_plans(),

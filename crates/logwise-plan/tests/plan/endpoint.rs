@@ -154,6 +154,8 @@ fn forbidden_addresses_are_named() {
         ("fd00:ec2::254", "the metadata of a machine"),
         ("fd00:ec2::23", "the metadata of a machine"),
         ("100.100.100.200", "the metadata of a machine"),
+        ("168.63.129.16", "the metadata of a machine"),
+        ("192.0.0.192", "the metadata of a machine"),
         ("169.254.170.2", "a link-local address"),
         ("169.254.0.1", "a link-local address"),
         ("fe80::1", "a link-local address"),
