@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: objects as people write them, and ways to wait for what kubectl shows.
 #![forbid(unsafe_code)]
 
+pub mod edits;
+
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::install;
 use logwise_testbed::world::World;

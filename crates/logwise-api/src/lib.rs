@@ -13,7 +13,6 @@ mod columns;
 mod condition;
 pub mod crd;
 mod kafka;
-mod ownership;
 mod references;
 mod retention;
 mod retention_status;
@@ -33,7 +32,6 @@ pub use crd::{crd_files, crds};
 pub use kafka::{
     Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, PartitionScaling, PartitionScalingMode, Topics,
 };
-pub use ownership::owner_on_record;
 pub use references::{CaSecretRef, SecretRef};
 pub use retention::{
     AbortIncompleteMultipartUpload, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,

@@ -1,12 +1,16 @@
 //! Crash points: the process kills itself at a chosen external write, so that tests can show what a restart finds.
 //!
 //! `LOGWISE_CRASH_AT=<system>:<number>:<before|after>` (for example `kafka:1:after`) ends the process as `kill -9`
-//! would, before or after the n-th write to that system. `LOGWISE_COUNT_WRITES=<file>` keeps the number of writes per
-//! system in a file, as JSON, so that tests know which points a path has. Only builds with debug assertions know the
-//! two variables.
+//! would, before or after the n-th write to that system. `LOGWISE_STOP_AT=<the same>` sends the process SIGTERM there
+//! instead and goes on once the term has ended; `LOGWISE_PAUSE_AT=<the same>` stops it as SIGSTOP does, until SIGCONT. `LOGWISE_COUNT_WRITES=<file>` keeps the number of writes per system in a
+//! file, as JSON, so that tests know which points a path has. Only builds with debug assertions know these variables.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest wait at a point until the stop was noticed.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
 /// An outside system that the operator writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +23,27 @@ pub enum System {
     S3,
     /// Commits to the Orchestrator DB.
     Sql,
-    /// Writes to Kubernetes: intents, status, finalizers.
+    /// Writes of intents.
     Kubernetes,
+    /// Writes of status.
+    Status,
+    /// Writes of events.
+    Events,
+    /// Writes of finalizers.
+    Finalizers,
 }
 
 impl System {
-    const ALL: [Self; 5] = [Self::Kafka, Self::AutoScaling, Self::S3, Self::Sql, Self::Kubernetes];
+    const ALL: [Self; 8] = [
+        Self::Kafka,
+        Self::AutoScaling,
+        Self::S3,
+        Self::Sql,
+        Self::Kubernetes,
+        Self::Status,
+        Self::Events,
+        Self::Finalizers,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -33,11 +52,14 @@ impl System {
             Self::S3 => "s3",
             Self::Sql => "sql",
             Self::Kubernetes => "kubernetes",
+            Self::Status => "status",
+            Self::Events => "events",
+            Self::Finalizers => "finalizers",
         }
     }
 }
 
-static COUNTS: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
+static COUNTS: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
 
 /// One write that is under way.
 #[must_use = "without `after` the point after this write is never reached"]
@@ -46,7 +68,7 @@ pub struct Write(System, u32);
 impl Write {
     /// To be called when the answer of this write has arrived and nothing has been done with it.
     pub fn after(self) {
-        die_if_chosen(self.0, self.1, "after");
+        reached(self.0, self.1, "after");
     }
 }
 
@@ -61,13 +83,13 @@ pub fn before(system: System) -> u32 {
     if cfg!(debug_assertions) {
         count();
     }
-    die_if_chosen(system, number, "before");
+    reached(system, number, "before");
     number
 }
 
 /// [`Write::after`] of the last write, for those who called [`before`].
 pub fn after(system: System) {
-    die_if_chosen(system, COUNTS[system as usize].load(Ordering::SeqCst), "after");
+    reached(system, COUNTS[system as usize].load(Ordering::SeqCst), "after");
 }
 
 fn count() {
@@ -95,18 +117,49 @@ pub async fn object(part: &str, namespace: &str, name: &str) {
     }
 }
 
-fn die_if_chosen(system: System, number: u32, when: &str) {
-    if cfg!(debug_assertions)
-        && chosen().is_some_and(|point| *point == (system.name().to_owned(), number, when.to_owned()))
-    {
+/// What a variable chooses: system, number and side of a write.
+type Point = Option<(String, u32, String)>;
+
+fn reached(system: System, number: u32, when: &str) {
+    static CRASH: OnceLock<Point> = OnceLock::new();
+    static STOP: OnceLock<Point> = OnceLock::new();
+    static PAUSE: OnceLock<Point> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let here = Some((system.name().to_owned(), number, when.to_owned()));
+    let chosen = |name| std::env::var(name).ok().as_deref().and_then(parse);
+    if *CRASH.get_or_init(|| chosen("LOGWISE_CRASH_AT")) == here {
         // Nothing may run after this point: no destructor, no flush.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        signal(rustix::process::Signal::KILL);
+    }
+    if *PAUSE.get_or_init(|| chosen("LOGWISE_PAUSE_AT")) == here {
+        signal(rustix::process::Signal::STOP);
+    }
+    if *STOP.get_or_init(|| chosen("LOGWISE_STOP_AT")) == here {
+        stop(system, number, when);
     }
 }
 
-fn chosen() -> Option<&'static (String, u32, String)> {
-    static CHOSEN: OnceLock<Option<(String, u32, String)>> = OnceLock::new();
-    CHOSEN.get_or_init(|| parse(&std::env::var("LOGWISE_CRASH_AT").ok()?)).as_ref()
+fn signal(signal: rustix::process::Signal) {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+}
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// The end of the term by a stop signal has come.
+pub(crate) fn stopping() {
+    STOPPING.store(true, Ordering::SeqCst);
+}
+
+/// The write goes on only when everybody else may know of the stop, so that what comes after the point comes after it.
+fn stop(system: System, number: u32, when: &str) {
+    tracing::warn!("told to stop at {}:{number}:{when}", system.name());
+    signal(rustix::process::Signal::TERM);
+    let end = Instant::now() + NOTICED_WITHIN;
+    while !STOPPING.load(Ordering::SeqCst) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn parse(text: &str) -> Option<(String, u32, String)> {

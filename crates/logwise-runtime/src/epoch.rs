@@ -1,10 +1,10 @@
 //! The epoch: a number that grows with every start and every take-over, kept where deleting the Lease cannot reset it.
 
 use crate::kubernetes::{KubernetesError, Seat, within};
+use crate::later;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt};
-use std::collections::BTreeMap;
 
 /// Key of the number in the ConfigMap.
 const KEY: &str = "epoch";
@@ -54,11 +54,13 @@ fn stored(current: &ConfigMap) -> i64 {
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
+/// The ConfigMap with the next number; what somebody else, such as a later version, has put beside it stays.
 fn document(seat: &Seat, name: &str, current: Option<&ConfigMap>, epoch: i64) -> ConfigMap {
-    let mut wanted = ConfigMap::default();
+    let mut wanted = current.cloned().unwrap_or_default();
+    wanted.metadata.managed_fields = None;
     wanted.metadata.name = Some(name.to_owned());
-    wanted.metadata.resource_version = current.and_then(ResourceExt::resource_version);
-    wanted.metadata.labels = Some(seat.labels("epoch"));
-    wanted.data = Some(BTreeMap::from([(KEY.to_owned(), epoch.to_string())]));
+    wanted.metadata.labels.get_or_insert_default().extend(seat.labels("epoch"));
+    wanted.data.get_or_insert_default().insert(KEY.to_owned(), epoch.to_string());
+    later::mark(&mut wanted);
     wanted
 }

@@ -1,5 +1,6 @@
 //! Kubernetes events: one per thing that happened, none for things that go on.
 
+use crate::crash;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use std::time::Duration;
@@ -50,7 +51,10 @@ impl Events {
         };
         let reference = object.object_ref(&());
         let call = self.recorder.publish(&event, &reference);
-        match tokio::time::timeout(WRITE_DEADLINE, call).await {
+        let write = crash::begin(crash::System::Events);
+        let written = tokio::time::timeout(WRITE_DEADLINE, call).await;
+        write.after();
+        match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, reason = draft.reason, "event not written"),
             Err(_) => {

@@ -148,6 +148,8 @@ pub enum Request {
     Close(Ending),
     /// Somebody's call is over; the effect was read by a look that began at this time.
     Settle {
+        /// The record that was judged; another one in its place stays as it is.
+        judged: Box<Intent>,
         /// How it ended, by what was read.
         ending: Ending,
         /// When that look began.
@@ -209,9 +211,12 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
             let mine = current.filter(|c| c.writer == *me && !c.state.is_closed()).ok_or(Refused::NotOurs)?;
             Ok(write(mine, ending.into()))
         }
-        Request::Settle { ending, looked } => {
+        Request::Settle { judged, ending, looked } => {
             let open = current.filter(|c| !c.state.is_closed()).ok_or(Refused::NotOurs)?;
             fenced(open, me)?;
+            if *open != *judged {
+                return Err(Refused::Unread);
+            }
             match open.over_at().filter(|_| open.state == State::Sent) {
                 Some(until) if looked < until => Err(Refused::UnderWay { until }),
                 _ => Ok(write(open, ending.into())),
@@ -220,12 +225,11 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
     }
 }
 
-/// A later term of the same shard is the only one that may write; terms of other shards meet at the record itself.
+/// A later term of the same shard is the only one that may write. Which of two shards began its term later says nothing
+/// about who leads: they meet at the record, and wait for each other's calls.
 fn fenced(current: &Intent, me: &Writer) -> Result<(), Refused> {
-    let epoch = current.writer.epoch;
-    // A call that may be under way is taken over by a later term only, whosever it is.
-    let guards = current.writer.shard == me.shard || current.state == State::Sent;
-    if guards && epoch > me.epoch { Err(Refused::Fenced { epoch }) } else { Ok(()) }
+    let Writer { epoch, ref shard, .. } = current.writer;
+    if *shard == me.shard && epoch > me.epoch { Err(Refused::Fenced { epoch }) } else { Ok(()) }
 }
 
 fn under_way(sent: &Intent, now: Timestamp) -> Refused {
@@ -260,6 +264,10 @@ mod tests {
         Request::Send { before: at(15), call_timeout_seconds: 5 }
     }
 
+    fn settle(judged: &Intent, looked: i64) -> Request {
+        Request::Settle { judged: Box::new(judged.clone()), ending: Ending::Done, looked: at(looked) }
+    }
+
     fn sent(epoch: i64) -> Intent {
         let prepared = advance(None, prepare(), &writer(epoch), at(10)).unwrap();
         advance(Some(&prepared), send(), &writer(epoch), at(10)).unwrap()
@@ -281,13 +289,23 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_taken_over_after_its_time_by_a_later_term_with_a_fresh_read_only() {
-        let settle = |looked| Request::Settle { ending: Ending::Done, looked: at(looked) };
+        let settle = |looked| settle(&sent(1), looked);
         let under_way = Refused::UnderWay { until: at(20) };
         assert_eq!(advance(Some(&sent(1)), settle(19), &writer(2), at(25)), Err(under_way));
         assert_eq!(advance(Some(&sent(1)), prepare(), &writer(2), at(19)), Err(under_way));
         assert_eq!(advance(Some(&sent(1)), prepare(), &writer(2), at(20)), Err(Refused::Unread));
         assert_eq!(advance(Some(&sent(2)), settle(20), &writer(1), at(25)), Err(Refused::Fenced { epoch: 2 }));
         assert_eq!(advance(Some(&sent(1)), settle(20), &writer(2), at(20)).unwrap().state, State::Done);
+    }
+
+    #[test]
+    fn a_judgement_of_one_record_does_not_close_the_one_that_has_taken_its_place() {
+        let left = advance(None, prepare(), &writer(1), at(10)).unwrap();
+        let judged = settle(&left, 30);
+        assert_eq!(advance(Some(&left), judged.clone(), &writer(2), at(31)).unwrap().state, State::Done);
+        let other = Writer { shard: "b".into(), ..writer(1) };
+        let next = advance(Some(&left), prepare(), &other, at(31)).unwrap();
+        assert_eq!(advance(Some(&next), judged, &writer(2), at(32)), Err(Refused::Unread));
     }
 
     #[test]
@@ -301,5 +319,10 @@ mod tests {
         assert_eq!(advance(Some(&done), prepare(), &writer(4), at(12)), Err(Refused::Fenced { epoch: 5 }));
         let other = Writer { shard: "b".into(), ..writer(4) };
         assert!(advance(Some(&done), prepare(), &other, at(12)).is_ok());
+        // A call of another shard is waited for and judged by its effect, whichever term is the later one.
+        let settle = |looked| settle(&sent(5), looked);
+        assert_eq!(advance(Some(&sent(5)), prepare(), &other, at(12)), Err(Refused::UnderWay { until: at(20) }));
+        assert_eq!(advance(Some(&sent(5)), settle(19), &other, at(25)), Err(Refused::UnderWay { until: at(20) }));
+        assert_eq!(advance(Some(&sent(5)), settle(20), &other, at(25)).unwrap().state, State::Done);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::intent::{Ending, Intent, Owner, Refused, Request, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
+use crate::record::{Record, document};
 use crate::term::{NotLeading, Term};
 use crate::{ErrorClass, crash};
 use jiff::{SignedDuration, Timestamp};
@@ -10,17 +11,17 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
-/// Key of the record in the ConfigMap.
-const KEY: &str = "intent";
-
 /// A call starts at most this long after its intent says that it is sent.
 const SEND_WITHIN: Duration = Duration::from_secs(2);
+
+/// With shards, how old the records of others may be.
+const SEE_OTHERS: Duration = Duration::from_secs(10);
 
 /// Nothing was sent, because the intent could not be written down or somebody else's stands in the way.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +35,9 @@ pub enum IntentError {
     /// The API server did not take it.
     #[error("the intent was not written")]
     Kubernetes(#[from] KubernetesError),
-    /// The record was changed by hand and cannot be read.
+    /// A later version wrote the record, or a person did: it cannot be read.
     #[error(
-        "ConfigMap {name} in the operator's namespace cannot be read ({why}). Look at what it was about, then delete it"
+        "ConfigMap {name} in the operator's namespace cannot be read ({why}). If a later version of the operator wrote it, run that version again; else look at what it was about, then delete it"
     )]
     Unreadable {
         /// Its name.
@@ -57,39 +58,26 @@ impl IntentError {
     }
 }
 
-/// A record as last seen.
-#[derive(Clone, Debug)]
-struct Record {
-    intent: Result<Intent, String>,
-    version: String,
-    first_seen: Instant,
-}
-
 /// The intents of this installation during one term.
 pub struct Intents {
     seat: Seat,
     term: Arc<Term>,
     records: Mutex<HashMap<String, Record>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    listed: tokio::sync::Mutex<Instant>,
 }
 
 /// The greatest epoch that any intent bears.
 pub(crate) async fn greatest_epoch(seat: &Seat) -> Result<i64, KubernetesError> {
     let records = list(seat).await?;
-    Ok(records.values().filter_map(|r| r.intent.as_ref().ok()).map(|i| i.writer.epoch).max().unwrap_or(0))
+    Ok(records.values().filter_map(Record::epoch).max().unwrap_or(0))
 }
 
 async fn list(seat: &Seat) -> Result<HashMap<String, Record>, KubernetesError> {
     let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
     let params = ListParams::default().labels(&seat.selector("intent"));
     let found = within("listing the intents", api.list(&params)).await?;
-    Ok(found.items.iter().map(|object| (object.name_any(), record(object))).collect())
-}
-
-fn record(object: &ConfigMap) -> Record {
-    let text = object.data.as_ref().and_then(|data| data.get(KEY)).map_or("", String::as_str);
-    let intent = serde_json::from_str(text).map_err(|error| format!("key `{KEY}`: {error}"));
-    Record { intent, version: object.resource_version().unwrap_or_default(), first_seen: Instant::now() }
+    Ok(found.items.into_iter().map(|object| (object.name_any(), Record::read(object))).collect())
 }
 
 impl Intents {
@@ -99,7 +87,8 @@ impl Intents {
     /// [`KubernetesError`] when they could not be listed.
     pub async fn load(seat: Seat, term: Arc<Term>) -> Result<Self, KubernetesError> {
         let records = Mutex::new(list(&seat).await?);
-        Ok(Self { seat, term, records, turns: Mutex::default() })
+        let listed = tokio::sync::Mutex::new(Instant::now());
+        Ok(Self { seat, term, records, turns: Mutex::default(), listed })
     }
 
     /// The term.
@@ -121,7 +110,7 @@ impl Intents {
         let text = |error: IntentError| error.to_string();
         let Some(intent) = self.open(resource).await.map_err(text)? else { return Ok(()) };
         let (ending, looked) = judge(&intent).await?;
-        self.settle(resource, looked, ending).await.map_err(text)
+        self.settle(resource, intent, (ending, looked)).await.map_err(text)
     }
 
     /// The intent of `resource` that is not closed, if there is one: its effect has to be judged before anything else.
@@ -133,27 +122,70 @@ impl Intents {
         Ok(self.current(resource)?.filter(|intent| !intent.state.is_closed()))
     }
 
-    /// The object that owns the one resource whose name `is` accepts, by the record.
-    pub fn owner_where(&self, is: impl Fn(&str) -> bool) -> Option<Owner> {
+    /// The operator's client.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.seat.client.clone()
+    }
+
+    /// Reads the records again that other shards write. Without shards nobody else writes any.
+    async fn see_others(&self) {
+        if self.seat.shard.is_empty() {
+            return;
+        }
+        let mut listed = self.listed.lock().await;
+        if listed.elapsed() < SEE_OTHERS {
+            return;
+        }
+        *listed = Instant::now();
+        match list(&self.seat).await {
+            Ok(found) => {
+                let mut records = self.lock();
+                for (name, record) in found {
+                    // The same version keeps the time at which it was first seen.
+                    if records.get(&name).map(Record::version) != Some(record.version()) {
+                        records.insert(name, record);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "what other shards own is as last seen");
+            }
+        }
+    }
+
+    /// The object that owns the one resource whose name `is` accepts, by the record; what another shard has written
+    /// meanwhile is known after 10 s.
+    pub async fn owner_where(&self, is: impl Fn(&str) -> bool) -> Option<Owner> {
+        self.see_others().await;
         let records = self.lock();
         let mut intents = records.values().filter_map(|record| record.intent.as_ref().ok());
         intents.find(|intent| is(&intent.resource)).map(|intent| intent.wish.owner.clone())
     }
 
-    /// The object that the record of `resource` names as its owner.
-    pub fn owner(&self, resource: &str) -> Option<Owner> {
+    /// The object that the record of `resource` names as its owner, known as in [`Self::owner_where`].
+    pub async fn owner(&self, resource: &str) -> Option<Owner> {
+        self.see_others().await;
         let records = self.lock();
         let intent = records.get(&self.name(resource))?.intent.as_ref().ok()?;
         Some(intent.wish.owner.clone())
     }
 
-    /// Closes the open intent of `resource` as `ending`, judged by a look at the resource that began at `looked`.
-    async fn settle(&self, resource: &str, looked: Instant, ending: Ending) -> Result<(), IntentError> {
+    /// Closes the open intent of `resource` as it was judged, by a look at the resource that began at the given time.
+    async fn settle(
+        &self,
+        resource: &str,
+        judged: Intent,
+        (ending, looked): (Ending, Instant),
+    ) -> Result<(), IntentError> {
         let _turn = self.turn(resource).await;
         if self.current(resource)?.is_none_or(|intent| intent.state.is_closed()) {
             return Ok(());
         }
-        let written = self.write(resource, |record| Request::Settle { ending, looked: self.as_seen(record, looked) });
+        let judged = Box::new(judged);
+        let written = self.write(resource, |record| {
+            let looked = self.as_seen(record, looked);
+            Request::Settle { judged: judged.clone(), ending, looked }
+        });
         let intent = written.await?;
         tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
         Ok(())
@@ -194,14 +226,18 @@ impl Intents {
     async fn write(&self, resource: &str, request: impl Fn(Option<&Record>) -> Request) -> Result<Intent, IntentError> {
         let name = self.name(resource);
         for last in [false, true] {
-            self.term.check()?;
             let record = self.lock().get(&name).cloned();
+            let request = request(record.as_ref());
+            match request {
+                Request::Close(_) => self.term.check_close()?,
+                _ => self.term.check()?,
+            }
             let current = match record.as_ref().map(|record| &record.intent) {
                 Some(Err(why)) => return Err(IntentError::Unreadable { name, why: why.clone() }),
                 Some(Ok(intent)) => Some(intent),
                 None => None,
             };
-            let next = match advance(current, request(record.as_ref()), self.term.writer(), Timestamp::now()) {
+            let next = match advance(current, request, self.term.writer(), Timestamp::now()) {
                 Ok(next) => next,
                 Err(refused) if last => return Err(self.refused(refused)),
                 // Judged by an old copy, perhaps.
@@ -212,7 +248,7 @@ impl Intents {
                     continue;
                 }
             };
-            match self.store(&name, record.as_ref().map(|record| record.version.clone()), &next).await {
+            match self.store(&name, record.as_ref(), &next).await {
                 Ok(()) => return Ok(next),
                 Err(error) if !last && (error.is_conflict() || error.is_absent()) => {
                     self.refresh(&name).await?;
@@ -231,34 +267,28 @@ impl Intents {
         refused.into()
     }
 
-    async fn store(&self, name: &str, version: Option<String>, intent: &Intent) -> Result<(), KubernetesError> {
+    async fn store(&self, name: &str, before: Option<&Record>, intent: &Intent) -> Result<(), KubernetesError> {
         let api: Api<ConfigMap> = Api::namespaced(self.seat.client.clone(), &self.seat.namespace);
-        let mut wanted = ConfigMap::default();
+        let mut wanted = document(before, intent);
         wanted.metadata.name = Some(name.to_owned());
-        wanted.metadata.labels = Some(self.seat.labels("intent"));
-        let text = serde_json::to_string(intent).unwrap_or_default();
-        wanted.data = Some(BTreeMap::from([(KEY.to_owned(), text)]));
-        wanted.metadata.resource_version = version.clone();
+        wanted.metadata.labels.get_or_insert_default().extend(self.seat.labels("intent"));
         let params = PostParams::default();
         let write = crash::begin(crash::System::Kubernetes);
-        let written = match version {
+        let written = match before {
             Some(_) => within("replacing the intent", api.replace(name, &params, &wanted)).await,
             None => within("creating the intent", api.create(&params, &wanted)).await,
         };
         write.after();
-        let version = written?.resource_version().unwrap_or_default();
-        let record = Record { intent: Ok(intent.clone()), version, first_seen: Instant::now() };
-        self.lock().insert(name.to_owned(), record);
+        self.lock().insert(name.to_owned(), Record::read(written?));
         Ok(())
     }
 
     /// Reads a record again; says whether it is another one than was known.
     async fn refresh(&self, name: &str) -> Result<bool, KubernetesError> {
         let api: Api<ConfigMap> = Api::namespaced(self.seat.client.clone(), &self.seat.namespace);
-        let found = within("reading the intent", api.get_opt(name)).await?.map(|object| record(&object));
+        let found = within("reading the intent", api.get_opt(name)).await?.map(Record::read);
         let mut records = self.lock();
-        let known = records.get(name).map(|record| record.version.clone());
-        if known == found.as_ref().map(|record| record.version.clone()) {
+        if records.get(name).map(Record::version) == found.as_ref().map(Record::version) {
             return Ok(false);
         }
         match found {

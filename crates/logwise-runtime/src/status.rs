@@ -1,7 +1,7 @@
 //! Writing one part of an object's status: the complete set of that part, only when something changed.
 
-use crate::Part;
 use crate::conditions::Draft;
+use crate::{Part, crash};
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -232,7 +232,10 @@ impl StatusWriter {
         let body = Patch::Apply(body);
         let call = api.patch_status(&name, &params, &body);
         let label = format!("{namespace}/{name}");
-        match tokio::time::timeout(WRITE_DEADLINE, call).await {
+        let write = crash::begin(crash::System::Status);
+        let written = tokio::time::timeout(WRITE_DEADLINE, call).await;
+        write.after();
+        match written {
             Ok(Ok(after)) if after.uid() != object.uid() => Err(StatusError::Successor { object: label }),
             Ok(Ok(after)) => Ok(revision(after.meta().resource_version.as_deref())),
             Ok(Err(source)) => Err(StatusError::Patch { object: label, source }),

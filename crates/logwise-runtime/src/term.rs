@@ -1,5 +1,6 @@
 //! A term: the time during which this process may change things.
 
+use crate::crash;
 use crate::intent::Writer;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,6 +51,22 @@ impl Term {
         if let Some(why) = *self.ended.borrow() {
             return Err(why);
         }
+        self.check_time()
+    }
+
+    /// Whether what was begun may still be written down as over: a process that is being stopped may, for as long as its
+    /// Lease lasts, because it releases that last.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: somebody else may lead.
+    pub fn check_close(&self) -> Result<(), NotLeading> {
+        match self.check() {
+            Err(NotLeading::Stopping) => self.check_time(),
+            checked => checked,
+        }
+    }
+
+    fn check_time(&self) -> Result<(), NotLeading> {
         match self.until() {
             Some(until) if Instant::now() >= until => Err(NotLeading::Over),
             _ => Ok(()),
@@ -82,6 +99,9 @@ impl Term {
             ended.get_or_insert(why);
             first
         });
+        if why == NotLeading::Stopping {
+            crash::stopping();
+        }
     }
 
     /// Waits until the term is ended.
@@ -120,5 +140,18 @@ mod tests {
         term.ended().await;
         term.extend(Instant::now() + Duration::from_secs(60));
         assert_eq!(term.check(), Err(NotLeading::Stopping));
+    }
+
+    #[test]
+    fn a_stopping_process_may_close_while_its_lease_lasts_and_one_that_lost_it_may_not() {
+        let stopping = Term::alone(1);
+        stopping.extend(Instant::now() + Duration::from_secs(60));
+        stopping.end(NotLeading::Stopping);
+        assert_eq!((stopping.check(), stopping.check_close()), (Err(NotLeading::Stopping), Ok(())));
+        stopping.extend(Instant::now());
+        assert_eq!(stopping.check_close(), Err(NotLeading::Over));
+        let over = Term::alone(1);
+        over.end(NotLeading::Over);
+        assert_eq!(over.check_close(), Err(NotLeading::Over));
     }
 }

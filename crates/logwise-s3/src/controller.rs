@@ -9,11 +9,12 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, RetentionPolicy, owner_on_record};
+use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::{AwsClients, Owner, Pipeline, Whom};
 use logwise_plan::retention::{self, PolicyEntry};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::{self, Fact};
+use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -80,10 +81,10 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
             return report::refused(cluster, refused);
         }
     };
-    if let Some(older) = owner_of_bucket(cluster, context) {
-        let message = format!("The bucket belongs to the older LogwiseCluster {older}. Move this policy there");
+    if let Some(owner) = owner_of_bucket(cluster, context).await {
+        let message = format!("The bucket belongs to LogwiseCluster {owner}. Move this policy there");
         refuse(&policies, context, Reason::Conflicted, &message).await;
-        return report::conflicted(cluster, &older);
+        return report::conflicted(cluster, &owner);
     }
     let validated = match validated(cluster, context, &policies) {
         Ok(validated) => validated,
@@ -178,16 +179,15 @@ async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Re
 }
 
 /// The LogwiseCluster that owns the bucket, if it is not this one. One that may not use it does not own it.
-fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+async fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let bucket = &cluster.spec.storage.as_ref()?.bucket_name;
     let shell = &context.shell;
     let contends = |other: &LogwiseCluster| {
         other.spec.storage.as_ref().is_some_and(|s| s.bucket_name == *bucket)
             && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
     };
-    let recorded = shell.intents.owner(&change::resource(bucket));
-    let recorded = recorded.as_ref().map(|owner| (owner.namespace.as_str(), owner.name.as_str()));
-    owner_on_record(cluster, &context.clusters.state_filter(contends), recorded)
+    let recorded = shell.intents.owner(&change::resource(bucket)).await;
+    other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 
 /// Rules are written only for policies whose deletion will wait for us; until then nothing is.

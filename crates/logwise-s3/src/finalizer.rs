@@ -3,6 +3,7 @@
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use logwise_api::RetentionPolicy;
+use logwise_runtime::crash;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -66,7 +67,10 @@ async fn patch(
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let api: Api<RetentionPolicy> = Api::namespaced(client.clone(), &namespace);
     let label = format!("{namespace}/{name}");
-    match tokio::time::timeout(DEADLINE, api.patch(&name, params, body)).await {
+    let write = crash::begin(crash::System::Finalizers);
+    let written = tokio::time::timeout(DEADLINE, api.patch(&name, params, body)).await;
+    write.after();
+    match written {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(source)) => Err(FinalizerError::Patch { policy: label, source }),
         Err(_) => Err(FinalizerError::Deadline { policy: label }),

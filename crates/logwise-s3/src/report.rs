@@ -27,10 +27,10 @@ pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
 }
 
 /// Another LogwiseCluster owns the bucket: no call is made for this one.
-pub(crate) fn conflicted(cluster: &LogwiseCluster, older: &str) -> Report {
+pub(crate) fn conflicted(cluster: &LogwiseCluster, owner: &str) -> Report {
     let bucket = cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
     let message = format!(
-        "Bucket {bucket} belongs to the older LogwiseCluster {older}; no call is made for this one. Use one LogwiseCluster per bucket"
+        "Bucket {bucket} belongs to LogwiseCluster {owner}; no call is made for this one. Use one LogwiseCluster per bucket"
     );
     let ready = Draft::new(ConditionType::StorageReady, false, Reason::Conflicted, message);
     Report { next_look: Duration::from_secs(30), ..unread(cluster, ready, None) }

@@ -8,12 +8,13 @@ use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store;
+use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, Invalid, MasterAddress};
-use logwise_api::{LogwiseCluster, owner_on_record};
 use logwise_aws::group::{self, Described};
 use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
 use logwise_runtime::facts::{self, Cores, Fact};
+use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -77,8 +78,8 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(clients) => clients,
         Err(refused) => return report::refused(cluster, refused),
     };
-    if let Some(older) = owner_of_group(cluster, context) {
-        return report::conflicted(cluster, &older);
+    if let Some(owner) = owner_of_group(cluster, context).await {
+        return report::conflicted(cluster, &owner);
     }
     let (policy, masters) = match validated(cluster, context.period_seconds) {
         Ok(valid) => valid,
@@ -155,7 +156,7 @@ async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Option<Cli
 }
 
 /// The LogwiseCluster that owns the group, if it is not this one. One that may not use it does not own it.
-fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+async fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let (region_of_it, name) = (region(cluster)?, group_name(cluster)?);
     let shell = &context.shell;
     let contends = |other: &LogwiseCluster| {
@@ -164,11 +165,10 @@ fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String>
             && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
     };
     let (of_region, ending) = (format!(":{region_of_it}:"), format!(":autoScalingGroupName/{name}"));
-    let recorded = shell.intents.owner_where(|resource| {
-        resource.starts_with("group/") && resource.contains(&of_region) && resource.ends_with(&ending)
-    });
-    let recorded = recorded.as_ref().map(|owner| (owner.namespace.as_str(), owner.name.as_str()));
-    owner_on_record(cluster, &context.clusters.state_filter(contends), recorded)
+    let is_the_group =
+        |resource: &str| resource.starts_with("group/") && resource.contains(&of_region) && resource.ends_with(&ending);
+    let recorded = shell.intents.owner_where(is_the_group).await;
+    other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 
 fn region(cluster: &LogwiseCluster) -> Option<&str> {

@@ -27,10 +27,10 @@ pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
 }
 
 /// Another LogwiseCluster owns the group: no call is made for this one.
-pub(crate) fn conflicted(cluster: &LogwiseCluster, older: &str) -> Report {
+pub(crate) fn conflicted(cluster: &LogwiseCluster, owner: &str) -> Report {
     let group = crate::controller::group_name(cluster).unwrap_or_default();
     let message = format!(
-        "Auto Scaling group {group} belongs to the older LogwiseCluster {older}; no call is made for this one. \
+        "Auto Scaling group {group} belongs to LogwiseCluster {owner}; no call is made for this one. \
          Use one LogwiseCluster per group"
     );
     let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };

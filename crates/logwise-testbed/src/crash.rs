@@ -1,4 +1,6 @@
 //! Crash points: where an operator can be made to end as `kill -9` would, and how a path is tried at all of them.
+//!
+//! The operator itself knows the sides `before` and `after`; [`lives`] arranges all three.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,8 +8,11 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use futures::{StreamExt, stream};
 
 use crate::oracles::verdict;
+
+pub mod lives;
 
 /// The variable that names the point.
 pub const CRASH_AT: &str = "LOGWISE_CRASH_AT";
@@ -41,7 +46,7 @@ impl Side {
 /// A place in an operator's life: `kafka:1:after`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Point {
-    /// `kafka`, `autoscaling`, `s3`, `sql` or `kubernetes`.
+    /// `kafka`, `autoscaling`, `s3`, `sql`, `kubernetes` (intents), `status`, `events` or `finalizers`.
     pub system: String,
     /// Which write to it since the start, from 1.
     pub number: u32,
@@ -93,28 +98,29 @@ impl Counts {
     }
 }
 
-/// Runs a scenario for each point, one after the other, to the last. Errors when any failed, or when there was no
-/// point at all; the text holds every failure.
-pub async fn sweep(
-    points: impl IntoIterator<Item = Point>,
-    mut run: impl AsyncFnMut(&Point) -> Result<()>,
+/// Runs a scenario for each of `points`, `at_once` of them side by side, to the last. Errors when any failed, or when
+/// there was no point at all; the text holds every failure.
+pub async fn sweep<P: fmt::Display>(
+    points: impl IntoIterator<Item = P>,
+    at_once: usize,
+    run: impl AsyncFn(&P) -> Result<()>,
 ) -> Result<()> {
-    let (mut tried, mut failures) = (0, Vec::new());
-    for point in points {
-        tried += 1;
-        if let Err(error) = run(&point).await {
-            failures.push(format!("{point}: {error:#}"));
-        }
-    }
-    if tried == 0 {
+    let points: Vec<P> = points.into_iter().collect();
+    if points.is_empty() {
         bail!("there was no crash point to try");
     }
-    verdict(&format!("not every crash of any of {tried} points healed"), &failures)
+    let run = &run;
+    let tries =
+        points.iter().map(|point| async move { run(point).await.err().map(|error| format!("{point}: {error:#}")) });
+    let ends: Vec<Option<String>> = stream::iter(tries).buffered(at_once.max(1)).collect().await;
+    let failures: Vec<String> = ends.into_iter().flatten().collect();
+    verdict(&format!("not every crash of any of {} points healed", points.len()), &failures)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     #[test]
     fn a_point_is_written_as_it_is_read() {
@@ -141,17 +147,17 @@ mod tests {
     #[tokio::test]
     async fn a_sweep_goes_to_its_end_and_reports_every_failure() {
         let counts = Counts(BTreeMap::from([("s3".to_owned(), 2)]));
-        let mut tried = Vec::new();
-        let swept = sweep(counts.points(), async |point| {
-            tried.push(point.to_string());
+        let tried = Mutex::new(Vec::new());
+        let swept = sweep(counts.points(), 4, async |point| {
+            tried.lock().unwrap().push(point.to_string());
             anyhow::ensure!(point.side != Side::Effect, "lost");
             Ok(())
         });
         let error = swept.await.unwrap_err().to_string();
-        assert_eq!(tried.len(), 6);
+        assert_eq!(tried.lock().unwrap().len(), 6);
         assert!(error.contains("s3:1:effect: lost") && error.contains("s3:2:effect: lost"), "{error}");
         assert!(error.contains("any of 6 points"), "{error}");
-        sweep(counts.points(), async |_| Ok(())).await.unwrap();
-        assert!(sweep([], async |_| Ok(())).await.is_err(), "a sweep over nothing proves nothing");
+        sweep(counts.points(), 1, async |_| Ok(())).await.unwrap();
+        assert!(sweep([] as [Point; 0], 1, async |_| Ok(())).await.is_err(), "a sweep over nothing proves nothing");
     }
 }

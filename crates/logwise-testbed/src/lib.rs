@@ -10,6 +10,7 @@ pub mod bed;
 pub mod cache;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod command;
 pub mod crash;
 pub mod demo;

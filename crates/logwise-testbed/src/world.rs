@@ -204,15 +204,19 @@ fn delete(endpoint: &str, path: &str) -> Result<()> {
 /// Asks until `look` succeeds, every 100 ms. After `within` the last error is returned, with what was waited for.
 pub async fn wait_until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + within;
+    let late = || format!("not within {} s: {what}", within.as_secs());
+    let mut before = None;
     loop {
-        let problem = match tokio::time::timeout_at(end, look()).await {
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err(problem)) => problem,
-            Err(_) => bail!("not within {} s: {what}; the last look did not end", within.as_secs()),
+        let problem = match (tokio::time::timeout_at(end, look()).await, before) {
+            (Ok(Ok(found)), _) => return Ok(found),
+            (Ok(Err(problem)), _) => problem,
+            (Err(_), Some(before)) => return Err(anyhow::Error::context(before, late())),
+            (Err(_), None) => bail!("{}; the only look did not end", late()),
         };
         if Instant::now() + LOOK >= end {
-            return Err(problem.context(format!("not within {} s: {what}", within.as_secs())));
+            return Err(problem.context(late()));
         }
+        before = Some(problem);
         tokio::time::sleep(LOOK).await;
     }
 }

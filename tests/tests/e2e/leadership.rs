@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
+use logwise_testbed::crash::sweep;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, cluster, raises, wait_condition, wait_desired, want_workers};
@@ -12,6 +13,11 @@ use std::time::Duration;
 const LEASE: u64 = 3;
 
 async fn replica(world: &World, url: &str, more: Value) -> Result<Operator> {
+    replica_with(world, url, more, None).await
+}
+
+/// A replica that stands still at a point of its life.
+async fn replica_with(world: &World, url: &str, more: Value, pause_at: Option<&str>) -> Result<Operator> {
     let mut config = json!({
         "database": {"url": url},
         "leaderElection": {"enabled": true, "leaseSeconds": LEASE},
@@ -19,7 +25,9 @@ async fn replica(world: &World, url: &str, more: Value) -> Result<Operator> {
     for (key, value) in more.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }
-    let mut operator = Operator::start(world, Options::config(config)).await?;
+    let options = Options::config(config);
+    let options = pause_at.map_or(options.clone(), |point| options.env("LOGWISE_PAUSE_AT", point));
+    let mut operator = Operator::start(world, options).await?;
     operator.wait_ready().await?;
     Ok(operator)
 }
@@ -119,6 +127,72 @@ async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
 async fn a_leader_that_was_paused_changes_nothing_when_it_wakes() -> Result<()> {
     let leases = if std::env::var_os("LOGWISE_PROVE").is_some() { 10 } else { 2 };
     paused_leader("lead-paused", Duration::from_secs(LEASE * leases)).await
+}
+
+fn stands_still(operator: &Operator) -> Result<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid()))?;
+    Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
+/// The leader stands still at this point of its path until others have led for `leases` Lease times. Whatever it had
+/// written down before, and no more, may still be sent by it.
+async fn paused_at(point: &str, leases: u64) -> Result<()> {
+    let world = World::new(&Bed::attach()?, "lead-point").await?;
+    futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
+    let url = world.create_schema().await?;
+    let mut replicas = vec![replica_with(&world, &url, json!({}), Some(point)).await?];
+    leader(&world, &replicas).await?;
+    for _ in 0..2 {
+        replicas.push(replica(&world, &url, json!({})).await?);
+    }
+    want_workers(&world, 2).await?;
+    world
+        .wait_until("the leader to stand still", PATIENCE, async || {
+            ensure!(stands_still(&replicas[0])?, "it moves");
+            Ok(())
+        })
+        .await?;
+    let paused = tokio::time::Instant::now();
+    wait_desired(&world, 2).await?;
+    want_workers(&world, 4).await?;
+    wait_desired(&world, 4).await?;
+    tokio::time::sleep_until(paused + Duration::from_secs(LEASE * leases)).await;
+    let before = raises(&world).await?;
+    replicas[0].resume().await?;
+    ensure!(leader(&world, &replicas).await? != 0, "the paused replica must not lead by what it remembers");
+    want_workers(&world, 5).await?;
+    wait_desired(&world, 5).await?;
+    wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
+    ensure!(world.topic_partitions("api").await? == 3, "the topic grew once");
+    // Its own call of before the pause, and what the new leader does about it.
+    let late = if point == "autoscaling:1:before" { 2 } else { 0 };
+    let after = raises(&world).await? - before;
+    ensure!(before == 2 && after <= 1 + late, "{before} raises during the pause at {point}, {after} after it");
+    Ok(())
+}
+
+/// Points at which a leader that acts may be stopped, and goes on when others lead.
+const PAUSES: [&str; 11] = [
+    "kafka:1:before",
+    "kafka:1:after",
+    "autoscaling:1:before",
+    "autoscaling:1:after",
+    "kubernetes:1:before",
+    "kubernetes:2:after",
+    "kubernetes:3:before",
+    "kubernetes:3:after",
+    "kubernetes:4:after",
+    "status:1:before",
+    "sql:1:before",
+];
+
+/// In `make prove` only.
+#[tokio::test]
+async fn a_leader_that_was_paused_at_any_point_repeats_nothing() -> Result<()> {
+    if std::env::var_os("LOGWISE_PROVE").is_none() {
+        return Ok(());
+    }
+    sweep(PAUSES, 4, async |point| paused_at(point, 10).await).await
 }
 
 #[tokio::test]

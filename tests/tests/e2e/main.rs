@@ -3,9 +3,11 @@
 
 mod bad_input;
 mod broken;
+mod clock;
 mod crash;
 mod demo;
 mod deploy;
+mod fairness;
 mod first_light;
 mod grants;
 mod intents;
@@ -14,7 +16,12 @@ mod mirror;
 mod objects;
 mod ownership;
 mod process;
+mod replicas;
 mod rest;
 mod retention;
 mod secrets;
+mod shards;
+mod shutdown;
+mod tcp_faults;
+mod versions;
 mod waiting;

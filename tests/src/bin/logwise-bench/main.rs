@@ -6,19 +6,14 @@
 mod handover;
 
 use anyhow::{Context, Result, ensure};
-use futures::TryStreamExt;
-use kube::api::{Api, Patch, PatchParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use logwise_api::LogwiseCluster;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
+use logwise_tests::edits::{Edits, client, percentile};
 use logwise_tests::{apply, approve, cluster, plan_id, policy, wait_condition, with_spark};
 use serde_json::json;
 use std::io::Write;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// Edits that change nothing outside.
@@ -57,44 +52,18 @@ fn row(name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-async fn client(world: &World) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(&world.bed.kube.kubeconfig)?;
-    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
-}
-
-/// From the answer to an edit until the watch shows Ready for its generation.
+/// From an edit until the watch shows Ready for its generation.
 async fn edits(world: &World) -> Result<()> {
-    let api: Api<LogwiseCluster> = Api::namespaced(client(world).await?, &world.namespace);
-    let mut events = pin!(api.watch(&WatchParams::default(), "0").await?);
+    let mut edits = Edits::begin(&client(&world.bed).await?, &world.namespace).await?;
     let mut times = Vec::new();
-    for edit in 0..EDITS {
-        let maximum = 12 + i32::try_from(edit % 2)?;
-        let patch = Patch::Merge(json!({"spec": {"kafka": {"topics": {"maxPartitions": maximum}}}}));
-        let began = Instant::now();
-        let edited = api.patch("demo", &PatchParams::default(), &patch).await?;
-        let generation = edited.metadata.generation.context("no generation")?;
-        loop {
-            let event = events.try_next().await?.context("the watch ended")?;
-            let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
-            if is_ready(&object, generation) {
-                break;
-            }
-        }
-        times.push(began.elapsed());
+    for _ in 0..EDITS {
+        times.push(edits.edit("demo").await?);
     }
-    times.sort();
     row(
         &format!("{EDITS} edits that change nothing outside, apply to Ready, p50 ms"),
-        &times[EDITS / 2].as_millis().to_string(),
+        &percentile(&times, 50)?.as_millis().to_string(),
     )?;
-    row("  p99 ms", &times[EDITS * 99 / 100].as_millis().to_string())?;
-    Ok(())
-}
-
-fn is_ready(object: &LogwiseCluster, generation: i64) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    let mut ready = conditions.filter(|c| c.type_ == "Ready" && c.observed_generation == Some(generation));
-    ready.any(|c| c.status.as_str() == "True")
+    row("  p99 ms", &percentile(&times, 99)?.as_millis().to_string())
 }
 
 async fn rest(pid: u32) -> Result<()> {

@@ -1,0 +1,110 @@
+//! Who owns an outside thing that several objects name.
+
+use crate::intent::Owner;
+use crate::intents::Intents;
+use crate::kubernetes::{KubernetesError, within};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// `namespace/name` of the object that owns what `contends` accepts, if it is not `object`: the one on record, else the
+/// oldest in `store`, then the first by name. Age decides only the first claim, since a restore from a backup turns ages
+/// around. One that is being deleted owns nothing any more.
+///
+/// The one on record may belong to another shard, or to a namespace that is not served any more: it is then asked for, and
+/// stays the owner if that fails.
+pub async fn other_owner<K>(
+    intents: &Intents,
+    (object, store): (&K, &Store<K>),
+    recorded: Option<Owner>,
+    contends: impl Fn(&K) -> bool,
+) -> Option<String>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+{
+    if let Some(recorded) = recorded.as_ref().filter(|owner| store.get(&reference(owner)).is_none()) {
+        let named = format!("{}/{}", recorded.namespace, recorded.name);
+        match ask::<K>(intents, recorded).await {
+            Ok(Some(there)) if stays(&there) && contends(&there) => return Some(named),
+            Ok(_) => {}
+            Err(error) => {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                return Some(format!("{named} (on record; {error}: {why})"));
+            }
+        }
+    }
+    owner(object, &store.state_filter(contends), recorded.as_ref())
+}
+
+fn reference<K: Resource<DynamicType = ()>>(owner: &Owner) -> ObjectRef<K> {
+    ObjectRef::new(&owner.name).within(&owner.namespace)
+}
+
+/// The object itself, not one that was made anew under its name.
+async fn ask<K>(intents: &Intents, owner: &Owner) -> Result<Option<K>, KubernetesError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(intents.client(), &owner.namespace);
+    let found = within("reading the owner on record", api.get_opt(&owner.name)).await?;
+    Ok(found.filter(|object| object.uid().as_deref() == Some(owner.uid.as_str())))
+}
+
+fn stays<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_none()
+}
+
+fn owner<K: Resource>(object: &K, contenders: &[Arc<K>], recorded: Option<&Owner>) -> Option<String> {
+    let name = |object: &K| (object.namespace().unwrap_or_default(), object.name_any());
+    let age = |object: &K| (object.creation_timestamp().map(|time| time.0), name(object));
+    let is_on_record = |object: &K| recorded.is_some_and(|r| (r.namespace.clone(), r.name.clone()) == name(object));
+    let staying = || contenders.iter().filter(|contender| stays(contender.as_ref()));
+    let owner = staying().find(|c| is_on_record(c)).or_else(|| staying().min_by_key(|c| age(c)))?;
+    let (namespace, name) = name(owner);
+    (owner.uid() != object.uid()).then(|| format!("{namespace}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn object(name: &str, born: i64) -> Arc<ConfigMap> {
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some("n".to_owned());
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.uid = Some(name.to_owned());
+        object.metadata.creation_timestamp = Some(Time(Timestamp::from_second(born).unwrap()));
+        Arc::new(object)
+    }
+
+    fn on_record(name: &str) -> Owner {
+        Owner { namespace: "n".to_owned(), name: name.to_owned(), uid: name.to_owned(), generation: 1 }
+    }
+
+    #[test]
+    fn the_one_on_record_owns_else_the_oldest_else_the_first_by_name() {
+        let (a, b, c) = (object("a", 3), object("b", 2), object("c", 2));
+        let all = [a.clone(), b.clone(), c.clone()];
+        let owner = |object: &Arc<ConfigMap>, recorded: Option<&str>| {
+            owner(object.as_ref(), &all, recorded.map(on_record).as_ref()).unwrap_or_else(|| "itself".to_owned())
+        };
+        assert_eq!((owner(&a, None), owner(&b, None), owner(&c, None)), ("n/b".into(), "itself".into(), "n/b".into()));
+        assert_eq!((owner(&a, Some("a")), owner(&b, Some("a"))), ("itself".into(), "n/a".into()));
+        assert_eq!(owner(&a, Some("gone")), "n/b");
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_owns_nothing() {
+        let (mut a, b) = (ConfigMap::clone(&object("a", 1)), object("b", 2));
+        a.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(9).unwrap()));
+        let contenders = [Arc::new(a), b.clone()];
+        assert_eq!(owner(b.as_ref(), &contenders, Some(&on_record("a"))), None);
+    }
+}
