@@ -8,9 +8,21 @@ use logwise_testbed::install;
 use logwise_testbed::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Longest wait for something that should happen within seconds. Long, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Whether this is `make prove`, which has time.
+pub fn is_proving() -> bool {
+    std::env::var_os("LOGWISE_PROVE").is_some()
+}
+
+/// A turn for what takes minutes and the whole machine, one test after the other; none outside `make prove`.
+pub async fn turn_to_prove() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    if is_proving() { Some(TURN.lock().await) } else { None }
+}
 
 /// A rule of somebody else with a part that no model of lifecycle rules knows.
 pub const FOREIGN_ODD: &str = "<Rule><ID>terraform-odd</ID><Filter><And><Prefix>tmp/</Prefix><ObjectSizeGreaterThan>1024</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Days>3</Days></Expiration><LaterField><A>1</A></LaterField></Rule>";

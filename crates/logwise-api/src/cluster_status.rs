@@ -77,10 +77,52 @@ pub struct KafkaStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), transform = map_by("name"))]
     pub held_topics: Vec<HeldTopic>,
-    /// Changes that wait for approval, the first 10 by id.
+    /// Changes that wait for approval, at most 10. One that was shown stays until it is carried out or no longer wanted;
+    /// then the next topic by name takes its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), transform = map_by("id"))]
     pub pending_plans: Vec<PendingPlan>,
+    /// How many changes wait for what; those that only `suspend` or `changePolicy.mode` hold back are not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), transform = map_by("reason"))]
+    pub held_changes: Vec<HeldChanges>,
+}
+
+/// Changes of one part that wait for the same thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldChanges {
+    /// What they wait for: the approval of a person, a window of `changePolicy.windows`, or another mode than Recommend.
+    pub reason: HeldReason,
+    /// How many they are.
+    #[schemars(range(min = 1))]
+    pub changes: i32,
+    /// When they may begin, in UTC; absent when they wait for no window, or for windows that are never open together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_opening_time: Option<Time>,
+}
+
+/// What changes wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum HeldReason {
+    /// The approval of a person.
+    ApprovalRequired,
+    /// A window.
+    WaitingForWindow,
+    /// Another mode than Recommend.
+    RecommendOnly,
+}
+
+/// Something that the operator manages and somebody else has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// How many things were changed.
+    #[schemars(range(min = 1))]
+    pub changes: i32,
+    /// The change, before and after, in words.
+    #[schemars(length(min = 1, max = 512))]
+    pub summary: String,
 }
 
 /// A change that waits for approval.
@@ -164,6 +206,9 @@ pub struct SparkStatus {
     /// When changes that wait for a window may begin next, in UTC; absent when none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_opening_time: Option<Time>,
+    /// What somebody else did to the workers' group; absent when nothing is known of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// Numbers of Spark workers.
@@ -212,4 +257,7 @@ pub struct StorageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub minimum_object_size: Option<String>,
+    /// What somebody else did to the operator's lifecycle rules since its last write; absent when nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }

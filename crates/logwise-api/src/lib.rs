@@ -25,7 +25,8 @@ pub use cluster::{
     WorkersType,
 };
 pub use cluster_status::{
-    HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, SparkStatus, StorageStatus, WorkersStatus,
+    Drift, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, SparkStatus,
+    StorageStatus, WorkersStatus,
 };
 pub use condition::{Condition, ConditionStatus};
 pub use crd::{crd_files, crds};

@@ -1,8 +1,9 @@
-//! Clients per pipeline and region, over one HTTP client that stays within the configured reach.
+//! Clients per pipeline and region, over HTTP clients that stay within the configured reach: one for all, and one for
+//! each endpoint of a grant.
 
 use crate::cache::{Cache, Key};
 use crate::fence::Listed;
-use crate::identity::{Base, Identity, Pipeline, Salt};
+use crate::identity::{Base, Identity, Salt};
 use crate::owner::{Owner, OwnerNamed};
 use crate::reach::{self, EndpointRefused, Reach};
 use crate::role::AssumedRole;
@@ -17,7 +18,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::config::SharedHttpClient;
-use aws_smithy_runtime_api::client::dns::ResolveDns;
+use aws_smithy_runtime_api::client::dns::{ResolveDns, SharedDnsResolver};
+use logwise_plan::endpoint::Range;
+use logwise_plan::grants::Endpoints;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,8 +40,10 @@ const BEFORE_END: Duration = Duration::from_secs(60);
 pub struct AwsSettings {
     /// Base URL of every AWS API instead of AWS's own; bucket names then stand in the path. `None`: AWS.
     pub endpoint_url: Option<String>,
-    /// Whether the endpoint may be plain HTTP, and a loopback address.
+    /// Whether endpoints may be plain HTTP, and loopback addresses.
     pub allow_insecure_endpoints: bool,
+    /// Addresses that no endpoint may lead to, AWS's own included.
+    pub denied_ranges: Vec<Range>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for one attempt, credentials and body included.
@@ -52,6 +57,7 @@ impl Default for AwsSettings {
         Self {
             endpoint_url: None,
             allow_insecure_endpoints: false,
+            denied_ranges: Vec::new(),
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(5),
             operation_timeout: Duration::from_secs(15),
@@ -65,6 +71,9 @@ impl Default for AwsSettings {
 pub struct AwsClients {
     settings: AwsSettings,
     http: SharedHttpClient,
+    resolver: SharedDnsResolver,
+    /// For the endpoints of identities, by URL.
+    sites: Mutex<HashMap<String, SharedHttpClient>>,
     /// The operator's own credentials.
     ambient: SharedCredentialsProvider,
     first_region: Arc<OnceLock<Region>>,
@@ -79,8 +88,8 @@ impl AwsClients {
     /// The endpoint may not be used.
     pub fn open(settings: AwsSettings) -> Result<Self, EndpointRefused> {
         let reach = match &settings.endpoint_url {
-            Some(url) => Reach::only(url, settings.allow_insecure_endpoints)?,
-            None => Reach::Aws,
+            Some(url) => Reach::only(url, settings.allow_insecure_endpoints, &settings.denied_ranges)?,
+            None => Reach::Aws { denied: settings.denied_ranges.clone() },
         };
         Ok(Self::within(reach, settings, reach::System))
     }
@@ -89,9 +98,12 @@ impl AwsClients {
         let first_region = Arc::new(OnceLock::new());
         let chain = LazyChain { region: Arc::clone(&first_region), chain: OnceCell::new() };
         let endpoint_url = reach.endpoint().map(ToString::to_string);
+        let resolver = SharedDnsResolver::new(resolver);
         Self {
             settings: AwsSettings { endpoint_url, ..settings },
-            http: reach::http_client(reach, resolver),
+            http: reach::http_client(reach, resolver.clone()),
+            resolver,
+            sites: Mutex::default(),
             ambient: SharedCredentialsProvider::new(chain),
             first_region,
             salt: Salt::draw(),
@@ -122,16 +134,6 @@ impl AwsClients {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The S3 client of `region` with the operator's own credentials and no expected owner.
-    pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        self.for_identity(&own(), region).s3(None)
-    }
-
-    /// The Auto Scaling client of `region` with the operator's own credentials.
-    pub fn autoscaling(&self, region: &str) -> aws_sdk_autoscaling::Client {
-        self.for_identity(&own(), region).autoscaling()
-    }
-
     fn build(&self, identity: &Identity, region: &str) -> Clients {
         let region = Region::new(region.to_owned());
         self.first_region.get_or_init(|| region.clone());
@@ -140,11 +142,13 @@ impl AwsClients {
             Base::Static(keys) => SharedCredentialsProvider::new(keys.credentials()),
         };
         let from_base = self.config(region, base);
+        let Endpoints { s3, auto_scaling, sts: of_sts } = identity.endpoints();
+        let [s3_site, autoscaling_site, sts_site] = [s3, auto_scaling, of_sts].map(|url| self.site(url.as_deref()));
         let config = match identity.role_arn() {
             None => from_base,
             Some(role_arn) => {
                 let role = AssumedRole {
-                    client: sts(&from_base),
+                    client: sts(&from_base, sts_site.as_ref()),
                     role_arn: role_arn.to_owned(),
                     external_id: identity.external_id().to_owned(),
                     session: identity.session().to_owned(),
@@ -159,8 +163,28 @@ impl AwsClients {
             }
         };
         let role_arn = identity.role_arn().map(str::to_owned);
-        let shared = Shared { config, role_arn, s3: Mutex::default(), autoscaling: OnceLock::new() };
+        let shared = Shared {
+            config,
+            role_arn,
+            s3: Mutex::default(),
+            s3_site,
+            autoscaling: OnceLock::new(),
+            autoscaling_site,
+            sts_site,
+        };
         Clients { shared: Arc::new(shared) }
+    }
+
+    /// What calls the endpoint at `url` and nothing else; one that may not be called leads nowhere. `None`: no URL.
+    fn site(&self, url: Option<&str>) -> Option<Site> {
+        let url = url?;
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        let http = sites.entry(url.to_owned()).or_insert_with(|| {
+            let AwsSettings { allow_insecure_endpoints, denied_ranges, .. } = &self.settings;
+            let reach = Reach::only(url, *allow_insecure_endpoints, denied_ranges).unwrap_or(Reach::Nowhere);
+            reach::http_client(reach, self.resolver.clone())
+        });
+        Some(Site { url: url.to_owned(), http: http.clone() })
     }
 
     fn config(&self, region: Region, credentials: SharedCredentialsProvider) -> SdkConfig {
@@ -191,13 +215,26 @@ impl AwsClients {
     }
 }
 
-/// The operator itself, whichever the pipeline.
-fn own() -> Identity {
-    Identity::new(Pipeline { installation: "", namespace: "", name: "" }, Base::Ambient, None)
+/// An endpoint of some identities, with the HTTP client that reaches it alone.
+#[derive(Clone, Debug)]
+struct Site {
+    url: String,
+    http: SharedHttpClient,
 }
 
-fn sts(config: &SdkConfig) -> aws_sdk_sts::Client {
-    aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(config).interceptor(Listed).build())
+impl Site {
+    /// `config`, for calls to this endpoint if there is one.
+    fn over(site: Option<&Self>, config: &SdkConfig) -> SdkConfig {
+        match site {
+            None => config.clone(),
+            Some(Self { url, http }) => config.to_builder().endpoint_url(url).http_client(http.clone()).build(),
+        }
+    }
+}
+
+fn sts(config: &SdkConfig, site: Option<&Site>) -> aws_sdk_sts::Client {
+    let config = Site::over(site, config);
+    aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(&config).interceptor(Listed).build())
 }
 
 /// The clients of one identity in one region.
@@ -211,7 +248,10 @@ struct Shared {
     config: SdkConfig,
     role_arn: Option<String>,
     s3: Mutex<HashMap<Option<Owner>, aws_sdk_s3::Client>>,
+    s3_site: Option<Site>,
     autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
+    autoscaling_site: Option<Site>,
+    sts_site: Option<Site>,
 }
 
 impl Clients {
@@ -222,8 +262,8 @@ impl Clients {
     }
 
     fn build_s3(&self, owner: Option<&Owner>) -> aws_sdk_s3::Client {
-        let config = &self.shared.config;
-        let mut s3 = aws_sdk_s3::config::Builder::from(config)
+        let config = Site::over(self.shared.s3_site.as_ref(), &self.shared.config);
+        let mut s3 = aws_sdk_s3::config::Builder::from(&config)
             .force_path_style(config.endpoint_url().is_some())
             .interceptor(Listed);
         if let Some(owner) = owner {
@@ -235,14 +275,15 @@ impl Clients {
     /// The Auto Scaling client.
     pub fn autoscaling(&self) -> aws_sdk_autoscaling::Client {
         let build = || {
-            let config = aws_sdk_autoscaling::config::Builder::from(&self.shared.config).interceptor(Listed);
+            let config = Site::over(self.shared.autoscaling_site.as_ref(), &self.shared.config);
+            let config = aws_sdk_autoscaling::config::Builder::from(&config).interceptor(Listed);
             aws_sdk_autoscaling::Client::from_conf(config.build())
         };
         self.shared.autoscaling.get_or_init(build).clone()
     }
 
     pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
-        sts(&self.shared.config)
+        sts(&self.shared.config, self.shared.sts_site.as_ref())
     }
 
     /// The region.

@@ -1,4 +1,5 @@
 use aws_credential_types::Credentials;
+use logwise_plan::grants::Endpoints;
 use sha2::{Digest, Sha256};
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -15,6 +16,7 @@ pub struct Identity {
     role_arn: Option<String>,
     external_id: String,
     session: String,
+    endpoints: Endpoints,
 }
 
 /// Credentials that the operator starts from.
@@ -37,17 +39,34 @@ pub struct Pipeline<'a> {
     pub name: &'a str,
 }
 
+impl Pipeline<'_> {
+    /// `<installation>/<namespace>/<name>`: what a role's trust policy has to ask for.
+    pub fn external_id(&self) -> String {
+        format!("{}/{}/{}", self.installation, self.namespace, self.name)
+    }
+}
+
 impl Identity {
     /// Calls for `pipeline` with `base`, or in the role that is assumed with `base`. The external id is always
     /// `<installation>/<namespace>/<name>`, so that a role trusts one pipeline and no other.
     pub fn new(pipeline: Pipeline<'_>, base: Base, role_arn: Option<String>) -> Self {
-        let Pipeline { installation, namespace, name } = pipeline;
         Self {
             base,
             role_arn,
-            external_id: format!("{installation}/{namespace}/{name}"),
-            session: session(installation, name),
+            external_id: pipeline.external_id(),
+            session: session(pipeline.installation, pipeline.name),
+            endpoints: Endpoints::default(),
         }
+    }
+
+    /// At these endpoints instead of the usual ones.
+    pub fn at(self, endpoints: Endpoints) -> Self {
+        Self { endpoints, ..self }
+    }
+
+    /// Where it calls, if not where everybody does.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Where it starts from.
@@ -174,6 +193,8 @@ impl Salt {
             take(Some(identity.external_id()));
             take(Some(identity.session()));
         }
+        let Endpoints { s3, auto_scaling, sts } = &identity.endpoints;
+        [s3, auto_scaling, sts].into_iter().for_each(|url| take(url.as_deref()));
         Fingerprint(hash.finalize().into())
     }
 }
@@ -242,6 +263,7 @@ mod tests {
         let salt = Salt::draw();
         let other = Pipeline { name: "returns", ..PIPELINE };
         let role = |name: &str| Some(format!("arn:aws:iam::123456789012:role/{name}"));
+        let url = |name: &str| Some(format!("https://{name}.example.com"));
         let all = [
             Identity::new(PIPELINE, Base::Ambient, None),
             Identity::new(PIPELINE, Base::Ambient, role("a")),
@@ -252,6 +274,9 @@ mod tests {
             Identity::new(PIPELINE, keys("AKIAs", "ecret", None), None),
             Identity::new(PIPELINE, keys("AKIA", "secret", Some("t")), None),
             Identity::new(PIPELINE, keys("AKIA", "secret", None), role("a")),
+            Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { s3: url("a"), ..Endpoints::default() }),
+            Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { s3: url("b"), ..Endpoints::default() }),
+            Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { sts: url("a"), ..Endpoints::default() }),
         ];
         let prints: HashSet<_> = all.iter().map(|identity| salt.fingerprint(identity)).collect();
         assert_eq!(prints.len(), all.len());

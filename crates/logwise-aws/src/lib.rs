@@ -27,7 +27,7 @@ pub use error::AwsError;
 pub use failure::{BoxError, Failure};
 pub use identity::{Base, Identity, MalformedKey, Pipeline, StaticKeys};
 pub use owner::{NotAnAccount, Owner};
-pub use preflight::{Check, Outcome, Wanted, preflight, statement};
+pub use preflight::{Check, Outcome, Wanted, preflight, statement, statement_line};
 pub use reach::EndpointRefused;
 pub use role::trust_statement;
 pub use whom::{Whom, clients};

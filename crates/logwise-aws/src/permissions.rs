@@ -74,7 +74,7 @@ pub const CALLER_IDENTITY: Permission = Permission {
     operations: &["GetCallerIdentity"],
     on: Resource::Any,
     changes: false,
-    when: "in the preflight; AWS always allows it",
+    when: "in the preflight, every 10 minutes; AWS always allows it",
 };
 
 /// Reading Auto Scaling Groups.
@@ -84,7 +84,7 @@ pub const DESCRIBE_GROUPS: Permission = Permission {
     operations: &["DescribeAutoScalingGroups"],
     on: Resource::Any,
     changes: false,
-    when: "each look",
+    when: "each look, and in the preflight",
 };
 
 /// Raising a group.
@@ -104,7 +104,7 @@ pub const LIST_BUCKET: Permission = Permission {
     operations: &["ListObjectsV2"],
     on: Resource::Bucket,
     changes: false,
-    when: "to list services",
+    when: "to list services, and in the preflight",
 };
 
 /// Reading lifecycle rules.
@@ -114,7 +114,7 @@ pub const GET_LIFECYCLE: Permission = Permission {
     operations: &["GetBucketLifecycleConfiguration"],
     on: Resource::Bucket,
     changes: false,
-    when: "each look",
+    when: "each look, and in the preflight",
 };
 
 /// Writing lifecycle rules.

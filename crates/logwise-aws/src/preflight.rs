@@ -11,9 +11,13 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use logwise_runtime::ErrorClass;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
+
+/// Codes by which S3 says that a bucket lies in another region than the one that was asked.
+const OTHER_REGION: [&str; 4] =
+    ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"];
 
 /// What a pipeline needs of AWS.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub enum Outcome {
     Denied(String),
     /// The call came through, but the thing is not there, or not as the spec names it.
     Wrong(String),
+    /// The bucket lies in another region than the pipeline.
+    OtherRegion(String),
     /// It could not be found out; why.
     Unknown(String),
     /// A call that changes something: whether it is allowed shows when it is first made.
@@ -57,6 +63,9 @@ pub enum Outcome {
 impl Outcome {
     fn of(failure: Failure) -> Self {
         match failure.class {
+            _ if failure.code.as_deref().is_some_and(|code| OTHER_REGION.contains(&code)) => {
+                Self::OtherRegion(failure.text)
+            }
             ErrorClass::Denied => Self::Denied(failure.text),
             ErrorClass::NotFound | ErrorClass::Invalid => Self::Wrong(failure.text),
             ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => Self::Unknown(failure.text),
@@ -72,7 +81,7 @@ impl Outcome {
 }
 
 /// Checks what `wanted` takes, by at most one call per read permission, each sent once. Who the caller is comes first:
-/// without an answer to that, nothing else is asked.
+/// without an answer to that, nothing else is asked. A store that does not know this question is asked the rest.
 pub async fn preflight(clients: &Clients, wanted: &Wanted) -> Vec<Check> {
     let answer = clients.sts().get_caller_identity().customize().config_override(sts_once()).send().await;
     let (caller, outcome) = match answer {
@@ -84,9 +93,12 @@ pub async fn preflight(clients: &Clients, wanted: &Wanted) -> Vec<Check> {
         None => Check { permission: CALLER_IDENTITY.action, resource: "*".to_owned(), result: outcome },
     };
     let place = place(caller.as_deref(), clients);
-    let ask = who.result == Outcome::Ok;
+    // Only AWS itself knows callers; an S3-compatible store says that the request makes no sense.
+    let unknown_question = matches!(who.result, Outcome::Wrong(_)) && clients.role_arn().is_none();
+    let ask = who.result == Outcome::Ok || unknown_question;
     let (bucket, group) = tokio::join!(bucket(clients, wanted, ask, place), group(clients, wanted, ask, place));
-    [vec![who], group, bucket].concat()
+    let who = if unknown_question { Vec::new() } else { vec![who] };
+    [who, group, bucket].concat()
 }
 
 /// Where the resources lie, from the caller's ARN or else from what is configured.
@@ -156,18 +168,29 @@ fn not_asked() -> Outcome {
 /// The IAM policy, as JSON, that gives everything in `checks`: actions per resource, in a stable order. What belongs
 /// into other policies (assuming the role) or needs none (asking who the caller is) is left out.
 pub fn statement(checks: &[Check]) -> String {
+    let policy = json!({"Version": "2012-10-17", "Statement": statements(checks)});
+    serde_json::to_string_pretty(&policy).expect("a JSON value can be written")
+}
+
+/// The statements of [`statement`] in one line: one alone, or several in a list, to be added to a policy.
+pub fn statement_line(checks: &[Check]) -> String {
+    match statements(checks).as_slice() {
+        [only] => only.to_string(),
+        several => Value::from(several).to_string(),
+    }
+}
+
+fn statements(checks: &[Check]) -> Vec<Value> {
     let mut actions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for check in checks.iter().filter(|check| !check.permission.starts_with("sts:")) {
         actions.entry(&check.resource).or_default().push(check.permission);
     }
-    let statements: Vec<_> = actions
+    actions
         .into_iter()
         .map(|(resource, mut actions)| {
             actions.sort_unstable();
             actions.dedup();
             json!({"Effect": "Allow", "Action": actions, "Resource": resource})
         })
-        .collect();
-    let policy = json!({"Version": "2012-10-17", "Statement": statements});
-    serde_json::to_string_pretty(&policy).expect("a JSON value can be written")
+        .collect()
 }

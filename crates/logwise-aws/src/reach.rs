@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use http::Uri;
-use logwise_plan::endpoint::{self, Endpoint};
+use logwise_plan::endpoint::{self, Endpoint, Range};
 use std::error::Error;
 use std::net::IpAddr;
 
@@ -27,14 +27,21 @@ const SWITCH: &str = ", which only allowInsecureEndpoints admits";
 #[derive(Clone, Debug)]
 pub(crate) enum Reach {
     /// AWS itself, over HTTPS, through the proxy that the environment names.
-    Aws,
+    Aws {
+        /// Where it is not, whatever DNS says.
+        denied: Vec<Range>,
+    },
     /// One endpoint, without proxy.
     Only {
         /// The endpoint.
         endpoint: Endpoint,
         /// Whether it may be a loopback address.
         insecure: bool,
+        /// Addresses that it may not lead to.
+        denied: Vec<Range>,
     },
+    /// Nothing at all: what was to be reached may not be.
+    Nowhere,
 }
 
 /// The URL may not be used as endpoint. The text says why and what is allowed, and does not repeat the URL.
@@ -44,12 +51,12 @@ pub struct EndpointRefused(String);
 
 impl Reach {
     /// The endpoint at `url` and nothing else; `insecure` admits plain HTTP and loopback addresses.
-    pub fn only(url: &str, insecure: bool) -> Result<Self, EndpointRefused> {
-        let endpoint = endpoint::check(url, insecure).map_err(|why| {
-            let switch = if !insecure && endpoint::check(url, true).is_ok() { SWITCH } else { "" };
+    pub fn only(url: &str, insecure: bool, denied: &[Range]) -> Result<Self, EndpointRefused> {
+        let endpoint = endpoint::check_within(url, insecure, denied).map_err(|why| {
+            let switch = if !insecure && endpoint::check_within(url, true, denied).is_ok() { SWITCH } else { "" };
             EndpointRefused(why + switch)
         })?;
-        Ok(Self::Only { endpoint, insecure })
+        Ok(Self::Only { endpoint, insecure, denied: denied.to_vec() })
     }
 
     fn check_request(&self, uri: &str) -> Result<(), Refused> {
@@ -57,7 +64,8 @@ impl Reach {
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         let on_list = match self {
             Self::Only { endpoint, .. } => is_target(endpoint, &uri),
-            Self::Aws => {
+            Self::Nowhere => false,
+            Self::Aws { .. } => {
                 let default_port = uri.port_u16().is_none_or(|port| port == 443);
                 uri.scheme_str() == Some("https") && default_port && uri.host().is_some_and(is_aws)
             }
@@ -72,15 +80,20 @@ impl Reach {
     }
 
     fn check_addresses(&self, name: &str, addresses: &[IpAddr]) -> Result<(), Refused> {
-        let insecure = match self {
+        let (insecure, denied) = match self {
             // Requests go to AWS's names only, so any other name is the proxy's.
-            Self::Aws if !is_aws(name) => return Ok(()),
-            Self::Only { insecure, .. } => *insecure,
-            Self::Aws => false,
+            Self::Aws { .. } if !is_aws(name) => return Ok(()),
+            Self::Only { insecure, denied, .. } => (*insecure, denied.as_slice()),
+            Self::Aws { denied } => (false, denied.as_slice()),
+            Self::Nowhere => return Err(Refused(format!("{name} may not be called"))),
+        };
+        let refused = |ip: IpAddr| {
+            let kind = endpoint::refused_ip(ip, insecure).map(str::to_owned);
+            kind.or_else(|| endpoint::denied_by(ip, denied).map(|range| format!("{range} of `aws.deniedRanges`")))
         };
         // One bad answer spoils all: the connection takes whichever address it likes.
         addresses.iter().try_for_each(|ip| {
-            endpoint::refused_ip(*ip, insecure)
+            refused(*ip)
                 .map_or(Ok(()), |kind| Err(Refused(format!("{name} leads to {kind}, where no connection is made"))))
         })
     }
@@ -88,14 +101,14 @@ impl Reach {
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Only { endpoint, .. } => Some(endpoint),
-            Self::Aws => None,
+            Self::Aws { .. } | Self::Nowhere => None,
         }
     }
 
     fn proxy(&self) -> ProxyConfig {
         match self {
-            Self::Aws => ProxyConfig::from_env(),
-            Self::Only { .. } => ProxyConfig::disabled(),
+            Self::Aws { .. } => ProxyConfig::from_env(),
+            Self::Only { .. } | Self::Nowhere => ProxyConfig::disabled(),
         }
     }
 }
@@ -261,7 +274,31 @@ mod tests {
     }
 
     fn only(scheme: &str, port: u16, insecure: bool) -> Reach {
-        Reach::only(&format!("{scheme}://aws.example.com:{port}"), insecure).unwrap()
+        Reach::only(&format!("{scheme}://aws.example.com:{port}"), insecure, &[]).unwrap()
+    }
+
+    fn aws(denied: &[&str]) -> Reach {
+        Reach::Aws { denied: denied.iter().map(|range| range.parse().unwrap()).collect() }
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_into_a_denied_range() {
+        let (port, count) = counting();
+        let denied = ["127.3.0.0/16".parse().unwrap()];
+        let url = format!("http://aws.example.com:{port}");
+        let reach = Reach::only(&url, true, &denied).unwrap();
+        for bad in [["127.3.0.1", "127.0.0.1"], ["127.0.0.1", "::ffff:127.3.255.255"]] {
+            let error = look(reach.clone(), Scripted::new(&[&bad]), "eu-west-1").await;
+            assert_eq!(error.class(), ErrorClass::Invalid, "{error}");
+            assert!(error.to_string().contains("127.3.0.0/16 of `aws.deniedRanges`"), "{error}");
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+        let error = look(reach, Scripted::new(&[&["127.4.0.1"]]), "eu-west-1").await;
+        assert_eq!((error.class(), count.load(Ordering::SeqCst)), (ErrorClass::Denied, 1), "the listener's 403");
+        let error = look(aws(&["10.96.0.0/12"]), Scripted::new(&[&["10.100.0.1"]]), "eu-west-1").await;
+        assert!(error.to_string().contains("10.96.0.0/12"), "AWS's own names, too: {error}");
+        let literal = Reach::only("https://10.96.0.1:9000", false, &["10.96.0.0/12".parse().unwrap()]).unwrap_err();
+        assert!(literal.to_string().contains("leads into 10.96.0.0/12"), "{literal}");
     }
 
     #[tokio::test]
@@ -287,10 +324,10 @@ mod tests {
             let resolver = Scripted::new(&[&["127.0.0.1"], &[second]]);
             let before = count.load(Ordering::SeqCst);
             let settings = AwsSettings::default();
-            let aws = AwsClients::within(only("http", port, true), settings, resolver.clone());
-            assert_eq!(look_with(&aws, "eu-west-1").await.class(), ErrorClass::Denied, "the listener's 403");
+            let clients = AwsClients::within(only("http", port, true), settings, resolver.clone());
+            assert_eq!(look_with(&clients, "eu-west-1").await.class(), ErrorClass::Denied, "the listener's 403");
             assert_eq!((count.load(Ordering::SeqCst), resolver.asked.load(Ordering::SeqCst)), (before + 1, 1));
-            let error = look_with(&aws, "eu-west-1").await;
+            let error = look_with(&clients, "eu-west-1").await;
             assert_eq!(error.class(), ErrorClass::Invalid, "{error}");
             assert!(resolver.asked.load(Ordering::SeqCst) > 1);
             assert_eq!(count.load(Ordering::SeqCst), before + 1, "{second}");
@@ -312,7 +349,7 @@ mod tests {
         ];
         let resolver = Scripted::new(&[&["127.0.0.1"]]);
         for region in &tricks {
-            let error = look(Reach::Aws, resolver.clone(), region).await;
+            let error = look(aws(&[]), resolver.clone(), region).await;
             assert!(matches!(error.class(), ErrorClass::Invalid | ErrorClass::Transient), "{region}: {error}");
         }
         assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -321,13 +358,13 @@ mod tests {
     #[tokio::test]
     async fn aws_itself_is_not_sought_at_forbidden_addresses() {
         let resolver = Scripted::new(&[&["169.254.169.254"]]);
-        let error = look(Reach::Aws, resolver, "eu-west-1").await;
+        let error = look(aws(&[]), resolver, "eu-west-1").await;
         assert!(error.to_string().contains("autoscaling.eu-west-1.amazonaws.com leads to the metadata"), "{error}");
     }
 
     #[test]
     fn only_aws_over_https_is_aws() {
-        let good = |url: &str| Reach::Aws.check_request(url).is_ok();
+        let good = |url: &str| aws(&[]).check_request(url).is_ok();
         for url in [
             "https://sts.eu-west-1.amazonaws.com/",
             "https://bucket.s3.cn-north-1.amazonaws.com.cn/x?y",
@@ -353,7 +390,7 @@ mod tests {
     }
     #[test]
     fn only_the_endpoint_itself_is_its_target() {
-        let reach = Reach::only("https://s3.example.com", false).unwrap();
+        let reach = Reach::only("https://s3.example.com", false, &[]).unwrap();
         let good = |url: &str| reach.check_request(url).is_ok();
         assert!(good("https://s3.example.com/bucket?x") && good("https://S3.EXAMPLE.COM:443/"));
         for url in [

@@ -2,6 +2,7 @@
 
 use crate::client::{AwsClients, Clients};
 use crate::identity::{Base, Identity, Pipeline, StaticKeys};
+use logwise_plan::grants::Endpoints;
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::{ErrorClass, Refused, Secrets};
 
@@ -16,6 +17,8 @@ pub struct Whom<'a> {
     pub role_arn: Option<&'a str>,
     /// `aws.credentialsSecretRef.name`.
     pub secret: Option<&'a str>,
+    /// Where its grants say that AWS is called.
+    pub endpoints: &'a Endpoints,
 }
 
 /// Clients that call AWS as `whom` says.
@@ -27,7 +30,7 @@ pub async fn clients(aws: &AwsClients, secrets: &Secrets, whom: Whom<'_>) -> Res
         Some(name) => Base::Static(keys(secrets, whom.pipeline.namespace, name).await?),
         None => Base::Ambient,
     };
-    let identity = Identity::new(whom.pipeline, base, whom.role_arn.map(str::to_owned));
+    let identity = Identity::new(whom.pipeline, base, whom.role_arn.map(str::to_owned)).at(whom.endpoints.clone());
     Ok(aws.for_identity(&identity, whom.region))
 }
 

@@ -1,5 +1,7 @@
 //! As whom, where to and for what the operator calls AWS, seen from the other end of the wire.
 
+#[path = "fence/endpoints.rs"]
+mod endpoints;
 mod wire;
 
 use logwise_aws::group::describe;
@@ -353,4 +355,43 @@ async fn a_lifecycle_document_that_cannot_be_read_is_a_permission_all_the_same()
     let of = |action: &str| checks.iter().find(|check| check.permission == action).map(|check| &check.result);
     assert_eq!(of("s3:GetLifecycleConfiguration"), Some(&Outcome::Ok));
     assert!(checks.iter().any(|check| check.resource == "arn:aws-cn:s3:::b"), "the caller's partition: {checks:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_knows_no_callers_is_asked_the_rest() {
+    let wire = Wire::new(|request| match request.form("Action").as_deref() {
+        Some("GetCallerIdentity") => refused(400, "InvalidAction", "no such action"),
+        Some(_) => no_groups(),
+        None => (200, String::new(), "<LifecycleConfiguration/>".to_owned()),
+    })
+    .await;
+    let wanted = Wanted { group: None, ..wanted() };
+    let checks = preflight(&bed(wire.url()).for_identity(&identity("secret", None), REGION), &wanted).await;
+    assert!(checks.iter().all(|check| !check.permission.starts_with("sts:")), "{checks:?}");
+    let read = checks.iter().find(|check| check.permission == "s3:GetLifecycleConfiguration");
+    assert_eq!(read.map(|check| &check.result), Some(&Outcome::Ok), "{checks:?}");
+    // In a role it is AWS that is asked, and what it does not answer is not passed over.
+    let role = bed(wire.url()).for_identity(&identity("secret", Some(ROLE)), REGION);
+    assert!(preflight(&role, &wanted).await.iter().all(|check| check.result != Outcome::Ok));
+}
+
+#[tokio::test]
+async fn a_redirect_of_s3_names_the_region_of_the_bucket_and_is_not_followed() {
+    let wire = Wire::new(|request| match request.form("Action").as_deref() {
+        Some("GetCallerIdentity") => caller("arn:aws:iam::123456789012:user/dev"),
+        Some(_) => no_groups(),
+        None => {
+            let body = "<Error><Code>PermanentRedirect</Code><Message>Use the endpoint.</Message></Error>";
+            let headers = "x-amz-bucket-region: ap-south-1\r\nlocation: http://127.0.0.1:1/\r\n";
+            (301, headers.to_owned(), body.to_owned())
+        }
+    })
+    .await;
+    let wanted = Wanted { group: None, ..wanted() };
+    let checks = preflight(&bed(wire.url()).for_identity(&identity("secret", None), REGION), &wanted).await;
+    for action in ["s3:GetLifecycleConfiguration", "s3:ListBucket"] {
+        let found = checks.iter().find(|check| check.permission == action).map(|check| &check.result);
+        assert!(matches!(found, Some(Outcome::OtherRegion(text)) if text.ends_with("region ap-south-1")), "{checks:?}");
+    }
+    assert_eq!(wire.requests().len(), 3, "{:?}", wire.requests());
 }

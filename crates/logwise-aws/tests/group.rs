@@ -4,7 +4,7 @@ mod stand_in;
 
 use aws_sdk_autoscaling::Client;
 use logwise_aws::group::{Outcome, check, describe, send};
-use logwise_aws::{AwsClients, AwsError, AwsSettings};
+use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Identity, Pipeline};
 use logwise_plan::Known;
 use logwise_plan::workers::{Group, RaiseDesired};
 use logwise_runtime::ErrorClass;
@@ -25,6 +25,12 @@ async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsErr
     }
 }
 
+/// Clients with the credentials of this process, as a pipeline without a Secret and a role gets them.
+fn own(clients: &AwsClients, region: &str) -> Clients {
+    let pipeline = Pipeline { installation: "bed", namespace: "tests", name: "own" };
+    clients.for_identity(&Identity::new(pipeline, Base::Ambient, None), region)
+}
+
 struct World {
     bed: StandIn,
     group: String,
@@ -36,7 +42,7 @@ impl World {
         let bed = StandIn::attach();
         let group = unique(test);
         bed.control("POST", "/_groups", json!({"name": group, "min": min, "max": max, "desired": desired})).await;
-        let client = bed.clients().autoscaling(REGION);
+        let client = own(&bed.clients(), REGION).autoscaling();
         Self { bed, group, client }
     }
 
@@ -243,7 +249,7 @@ async fn a_raise_whose_look_fails_sends_nothing() {
 async fn a_server_that_does_not_answer_ends_in_a_time_out() {
     let world = World::new("hung", 1, 4, 1).await;
     let brief = AwsSettings { attempt_timeout: Duration::from_secs(2), ..AwsSettings::default() };
-    let client = world.bed.clients_with(brief).autoscaling(REGION);
+    let client = own(&world.bed.clients_with(brief), REGION).autoscaling();
     world.fault(SET, json!({"mode": "delay", "delay_ms": 5_000})).await;
     let error = raise(&client, &world.action(1, 2)).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
@@ -267,7 +273,7 @@ fn at(url: &str) -> AwsClients {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named_as_such() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = at(&format!("http://{free}")).autoscaling(REGION);
+    let client = own(&at(&format!("http://{free}")), REGION).autoscaling();
     let error = describe(&client, "workers").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Transient);
     assert_eq!(error.to_string(), "Auto Scaling group workers could not be read: no connection: connection refused");
@@ -281,7 +287,8 @@ fn clients_that_are_not_used_send_nothing() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let clients = at(&url);
     for region in [REGION, "eu-west-1", REGION] {
-        let (s3, autoscaling) = (clients.s3(region), clients.autoscaling(region));
+        let clients = own(&clients, region);
+        let (s3, autoscaling) = (clients.s3(None), clients.autoscaling());
         assert_eq!(s3.config().region().unwrap().as_ref(), region);
         assert_eq!(autoscaling.config().region().unwrap().as_ref(), region);
     }

@@ -204,6 +204,22 @@ operator's own:
 POLICY
 ```
 
+## The preflight
+
+Once after each change of a spec, and every 10 minutes, the operator finds out what it may do for a LogwiseCluster: it asks
+who it is, describes the group, reads the lifecycle rules and lists one key. The condition `Validated` says how many of these
+permissions it has. The first that it lacks stands there, with the statement that gives all that it lacks, and it is asked again
+within a minute. Calls that change something are not made for this: the message names them as not tested. `Validated` holds up
+nothing, and `Ready` does not follow it. `preflight.enabled: false` ([configuration.md](configuration.md)) switches it off.
+
+| Message begins with | Add the statement to |
+|---|---|
+| `sts:AssumeRole on <role> is denied` | the trust policy of that role; the operator's own identity needs `sts:AssumeRole` on it |
+| `<action> on <resource> is denied`, another action | a policy of the role `spec.aws.roleARN`; without one, of the user whose keys the Secret holds; without a Secret, of the operator's own role. S3 says the same when the bucket belongs to another account |
+| `AWS does not accept the caller` | nothing: the keys are wrong or there are none, see [Credentials](#credentials) |
+
+An S3-compatible store that does not know GetCallerIdentity is asked the rest all the same.
+
 ## The trust policy of a role
 
 The operator assumes `spec.aws.roleARN` with the external id `<installation>/<namespace>/<name>` of the LogwiseCluster; the
@@ -233,10 +249,12 @@ account. A call that does not name it is stopped before it is sent.
   and `api.aws`. A proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`) is used.
 - To `aws.endpointURL`, if it is set: to that host and port alone, without proxy. It is an `https` URL of a host, without
   user, path and query.
+- To the `endpoints` of the namespace's grants instead, for the services that they name, under the same rules.
 - Redirects are not followed.
 - A name is looked up once for each connection, and the connection goes to the address that was checked. Addresses that are
-  loopback, link-local, multicast, reserved, unspecified or of a cloud's metadata service, also in IPv6 form, are refused.
-- `allowInsecureEndpoints` allows plain HTTP and loopback addresses for `aws.endpointURL`, for tests.
+  loopback, link-local, multicast, reserved, unspecified or of a cloud's metadata service, also in IPv6 form, are refused, and
+  those in `aws.deniedRanges`.
+- `allowInsecureEndpoints` allows plain HTTP and loopback addresses for these endpoints, for tests.
 - The operator's own credentials come from where the SDK finds them, also from the metadata service; these rules are not
   for those calls.
 ";

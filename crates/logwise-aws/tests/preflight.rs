@@ -2,7 +2,7 @@
 
 mod stand_in;
 
-use logwise_aws::{Base, Check, Clients, Identity, Outcome, Pipeline, Wanted, preflight, statement};
+use logwise_aws::{Base, Check, Clients, Identity, Outcome, Pipeline, Wanted, preflight, statement, statement_line};
 use serde_json::{Value, json};
 use stand_in::{REGION, StandIn, unique};
 
@@ -99,6 +99,36 @@ async fn each_refusal_is_its_own_and_is_not_repeated() {
         world.bed.mend(world.of(denied)).await;
         assert_eq!(result(&preflight(&world.clients, &world.wanted).await, denied), &Outcome::Ok);
     }
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_region_is_that_and_no_missing_permission() {
+    let world = World::new("region").await;
+    let message = "The authorization header is malformed; the region 'ap-south-1' is wrong; expecting 'eu-west-1'";
+    let rule = json!({
+        "mode": "error", "status": 400, "code": "AuthorizationHeaderMalformed", "message": message, "times": 0,
+    });
+    world.bed.fault(world.bucket(), "ListObjectsV2", rule).await;
+    let checks = preflight(&world.clients, &world.wanted).await;
+    let found = result(&checks, "s3:ListBucket");
+    assert!(matches!(found, Outcome::OtherRegion(text) if text.contains("eu-west-1")), "{checks:?}");
+    assert_eq!(result(&checks, "s3:GetLifecycleConfiguration"), &Outcome::Ok);
+}
+
+#[test]
+fn a_statement_for_what_is_missing_fits_into_one_line() {
+    let check = |permission, resource: &str| Check {
+        permission,
+        resource: resource.to_owned(),
+        result: Outcome::Denied("no".to_owned()),
+    };
+    let who = check("sts:GetCallerIdentity", "*");
+    let list = check("s3:ListBucket", "arn:aws:s3:::b");
+    let expected = r#"{"Action":["s3:ListBucket"],"Effect":"Allow","Resource":"arn:aws:s3:::b"}"#;
+    assert_eq!(statement_line(&[who.clone(), list.clone()]), expected);
+    let both = statement_line(&[who, check("autoscaling:DescribeAutoScalingGroups", "*"), list]);
+    let both: Value = serde_json::from_str(&both).unwrap();
+    assert_eq!(both.as_array().map(Vec::len), Some(2), "{both}");
 }
 
 #[tokio::test]

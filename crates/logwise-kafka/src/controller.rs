@@ -10,7 +10,7 @@ use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
-use logwise_runtime::facts::{self, Fact};
+use logwise_runtime::facts::Fact;
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -119,11 +119,11 @@ async fn observe_cluster(
     context.in_use.hold(cluster, &client);
     let taken = Instant::now();
     let mut look = observe(&client, policy.map(|p| &p.topics)).await;
-    if let Some(policy) = policy {
+    if policy.is_some() {
         let period = Duration::from_secs(context.period_seconds.into());
-        let resource = facts::topics(&kafka.bootstrap_servers, &policy.topics);
+        let of = cluster.metadata.uid.as_deref().unwrap_or_default();
         let fact = Fact { value: look.ends.clone(), taken, period };
-        context.shell.tell(&context.shell.facts.topic_ends, &resource, fact);
+        context.shell.tell(&context.shell.facts.topic_ends, of, fact);
     }
     look.facts.pending = validate::pending_growths(cluster);
     Ok((client, look))

@@ -1,7 +1,7 @@
 //! The calls of librdkafka that rdkafka does not offer, or not without a leak, behind small safe functions.
 #![expect(
     unsafe_code,
-    reason = "rdkafka has no safe ListOffsets, DescribeCluster or main queue, and its cluster id call leaks"
+    reason = "rdkafka has no safe ListOffsets, DescribeTopics, DescribeCluster or main queue; its cluster id call leaks"
 )]
 
 use crate::error::{Cause, unanswered};
@@ -9,7 +9,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{NonNull, null};
 use std::time::Duration;
 
@@ -34,6 +34,23 @@ pub(crate) enum NoOffset {
     Unanswered,
     /// Its leader answered with an error, or the leader is not known.
     Failed(String),
+}
+
+/// What this client may do with one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authorized {
+    pub(crate) topic: String,
+    /// Numbers of the operations, as Kafka's protocol has them; `None`: the broker does not tell.
+    pub(crate) operations: Result<Option<Vec<u32>>, NotDescribed>,
+}
+
+/// Why a topic was not described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotDescribed {
+    /// The error's name in Kafka's protocol, such as `TOPIC_AUTHORIZATION_FAILED`.
+    pub(crate) name: String,
+    /// The error in words.
+    pub(crate) text: String,
 }
 
 /// Something a client reports about its connections.
@@ -97,6 +114,38 @@ pub(crate) fn describe_cluster<C: ClientContext>(
     }
 }
 
+/// What this client may do with each of the named topics: one request, which creates none of them.
+///
+/// Waits at most `deadline` and one second. Fails as a whole only when no broker answered.
+pub(crate) fn authorized_operations<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[CString],
+    deadline: Duration,
+) -> Result<Vec<Authorized>, Cause> {
+    let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, deadline)?;
+    call.with_authorized_operations()?;
+    let mut names: Vec<*const c_char> = topics.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: every name is alive and ends in NUL; the collection copies them, is ours and given back by its guard.
+    let topics = unsafe { sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()) };
+    let topics = NonNull::new(topics).map(TopicsGuard).ok_or_else(out_of_memory)?;
+    let (asked, options, queue) = (topics.0.as_ptr(), call.options.0.as_ptr(), call.queue.0.as_ptr());
+    // SAFETY: client, collection, options and queue are alive; the collection is only read and copied by the call.
+    unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), asked, options, queue) };
+    let answer = call.answer()?;
+    let mut count = 0;
+    // SAFETY: the event is alive until the end of this function and owns the result, its array and all descriptions;
+    // the result is null for another kind of event, which is checked.
+    let described = unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(answer.0.as_ptr());
+        if result.is_null() {
+            return Err(Cause::new(RDKafkaErrorCode::Fail, "an unexpected kind of answer"));
+        }
+        array(sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count), count)
+    };
+    // SAFETY: each description belongs to the event, which is still alive.
+    Ok(described.iter().map(|topic| unsafe { authorized(*topic) }).collect())
+}
+
 /// The cluster id from the last metadata answer, without a request; `None` before the first answer.
 pub(crate) fn cluster_id<C: ClientContext>(client: &Client<C>) -> Option<String> {
     // SAFETY: the client is alive; the text is ours, copied, and given back to the allocator it came from.
@@ -132,7 +181,6 @@ impl AdminCall {
         operation: sys::rd_kafka_admin_op_t,
         deadline: Duration,
     ) -> Result<Self, Cause> {
-        let out_of_memory = || Cause::new(RDKafkaErrorCode::CriticalSystemResource, "out of memory");
         // SAFETY: the client is alive; both objects are ours and given back by their guards.
         let (queue, options) = unsafe {
             let queue = NonNull::new(sys::rd_kafka_queue_new(client.native_ptr()));
@@ -157,6 +205,21 @@ impl AdminCall {
         };
         set.map_err(|(code, why)| Cause::new(code.into(), why.unwrap_or_default()))?;
         Ok(Self { queue, options, deadline })
+    }
+
+    /// The answer shall tell which operations this client may carry out.
+    fn with_authorized_operations(&self) -> Result<(), Cause> {
+        let options = self.options.0.as_ptr();
+        // SAFETY: the options are alive; a returned error is ours, its text is copied, and it is given back.
+        unsafe {
+            let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+            if error.is_null() {
+                return Ok(());
+            }
+            let why = text(sys::rd_kafka_error_string(error)).unwrap_or_default();
+            sys::rd_kafka_error_destroy(error);
+            Err(Cause::new(RDKafkaErrorCode::InvalidArgument, why))
+        }
     }
 
     /// Waits for the answer of the call that was started with these options and this queue.
@@ -194,6 +257,15 @@ impl Drop for OptionsGuard {
     fn drop(&mut self) {
         // SAFETY: the options are ours and not used afterwards.
         unsafe { sys::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) }
+    }
+}
+
+struct TopicsGuard(NonNull<sys::rd_kafka_TopicCollection_t>);
+
+impl Drop for TopicsGuard {
+    fn drop(&mut self) {
+        // SAFETY: the collection is ours and not used afterwards.
+        unsafe { sys::rd_kafka_TopicCollection_destroy(self.0.as_ptr()) }
     }
 }
 
@@ -253,6 +325,35 @@ unsafe fn end_offset(entry: *const sys::rd_kafka_ListOffsetsResultInfo_t) -> End
         code => Err(NoOffset::Failed(code_text(code))),
     };
     EndOffset { topic, partition, offset }
+}
+
+/// # Safety
+/// `topic` belongs to an event that is alive.
+unsafe fn authorized(topic: *const sys::rd_kafka_TopicDescription_t) -> Authorized {
+    let mut count = 0;
+    // SAFETY: by the contract; name, error and operations belong to the description, and what is kept is copied. The
+    // error is read by its name and the operations as numbers, because a newer broker may send what no enumeration here
+    // lists. Without operations `count` is zero or the pointer is null, and then it is not read.
+    unsafe {
+        let name = text(sys::rd_kafka_TopicDescription_name(topic)).unwrap_or_default();
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        let code = text(sys::rd_kafka_error_name(error)).filter(|_| !error.is_null());
+        if let Some(code) = code.filter(|code| code != "NO_ERROR") {
+            let why = text(sys::rd_kafka_error_string(error)).unwrap_or_default();
+            return Authorized { topic: name, operations: Err(NotDescribed { name: code, text: why }) };
+        }
+        let first = sys::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count).cast::<u32>();
+        let operations = match count {
+            _ if first.is_null() => None,
+            0 => Some(Vec::new()),
+            count => Some(std::slice::from_raw_parts(first, count).to_vec()),
+        };
+        Authorized { topic: name, operations: Ok(operations) }
+    }
+}
+
+fn out_of_memory() -> Cause {
+    Cause::new(RDKafkaErrorCode::CriticalSystemResource, "out of memory")
 }
 
 fn code_text(code: i32) -> String {

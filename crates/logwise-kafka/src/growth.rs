@@ -4,7 +4,7 @@ use crate::{KafkaClient, Look, Outcome, apply, counts};
 use logwise_api::LogwiseCluster;
 use logwise_plan::partitions::{Grow, Plan};
 use logwise_runtime::intent::{Ending, Intent, Wish};
-use logwise_runtime::{Intents, ObjectKey};
+use logwise_runtime::{Intents, ObjectKey, chain};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,10 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
 
 /// What became of the growths that `intent` names, by the partitions there are now.
 fn ending(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ending {
-    let growths: Vec<Grow> = serde_json::from_value(intent.wish.targets["topics"].clone()).unwrap_or_default();
+    // A record that says it in another way was not carried out by us, and must not be taken for carried out.
+    let Ok(growths) = serde_json::from_value::<Vec<Grow>>(intent.wish.targets["topics"].clone()) else {
+        return Ending::Superseded;
+    };
     let now = |grow: &Grow| counts.get(&grow.topic).copied();
     if growths.iter().all(|grow| now(grow) == Some(grow.to)) {
         Ending::Done
@@ -57,7 +60,7 @@ pub(crate) async fn carry_out(
         return Vec::new();
     }
     let prepared = match cleared {
-        Ok(resource) => intents.prepare(&resource, wish(cluster, &plan.actions)).await.map_err(|e| e.to_string()),
+        Ok(resource) => intents.prepare(&resource, cluster, wish(cluster, &plan.actions)).await.map_err(|e| chain(&e)),
         Err(why) => Err(why),
     };
     let prepared = match prepared {
@@ -88,14 +91,14 @@ impl Slot {
     async fn send(place: &Arc<Mutex<Self>>, timeout: Duration) -> Result<Arc<Mutex<Self>>, String> {
         let taken = std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), Self::Over);
         let Self::Prepared(prepared) = taken else { return Err("the intent was sent already".to_owned()) };
-        let sent = prepared.send(timeout).await.map_err(|error| error.to_string())?;
+        let sent = prepared.send(timeout).await.map_err(|error| chain(&error))?;
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent);
         Ok(place.clone())
     }
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::Sent(sent) => sent.check().map_err(|error| error.to_string()),
+            Self::Sent(sent) => sent.check().map_err(|error| chain(&error)),
             Self::Prepared(_) | Self::Over => Err("the look was given up".to_owned()),
         }
     }

@@ -3,11 +3,13 @@
 //! - [`KafkaClients`] shares one client among all objects that name the same bootstrap servers.
 //! - [`observe`] reads topics, their health and end offsets: one metadata request and one ListOffsets request per
 //!   leader, whatever the number of topics.
+//! - [`acl::check`] finds out what the brokers let us do with them.
 //! - [`apply`] grows topics: it checks what each growth assumed, lets the broker validate, then sends one batch.
 //!
 //! Nothing is created, changed or deleted except partitions that a plan names, and no consumer group is used.
 #![deny(unsafe_code)]
 
+pub mod acl;
 mod apply;
 mod client;
 mod controller;

@@ -4,13 +4,13 @@ use crate::{KafkaError, Look, Outcome};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
+use logwise_api::{HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
 use logwise_plan::partitions::{self, Grow, Hold, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Topics listed in status; the rest is in the metrics and the decision record.
@@ -211,41 +211,69 @@ impl Found<'_> {
             limited_topics: topics.map(|_| words::count(self.limited_topics().count())),
             held_topics: self.held_topics(),
             pending_plans: self.pending_plans(),
+            held_changes: self.held_changes(),
         }
     }
 
     /// Changes that are wanted and not carried out because somebody said so.
     fn pending_changes(&self) -> i32 {
-        let waits = |hold: &Hold| {
-            matches!(hold, Hold::RecommendOnly { .. } | Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. })
-        };
-        let recommended = self.limited_topics().filter(|(_, hold, _)| waits(hold)).count();
+        let held: i32 = self.held_changes().iter().map(|held| held.changes).sum();
         let planned =
             if validate::may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
-        words::count(recommended + planned)
+        held.saturating_add(words::count(planned))
+    }
+
+    /// What held growths wait for, and how many for each.
+    fn held_changes(&self) -> Vec<HeldChanges> {
+        let mut held: BTreeMap<HeldReason, HeldChanges> = BTreeMap::new();
+        for (name, hold, _) in self.limited_topics() {
+            let Some(reason) = held_reason(hold) else { continue };
+            let next_opening_time = self.next_opening(name).map(Time);
+            held.entry(reason).or_insert(HeldChanges { reason, changes: 0, next_opening_time }).changes += 1;
+        }
+        held.into_values().collect()
     }
 
     fn held_topics(&self) -> Vec<HeldTopic> {
-        let partitions = |name: &str| self.topics()?.get(name).map(|topic| topic.partitions);
         let limited = self.limited_topics().map(|(name, hold, wanted)| (name, hold_name(hold), Some(wanted)));
         let unreadable = self.unreadable_topics().into_iter().map(|(name, _)| (name, "Unreadable", None));
         let mut held: Vec<_> = limited.chain(unreadable).collect();
+        // Status is what remembers the growths that a person was asked about: those come before all others.
+        let asked = self.asked();
+        held.sort_by_key(|(name, ..)| (!asked.contains(name), *name));
+        held.truncate(MAX_HELD_TOPICS);
         held.sort_by_key(|(name, ..)| *name);
-        held.into_iter()
-            .take(MAX_HELD_TOPICS)
-            .map(|(name, reason, wanted_partitions)| {
-                let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
-                HeldTopic {
-                    name: name.to_owned(),
-                    partitions: partitions(name),
-                    wanted_partitions,
-                    reason: reason.to_owned(),
-                    planned_partitions: proposal.map(|proposal| proposal.to),
-                    plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
-                    next_opening_time: self.next_opening(name).map(Time),
-                }
+        held.into_iter().map(|(name, reason, wanted)| self.held_topic(name, reason, wanted)).collect()
+    }
+
+    fn held_topic(&self, name: &str, reason: &str, wanted_partitions: Option<i32>) -> HeldTopic {
+        let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
+        HeldTopic {
+            name: name.to_owned(),
+            partitions: self.topics().and_then(|topics| topics.get(name)).map(|topic| topic.partitions),
+            wanted_partitions,
+            reason: reason.to_owned(),
+            planned_partitions: proposal.map(|proposal| proposal.to),
+            plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
+            next_opening_time: self.next_opening(name).map(Time),
+        }
+    }
+
+    /// Topics whose growth status asks a person about: those that it asked about before go first, since a person may
+    /// be about to answer.
+    fn asked(&self) -> BTreeSet<&str> {
+        let status = self.cluster.status.as_ref().and_then(|status| status.kafka.as_ref());
+        let before: BTreeSet<&str> =
+            status.into_iter().flat_map(|kafka| &kafka.pending_plans).map(|plan| plan.id.as_str()).collect();
+        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
+        let mut waiting: Vec<(bool, &str)> = holds
+            .filter_map(|(name, hold)| match hold {
+                Hold::ApprovalRequired { plan_id, .. } => Some((!before.contains(plan_id.as_str()), name.as_str())),
+                _ => None,
             })
-            .collect()
+            .collect();
+        waiting.sort_unstable();
+        waiting.into_iter().take(MAX_PENDING_PLANS).map(|(_, name)| name).collect()
     }
 
     fn next_opening(&self, topic: &str) -> Option<Timestamp> {
@@ -255,22 +283,24 @@ impl Found<'_> {
         }
     }
 
-    /// Growths that wait for approval. Only those of topics that are shown can be remembered until it comes.
+    /// Growths that a person is asked about.
     fn pending_plans(&self) -> Vec<PendingPlan> {
-        let waiting = self.held_topics().into_iter().filter(|topic| topic.reason == "ApprovalRequired");
-        let mut pending: Vec<PendingPlan> = waiting
-            .filter_map(|topic| {
-                let (from, to) = (topic.partitions?, topic.planned_partitions?);
-                Some(PendingPlan { id: topic.plan_id?, summary: format!("{} {from} -> {to} partitions", topic.name) })
+        let proposals = self.plan.into_iter().flat_map(|plan| &plan.proposals);
+        let asked = self.asked();
+        let mut pending: Vec<PendingPlan> = proposals
+            .filter(|(name, _)| asked.contains(name.as_str()))
+            .map(|(name, proposal)| PendingPlan {
+                id: proposal.plan_id.clone(),
+                summary: format!("{name} {} -> {} partitions", proposal.from, proposal.to),
             })
             .collect();
         pending.sort_by(|a, b| a.id.cmp(&b.id));
         pending.dedup_by(|a, b| a.id == b.id);
-        pending.truncate(MAX_PENDING_PLANS);
         pending
     }
 
-    /// Whether nothing of this generation is left to do. An object that may not change has nothing to do.
+    /// Whether nothing of this generation is left to do. An object that may not change has nothing to do; growths that
+    /// wait for a person or for a window are left to do.
     fn is_settled(&self) -> bool {
         if self.look.error.is_some() {
             return false;
@@ -278,7 +308,10 @@ impl Found<'_> {
         if !validate::may_change(self.cluster) {
             return true;
         }
-        let blocked = |hold: &Hold| matches!(hold, Hold::Unreadable { .. } | Hold::Unhealthy { .. });
+        let blocked = |hold: &Hold| {
+            matches!(hold, Hold::Unreadable { .. } | Hold::Unhealthy { .. })
+                || matches!(hold, Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. })
+        };
         self.plan
             .is_none_or(|plan| plan.blocked.is_none() && plan.actions.is_empty() && !plan.holds.values().any(blocked))
     }
@@ -337,6 +370,21 @@ const fn wanted(hold: &Hold) -> Option<i32> {
         | Hold::ApprovalRequired { wanted, .. }
         | Hold::WaitingForWindow { wanted, .. } => Some(*wanted),
         Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
+    }
+}
+
+/// What a held growth waits for, if somebody's word holds it and not the topic.
+const fn held_reason(hold: &Hold) -> Option<HeldReason> {
+    match hold {
+        Hold::RecommendOnly { .. } => Some(HeldReason::RecommendOnly),
+        Hold::ApprovalRequired { .. } => Some(HeldReason::ApprovalRequired),
+        Hold::WaitingForWindow { .. } => Some(HeldReason::WaitingForWindow),
+        Hold::Sufficient
+        | Hold::AboveMaximum
+        | Hold::Maximum { .. }
+        | Hold::Disabled
+        | Hold::Unhealthy { .. }
+        | Hold::Unreadable { .. } => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The command line of `logwise-operator`.
 
 use crate::config::{
-    Endpoint, File, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel, Namespace, Seconds, Shard,
+    ConfigError, Endpoint, File, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel, Namespace,
+    Seconds, Shard,
 };
 use clap::{Args, Parser, Subcommand};
+use logwise_plan::endpoint::Range;
 use logwise_plan::grants::Grants;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -83,6 +85,9 @@ pub struct Settings {
     /// `intervals.discoverySeconds`: between two listings of the services in a bucket.
     #[arg(long, env = "LOGWISE_INTERVALS_DISCOVERY_SECONDS")]
     intervals_discovery_seconds: Option<Seconds>,
+    /// `preflight.enabled`: references, AWS permissions and Kafka ACLs are checked before anything needs them.
+    #[arg(long, env = "LOGWISE_PREFLIGHT_ENABLED")]
+    preflight_enabled: Option<bool>,
     /// `log.format`: form of a log line.
     #[arg(long, env = "LOGWISE_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -114,6 +119,8 @@ pub struct Config {
     pub aws_endpoint_url: Option<String>,
     /// Whether AWS endpoints may be plain HTTP or on this machine.
     pub allow_insecure_endpoints: bool,
+    /// Addresses that AWS endpoints may not lead to.
+    pub denied_ranges: Vec<Range>,
     /// Which namespaces may refer to what.
     pub grants: Grants,
     /// Seconds between two looks at Kafka.
@@ -124,6 +131,8 @@ pub struct Config {
     pub s3_seconds: u32,
     /// Seconds between two listings of a bucket's services.
     pub discovery_seconds: u32,
+    /// Whether references, AWS permissions and Kafka ACLs are checked.
+    pub preflight: bool,
     /// Form of a log line.
     pub log_format: LogFormat,
     /// What is logged.
@@ -152,11 +161,13 @@ impl Settings {
             database_url: database.unwrap_or_else(|| "sqlite://logwise.db".to_owned()),
             aws_endpoint_url: endpoint.map(|e| e.as_str().to_owned()),
             allow_insecure_endpoints: self.allow_insecure_endpoints.or(file.allow_insecure_endpoints).unwrap_or(false),
+            denied_ranges: file.aws.denied_ranges.iter().map(|range| range.0).collect(),
             grants: file.grants.clone(),
             kafka_seconds: seconds(self.intervals_kafka_seconds, intervals.kafka_seconds, 60),
             spark_seconds: seconds(self.intervals_spark_seconds, intervals.spark_seconds, 30),
             s3_seconds: seconds(self.intervals_s3_seconds, intervals.s3_seconds, 60),
             discovery_seconds: seconds(self.intervals_discovery_seconds, intervals.discovery_seconds, 300),
+            preflight: self.preflight_enabled.or(file.preflight.enabled).unwrap_or(true),
             log_format: self.log_format.or(file.log.format).unwrap_or_default(),
             log_level: self.log_level.or(file.log.level).unwrap_or_default(),
         }
@@ -164,6 +175,17 @@ impl Settings {
 }
 
 impl Config {
+    /// Whether AWS may be called where the grants say: flags decide whether in plain HTTP.
+    ///
+    /// # Errors
+    /// [`ConfigError::Endpoint`]
+    pub fn check(self) -> Result<Self, ConfigError> {
+        match self.grants.check_endpoints(self.allow_insecure_endpoints, &self.denied_ranges) {
+            Ok(()) => Ok(self),
+            Err(problem) => Err(ConfigError::Endpoint { problem }),
+        }
+    }
+
     /// Which objects are looked at.
     pub fn scope(&self) -> crate::watch::Scope {
         crate::watch::Scope { namespaces: self.namespaces.clone(), selector: self.selector.clone() }
@@ -198,6 +220,28 @@ mod tests {
         let config = settings.over(&file);
         assert_eq!((config.kafka_seconds, config.spark_seconds, config.s3_seconds), (5, 9, 60));
         assert_eq!(config.installation, "prod");
+        assert!(config.preflight);
+        assert!(config.denied_ranges.is_empty());
+        let off = crate::config::parse("c", "preflight: {enabled: false}\n").unwrap();
+        assert!(!settings.over(&off).preflight);
+    }
+
+    #[test]
+    fn endpoints_of_grants_are_as_strict_as_that_of_everybody() {
+        let cli = |args: &[&str]| Cli::try_parse_from([&["logwise-operator", "run"], args].concat()).unwrap();
+        let check = |args: &[&str], url: &str| {
+            let Command::Run(settings) = cli(args).command else { panic!("not run") };
+            let text = format!(
+                "aws: {{deniedRanges: [10.96.0.0/12]}}\ngrants:\n- namespaces: [a]\n  endpoints: {{sts: \"{url}\"}}\n"
+            );
+            settings.over(&crate::config::parse("c", &text).unwrap()).check().map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(check(&[], "https://sts.example.com"), Ok(()));
+        let plain = check(&[], "http://sts.example.com").unwrap_err();
+        assert!(plain.contains("grants[0].endpoints.sts") && plain.contains("is not encrypted"), "{plain}");
+        assert_eq!(check(&["--allow-insecure-endpoints"], "http://sts.example.com"), Ok(()));
+        let denied = check(&["--allow-insecure-endpoints"], "https://10.100.0.9").unwrap_err();
+        assert!(denied.contains("10.96.0.0/12"), "{denied}");
     }
 
     #[test]

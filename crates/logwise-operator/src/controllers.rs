@@ -2,9 +2,10 @@
 
 use crate::cli::Config;
 use crate::mirror::{Mirror, Watched};
-use crate::summary;
 use crate::watch::Watch;
+use crate::{preflight, summary};
 use futures::FutureExt;
+use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use kube::Client;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
@@ -47,7 +48,13 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
         Arc::new(Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone()));
     let stage = Stage { ground, shell: shell.clone(), term };
     let (kafka, spark, s3) = (kafka(&stage), spark(&stage), s3(&stage));
-    let summary = Arc::new(summary::Context { shell: shell.clone(), waiting: Mutex::new(HashMap::new()) });
+    let (told, verdicts) = mpsc::unbounded();
+    let preflight = ground.config.preflight.then(|| Arc::new(preflight(&stage, kafka.clone(), told)));
+    let summary = Arc::new(summary::Context {
+        shell: shell.clone(),
+        waiting: Mutex::new(HashMap::new()),
+        preflight: preflight.is_some(),
+    });
     let (clusters, policies) = (&ground.clusters, &ground.policies);
     let end = || stage.term.ended();
     let mut tasks: Vec<BoxFuture<'static, ()>> = vec![
@@ -55,10 +62,12 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
         logwise_spark::run(clusters.objects(), spark, end()).boxed(),
         logwise_s3::run(clusters.objects(), policies.objects(), s3.clone(), end()).boxed(),
         logwise_s3::run_orphans(policies.objects(), s3.clone(), end()).boxed(),
-        summary::run(clusters.objects(), clusters.store(), summary.clone(), end()).boxed(),
+        summary::run((clusters.objects(), verdicts), clusters.store(), summary.clone(), end()).boxed(),
         ground.mirror.clone().watch_health(clusters.store(), shell.clone(), end()).boxed(),
     ];
-    let memory = Memory { shell: shell.clone(), kafka, s3, summary };
+    tasks.extend(preflight.clone().map(|it| preflight::run(clusters.objects(), clusters.store(), it, end()).boxed()));
+    let aws = (ground.aws.clone(), ground.config.installation.clone());
+    let memory = Memory { shell: shell.clone(), aws, kafka, s3, summary, preflight };
     tasks.extend(mirrors(&stage, memory));
     tasks.into_iter().map(tokio::spawn).collect()
 }
@@ -96,6 +105,16 @@ fn spark(stage: &Stage<'_>) -> Arc<logwise_spark::Context> {
     })
 }
 
+fn preflight(
+    stage: &Stage<'_>,
+    kafka: Arc<logwise_kafka::Context>,
+    told: mpsc::UnboundedSender<Arc<LogwiseCluster>>,
+) -> preflight::Context {
+    let ground = stage.ground;
+    let shared = preflight::Shared { aws: ground.aws.clone(), installation: ground.config.installation.clone(), kafka };
+    preflight::Context::new(stage.shell.clone(), shared, told)
+}
+
 fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
     let ground = stage.ground;
     Arc::new(logwise_s3::Context {
@@ -103,6 +122,7 @@ fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
         client: ground.client.clone(),
         aws: ground.aws.clone(),
         discovery: Discovery::new(Duration::from_secs(ground.config.discovery_seconds.into())),
+        tried: logwise_s3::Tried::default(),
         installation: ground.config.installation.clone(),
         period_seconds: ground.config.s3_seconds,
         clusters: ground.clusters.store(),
@@ -113,9 +133,13 @@ fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
 /// Everybody who remembers something about a LogwiseCluster.
 struct Memory {
     shell: Arc<Shell>,
+    /// With the name of the installation.
+    aws: (Arc<AwsClients>, String),
     kafka: Arc<logwise_kafka::Context>,
     s3: Arc<logwise_s3::Context>,
     summary: Arc<summary::Context>,
+    /// `None`: it is switched off.
+    preflight: Option<Arc<preflight::Context>>,
 }
 
 impl Memory {
@@ -124,7 +148,10 @@ impl Memory {
         self.shell.forget(&key.uid);
         self.kafka.in_use.forget(&key.uid);
         self.summary.forget(&key.uid);
+        self.preflight.iter().for_each(|preflight| preflight.forget(&key.uid));
         let ObjectKey { namespace, name, .. } = key;
+        let (aws, installation) = &self.aws;
+        aws.forget(&logwise_aws::Pipeline { installation, namespace, name }.external_id());
         self.shell.metrics.forget(&Pipeline { namespace: namespace.clone(), cluster: name.clone() });
         let note = "Deleted; topics, instances, driver and bucket are left as they are";
         tracing::info!(kind = "LogwiseCluster", %namespace, %name, "{note}");

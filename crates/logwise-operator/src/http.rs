@@ -1,5 +1,6 @@
 //! Health and metrics over HTTP. Liveness depends on nothing outside; readiness says what is missing.
 
+use crate::mirror::Mirror;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -16,6 +17,8 @@ pub struct Readiness {
     pub synced: AtomicBool,
     /// This replica leads.
     pub leads: AtomicBool,
+    /// The way to the Orchestrator DB.
+    pub mirror: Arc<Mirror>,
     /// True from the stop signal on.
     pub stop: watch::Receiver<bool>,
 }
@@ -45,7 +48,8 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     }
     if missing.is_empty() {
         let role = if shared.readiness.leads.load(Ordering::Acquire) { "leads" } else { "follows" };
-        (StatusCode::OK, format!("ok: this replica {role}\n"))
+        let database = shared.readiness.mirror.in_words();
+        (StatusCode::OK, format!("ok: this replica {role}\n{database}\n"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; ")))
     }

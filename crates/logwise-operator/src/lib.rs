@@ -8,8 +8,10 @@ mod http;
 mod logging;
 mod mirror;
 mod namespaces;
+mod preflight;
 mod run;
 mod summary;
+mod verdict;
 pub mod watch;
 
 pub use run::{RunError, run};

@@ -24,7 +24,11 @@ fn start(settings: &Settings) -> ExitCode {
         Ok(file) => file.unwrap_or_default(),
         Err(error) => return fail(&error, BAD_CONFIGURATION),
     };
-    match run(settings.over(&file)) {
+    let config = match settings.over(&file).check() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, BAD_CONFIGURATION),
+    };
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, error.exit_code()),
     }

@@ -89,6 +89,21 @@ impl Mirror {
         Self { outbox: Mutex::new(Some(outbox)), handle, metrics }
     }
 
+    /// How the mirror is, in one line without secrets.
+    pub fn in_words(&self) -> String {
+        let health = self.handle.health().borrow().clone();
+        let why = health.last_error.unwrap_or_default();
+        match (health.failing_since, health.last_flush) {
+            (Some(since), _) => {
+                format!("Orchestrator DB: failing since {since:.0} with {} rows waiting: {why}", health.pending)
+            }
+            (None, Some(last)) => {
+                format!("Orchestrator DB: last written at {last:.0}, {} rows waiting", health.pending)
+            }
+            (None, None) => "Orchestrator DB: nothing written yet".to_owned(),
+        }
+    }
+
     /// Takes a decision record.
     pub fn decided(&self, recorded: Recorded) {
         let Recorded { id, uid, namespace, name, generation, part, at, decision } = recorded;

@@ -14,16 +14,18 @@ use logwise_store::{DatabaseUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as watch_channel;
+use tokio::task::JoinHandle;
 
-/// Time that controllers have to end what they began.
-const DRAIN: Duration = Duration::from_secs(6);
+/// Time from the end of a term to the release of its Lease, which the next replica waits for: calls under way end in it, or
+/// stay recorded as sent.
+const HAND_OVER: Duration = Duration::from_millis(1_500);
 
-/// Time for the last write to the Orchestrator DB.
-const LAST_FLUSH: Duration = Duration::from_secs(2);
+/// Time in it that the last write to the Orchestrator DB has at least.
+const LAST_FLUSH: Duration = Duration::from_millis(300);
 
 /// The operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,15 +101,14 @@ pub fn run(config: Config) -> Result<(), RunError> {
 async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let readiness =
-        http::Readiness { synced: AtomicBool::new(false), leads: AtomicBool::new(false), stop: stop.clone() };
-    let readiness = Arc::new(readiness);
+    let mirror = Arc::new(Mirror::start(database, metrics.clone()));
+    let (synced, leads) = (AtomicBool::new(false), AtomicBool::new(false));
+    let readiness = Arc::new(http::Readiness { synced, leads, mirror: mirror.clone(), stop: stop.clone() });
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| RunError::Listen { address: config.listen, source })?;
     let server = axum::serve(listener, http::router(readiness.clone(), metrics.clone()));
     let server = tokio::spawn(server.with_graceful_shutdown(stopped(&stop)).into_future());
     let (client, default_namespace) = kubernetes().await?;
-    let mirror = Arc::new(Mirror::start(database, metrics.clone()));
     let (clusters, drive_clusters) = watch::watch::<LogwiseCluster>(client.clone(), &config.scope());
     let (policies, drive_policies) = watch::watch::<RetentionPolicy>(client.clone(), &config.scope());
     vital(&stop, drive_clusters.run());
@@ -120,8 +121,13 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     );
     let http = logwise_spark::http_client().map_err(RunError::HttpClient)?;
     let aws = Arc::new(aws(&config)?);
-    let access = Arc::new(Access::new(config.grants.clone(), namespaces::labels(&config, &client)));
+    let (labels, labels_told) = namespaces::labels(&config, &client);
+    let access = Arc::new(Access::new(config.grants.clone(), labels));
     let ground = Ground { config, client, clusters, policies, aws, http, mirror, metrics, access };
+    tokio::select! {
+        () = labels_told => {}
+        () = stopped(&stop) => {}
+    }
     work(ground, (seat, election), &readiness, &stop).await;
     server.abort();
     tracing::info!("stopped");
@@ -141,6 +147,7 @@ fn aws(config: &Config) -> Result<AwsClients, RunError> {
     let settings = AwsSettings {
         endpoint_url: config.aws_endpoint_url.clone(),
         allow_insecure_endpoints: config.allow_insecure_endpoints,
+        denied_ranges: config.denied_ranges.clone(),
         ..AwsSettings::default()
     };
     AwsClients::open(settings).map_err(RunError::Endpoint)
@@ -163,17 +170,20 @@ async fn work(
     leadership
         .run(|term| async move {
             readiness.leads.store(true, Ordering::Release);
-            lead(ground, seat, &term).await;
+            let mut tasks = lead(ground, seat, &term).await;
+            term.ended().await;
             readiness.leads.store(false, Ordering::Release);
+            let ended = Instant::now();
+            drain(&mut tasks).await;
             if term.check() == Err(NotLeading::Stopping) {
-                ground.mirror.shutdown(LAST_FLUSH).await;
+                ground.mirror.shutdown(HAND_OVER.saturating_sub(ended.elapsed()).max(LAST_FLUSH)).await;
             }
         })
         .await;
 }
 
-/// One term: the intents are read first, then the controllers run until its end.
-async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) {
+/// Begins the work of one term: the intents are read first. Nothing runs if it ends before.
+async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) -> Vec<JoinHandle<()>> {
     let intents = loop {
         match Intents::load(seat.clone(), term.clone()).await {
             Ok(intents) => break Arc::new(intents),
@@ -181,16 +191,22 @@ async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "nothing is done before the intents are read");
                 let _ = tokio::time::timeout(Duration::from_millis(500), term.ended()).await;
                 if term.check().is_err() {
-                    return;
+                    return Vec::new();
                 }
             }
         }
     };
-    let mut tasks = controllers::start(ground, intents);
-    term.ended().await;
-    if tokio::time::timeout(DRAIN, join_all(&mut tasks)).await.is_err() {
-        tracing::warn!("some reconciles did not end within {} s of the end of the term", DRAIN.as_secs());
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    controllers::start(ground, intents)
+}
+
+/// Lets the tasks of an ended term end.
+async fn drain(tasks: &mut [JoinHandle<()>]) {
+    if tokio::time::timeout(HAND_OVER - LAST_FLUSH, join_all(tasks.iter_mut())).await.is_err() {
+        tracing::warn!(
+            "some calls did not end within {} ms of the end of the term",
+            (HAND_OVER - LAST_FLUSH).as_millis()
+        );
+        tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -224,8 +240,8 @@ fn seat(config: &Config, client: Client, default_namespace: String) -> Seat {
 async fn kubernetes() -> Result<(Client, String), RunError> {
     let mut config = kube::Config::infer().await.map_err(RunError::KubernetesConfiguration)?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    // Longer than a watch call lasts, so that quiet watches are not cut; other calls have deadlines of their own.
-    config.read_timeout = Some(Duration::from_secs(60));
+    // For watches; other calls have deadlines of their own.
+    config.read_timeout = Some(watch::IDLE);
     // Its own retries go on for minutes, writes included: a leader would come back from them long after its term.
     config.default_retry = false;
     let namespace = config.default_namespace.clone();

@@ -6,15 +6,64 @@ use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use logwise_runtime::kubernetes::retry_after;
+use logwise_runtime::{Backoff, chain};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::ready;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// How long one watch call lasts: a connection that died silently is noticed soon after.
-const WATCH_SECONDS: u32 = 45;
+/// How long one watch call lasts.
+const WATCH_SECONDS: u32 = 30;
+
+/// How long nothing may come over a connection. Longer than a watch call lasts, so that quiet watches are not cut; one
+/// that died silently is noticed then.
+pub(crate) const IDLE: Duration = Duration::from_secs(35);
+
+/// First and longest pause before a watch that failed begins again: short, so that an API server that comes back is seen
+/// soon, however long it was away.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+
+/// How all watches begin and go on.
+pub(crate) fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Pauses of one watch, spread, so that replicas do not come back at once.
+pub(crate) struct Pauses(Backoff);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(Backoff::new(PAUSES.0, PAUSES.1))
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0.failed(""))
+    }
+}
+
+impl kube::runtime::utils::Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.succeeded("");
+    }
+}
+
+/// Waits for as long as the API server has asked with this failure of a watch.
+pub(crate) async fn as_asked(error: &watcher::Error) {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    if let InitialListFailed(source) | WatchStartFailed(source) | WatchFailed(source) = error
+        && let Some(wait) = retry_after(source)
+    {
+        tokio::time::sleep(wait).await;
+    }
+}
 
 /// Which objects are looked at.
 #[derive(Clone, Debug, Default)]
@@ -155,13 +204,13 @@ where
     /// Runs the watch. Nothing moves unless this is polled; it does not end by itself.
     pub async fn run(self) {
         let Self { api, scope, writer, watch } = self;
-        let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut config = config();
         if let Some(selector) = &scope.selector {
             config = config.labels(selector);
         }
         let namespaces: BTreeSet<String> = scope.namespaces.into_iter().collect();
         let events = watcher(api, config)
-            .default_backoff()
+            .backoff(Pauses::default())
             .try_filter_map(|event| ready(Ok(readable(event))))
             .try_filter(move |event| ready(concerns(event, &namespaces)))
             .map_ok(|event| {
@@ -176,7 +225,8 @@ where
             match event {
                 Ok(event) => watch.seen(&event),
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "the watch failed; it starts again");
+                    tracing::warn!(kind = %K::kind(&()), error = chain(&error), "the watch failed; it starts again");
+                    as_asked(&error).await;
                 }
             }
         }
@@ -213,5 +263,18 @@ fn concerns<K: Resource>(event: &watcher::Event<K>, namespaces: &BTreeSet<String
             namespaces.is_empty() || object.meta().namespace.as_ref().is_some_and(|of| namespaces.contains(of))
         }
         watcher::Event::Init | watcher::Event::InitDone => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_died_silently_is_noticed_and_replaced_within_a_minute() {
+        let longest = Pauses::default().map(|pause| pause.as_millis()).take(50).max();
+        assert!(longest <= Some(12_000), "{longest:?}");
+        assert!(Duration::from_secs(WATCH_SECONDS.into()) < IDLE, "quiet watches would be cut");
+        assert!(IDLE + PAUSES.1 + PAUSES.1 < Duration::from_secs(60));
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a change that is wanted may be made now: one answer for every part.
 
 pub use crate::window::{BadWindow, MAX_DURATION_MINUTES, MAX_SCHEDULE_LENGTH, Window};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -201,6 +201,16 @@ fn closed_until(list: &[Window], now: Timestamp) -> Option<(Option<Timestamp>, &
     next
 }
 
+/// An opening in words: the window that opens then with the time on its clock, and the time in UTC.
+pub fn opening(windows: &[Vec<Window>], at: Timestamp) -> String {
+    let just_before = at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(at);
+    let opens = |window: &&Window| window.next_opening(just_before) == Some(at);
+    match windows.iter().flatten().find(opens) {
+        Some(window) => format!("{at} (window {}: {})", window.name(), window.on_its_clock(at)),
+        None => at.to_string(),
+    }
+}
+
 /// Both policies at once: of mode and approval the stricter, the windows of both, suspended if one is. A plan counts as
 /// approved where either says so: its id names exactly one plan.
 pub fn stricter(a: &ChangePolicy, b: &ChangePolicy) -> ChangePolicy {
@@ -216,6 +226,11 @@ pub fn stricter(a: &ChangePolicy, b: &ChangePolicy) -> ChangePolicy {
 /// The id that approves the growth of one topic of the Kafka cluster `cluster_id`: `kp-` and eight hexadecimal digits.
 pub fn growth_plan_id(cluster_id: &str, topic: &str, from: i32, to: i32) -> String {
     plan_id("kp", &[cluster_id, topic], from, to)
+}
+
+/// Whether an id is that of a growth of a topic, whichever.
+pub fn is_growth_plan_id(id: &str) -> bool {
+    id.starts_with("kp-")
 }
 
 /// The id that approves a raise of a group's desired capacity: `wp-` and eight hexadecimal digits.

@@ -3,6 +3,7 @@
 use crate::address::{self, Host};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// The only addresses that `allow_insecure` lets pass.
 const LOOPBACK: &str = "a loopback address";
@@ -40,6 +41,19 @@ impl fmt::Display for Endpoint {
 pub fn check(url: &str, allow_insecure: bool) -> Result<Endpoint, String> {
     read(url, allow_insecure)
         .map_err(|problem| format!("must be https://<host> or https://<host>:<port>; this URL {problem}"))
+}
+
+/// As [`check`]; an address in `denied` is refused, too.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(url: &str, allow_insecure: bool, denied: &[Range]) -> Result<Endpoint, String> {
+    let endpoint = check(url, allow_insecure)?;
+    let address = endpoint.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    match address.and_then(|address| denied_by(address, denied)) {
+        Some(range) => Err(format!("must lead to no address in `aws.deniedRanges`; this URL leads into {range}")),
+        None => Ok(endpoint),
+    }
 }
 
 fn read(url: &str, allow_insecure: bool) -> Result<Endpoint, String> {
@@ -97,7 +111,82 @@ fn forbidden_name(name: &str) -> Option<&'static str> {
         return Some(LOOPBACK);
     }
     let metadata = ["metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
-    (name == "metadata" || metadata.iter().any(|known| is(known))).then_some("the metadata of a machine")
+    if name == "metadata" || metadata.iter().any(|known| is(known)) {
+        return Some("the metadata of a machine");
+    }
+    // Names that DNS gives to machines themselves: EC2's, Azure's.
+    if ["ec2.internal", "compute.internal", "internal.cloudapp.net"].iter().any(|known| is(known)) {
+        return Some("a machine of a cloud");
+    }
+    let labels: Vec<&str> = name.split('.').collect();
+    let api_server = labels[0] == "kubernetes" && labels.get(1).is_none_or(|label| *label == "default");
+    let service = labels[1..].contains(&"svc");
+    (api_server || service || is("cluster.local")).then_some("a service or a pod of the cluster")
+}
+
+/// Addresses that begin alike, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    first: IpAddr,
+    bits: u8,
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = || "must be an address and a number of bits, such as 10.0.0.0/8 or fd00::/8".to_owned();
+        let (first, bits) = text.split_once('/').ok_or_else(allowed)?;
+        let range = Self { first: first.parse().map_err(|_| allowed())?, bits: bits.parse().map_err(|_| allowed())? };
+        let canonical = range.first.to_string() == first.to_ascii_lowercase() && range.bits.to_string() == bits;
+        let most = if range.first.is_ipv4() { 32 } else { 128 };
+        if !canonical || range.bits > most {
+            return Err(allowed());
+        }
+        if range.begin(range.first) != number(range.first) {
+            return Err("must have no bits set behind the number of bits that count".to_owned());
+        }
+        Ok(range)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.bits)
+    }
+}
+
+impl Range {
+    /// Whether packets to `address` end up in this range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let inside =
+            |address: IpAddr| self.first.is_ipv4() == address.is_ipv4() && self.begin(address) == number(self.first);
+        let behind = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => embedded(address),
+        };
+        inside(address) || behind.is_some_and(|address| inside(address.into()))
+    }
+
+    /// The bits that count, the others zero.
+    fn begin(&self, address: IpAddr) -> u128 {
+        let width = if self.first.is_ipv4() { 32 } else { 128 };
+        let rest = u32::from(width - self.bits);
+        // A shift by the whole width is none at all.
+        number(address).checked_shr(rest).map_or(0, |begin| begin << rest)
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// The first of these ranges that `address` is in.
+pub fn denied_by(address: IpAddr, ranges: &[Range]) -> Option<Range> {
+    ranges.iter().copied().find(|range| range.contains(address))
 }
 
 /// What an address is, if no name may lead to it; to be asked of every answer of the resolver, right before connecting.

@@ -1,6 +1,6 @@
 //! How many partitions each topic should have. Partitions only ever grow.
 
-use crate::change::{self, ChangePolicy, growth_plan_id};
+use crate::change::{self, ChangePolicy, growth_plan_id, is_growth_plan_id};
 use crate::{Known, selector::TopicSelector};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,9 @@ pub struct Observed {
     /// Id that the Kafka cluster gives itself; plans are named by it.
     #[serde(default = "not_asked", skip_serializing_if = "Known::is_unknown")]
     pub cluster_id: Known<String>,
-    /// Growths that waited for approval at the last look, by topic. They go on being proposed while at least that much
-    /// is wanted, so that the id that a person approves does not change under his hands.
+    /// Growths that were shown to wait for approval at the last look, by topic. They go on being proposed while at least
+    /// that much is wanted, so that the id that a person sees does not change under his hands. Approval does not depend
+    /// on it: an approved id counts for as long as its growth is wanted, whether anybody remembers having shown it or not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pending: BTreeMap<String, Pending>,
     /// All topics of the cluster that the policy selects, by name; unknown when the cluster did not answer.
@@ -97,7 +98,8 @@ pub struct Plan {
     pub actions: Vec<Grow>,
     /// Topics left alone and why, by topic name.
     pub holds: BTreeMap<String, Hold>,
-    /// Growths that a person decides about, approved or not, by topic: to be remembered as [`Observed::pending`].
+    /// Growths that a person decides about, approved or not, by topic: those that are shown are to be remembered as
+    /// [`Observed::pending`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub proposals: BTreeMap<String, Proposal>,
     /// Why nothing at all was decided, if so.
@@ -276,7 +278,7 @@ fn agree(
 ) -> Result<Growth, Hold> {
     let mut to = wanted;
     if policy.change.needs_approval(false) {
-        let proposal = propose(observed, name, topic.partitions, wanted)?;
+        let proposal = propose(policy, observed, name, (topic.partitions, wanted))?;
         to = proposal.to;
         let plan_id = proposal.plan_id.clone();
         proposals.insert(name.to_owned(), proposal);
@@ -293,16 +295,25 @@ fn agree(
     Ok(Growth { wanted, to })
 }
 
-/// The growth to ask a person about: the pending one as long as at least that much is wanted.
-fn propose(observed: &Observed, name: &str, from: i32, wanted: i32) -> Result<Proposal, Hold> {
+/// The growth to ask a person about. One that is approved goes first: whatever was shown once can be approved for as
+/// long as at least that much is wanted. Otherwise the pending one, for the same time.
+fn propose(policy: &Policy, observed: &Observed, name: &str, (from, wanted): (i32, i32)) -> Result<Proposal, Hold> {
     let cluster_id = match &observed.cluster_id {
         Known::Known(id) => id,
         Known::Absent => return Err(Hold::Unreadable { why: "the cluster has no id to name a plan by".to_owned() }),
         Known::Unknown(why) => return Err(Hold::Unreadable { why: why.clone() }),
     };
+    let proposal = |to: i32| Proposal { from, to, plan_id: growth_plan_id(cluster_id, name, from, to) };
+    let is_approved = |proposal: &Proposal| policy.change.approved_plans.contains(&proposal.plan_id);
     let pending = observed.pending.get(name).filter(|p| p.from == from && p.to > from && p.to <= wanted);
-    let to = pending.map_or(wanted, |pending| pending.to);
-    Ok(Proposal { from, to, plan_id: growth_plan_id(cluster_id, name, from, to) })
+    let pending = pending.map(|pending| proposal(pending.to));
+    if let Some(approved) = pending.clone().filter(is_approved) {
+        return Ok(approved);
+    }
+    // Without an approved growth no id can match: spares the hashes of many topics.
+    let asked = policy.change.approved_plans.iter().any(|id| is_growth_plan_id(id));
+    let approved = if asked { (from + 1..=wanted).rev().map(proposal).find(is_approved) } else { None };
+    Ok(approved.or(pending).unwrap_or_else(|| proposal(wanted)))
 }
 
 /// What of the topic was not read, if anything.

@@ -3,7 +3,6 @@
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// Longest accepted topic pattern, in characters.
 pub const MAX_PATTERN_LENGTH: usize = 256;
@@ -33,15 +32,6 @@ impl TopicSelector {
         match self {
             Self::NamePrefix(prefix) => topic.starts_with(prefix.as_str()),
             Self::Pattern(pattern) => pattern.compiled.is_match(topic),
-        }
-    }
-}
-
-impl fmt::Display for TopicSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NamePrefix(prefix) => write!(f, "namePrefix {prefix}"),
-            Self::Pattern(pattern) => write!(f, "pattern {}", pattern.text),
         }
     }
 }

@@ -90,6 +90,11 @@ impl Window {
         &self.written.name
     }
 
+    /// A time on the clock of the window, with the name of its time zone, such as `2026-03-02 06:30 Asia/Kolkata`.
+    pub fn on_its_clock(&self, time: Timestamp) -> String {
+        format!("{} {}", self.zone.to_datetime(time).strftime("%Y-%m-%d %H:%M"), self.written.time_zone)
+    }
+
     /// `None` while it is open at `now`; otherwise when it opens next.
     pub fn closed_until(&self, now: Timestamp) -> Option<Option<Timestamp>> {
         let open_for = SignedDuration::from_mins(self.written.duration_minutes.into());

@@ -15,6 +15,10 @@ pub enum ConditionType {
     Suspended,
     /// Changes are wanted but held.
     ChangesPending,
+    /// Somebody else changed what is managed.
+    Drifted,
+    /// References, AWS permissions and Kafka ACLs were checked.
+    Validated,
     /// The Kafka part works.
     KafkaReady,
     /// Topics have fewer partitions than they should have.
@@ -42,6 +46,8 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Suspended => "Suspended",
             Self::ChangesPending => "ChangesPending",
+            Self::Drifted => "Drifted",
+            Self::Validated => "Validated",
             Self::KafkaReady => "KafkaReady",
             Self::PartitionsLimited => "PartitionsLimited",
             Self::SparkReady => "SparkReady",
@@ -61,6 +67,7 @@ impl ConditionType {
                 | Self::Stalled
                 | Self::Suspended
                 | Self::ChangesPending
+                | Self::Drifted
                 | Self::PartitionsLimited
                 | Self::ScalingLimited
         )
@@ -78,6 +85,8 @@ pub enum Reason {
     ApprovalRequired,
     /// The part answers and is as wanted.
     Available,
+    /// The bucket lies in another region than the pipeline.
+    BucketInOtherRegion,
     /// The bucket does not exist.
     BucketNotFound,
     /// No broker answers.
@@ -96,12 +105,14 @@ pub enum Reason {
     ForeignWriterDetected,
     /// The Auto Scaling Group does not exist.
     GroupNotFound,
-    /// The mirror equals the objects.
+    /// The mirror equals the objects, or what is managed is as it was left.
     InSync,
     /// A reconcile crashed or hung.
     InternalError,
     /// A field cannot be used as it is.
     InvalidSpec,
+    /// Somebody else changed or removed lifecycle rules of ours.
+    LifecycleRuleChanged,
     /// No Spark master answers as the active one.
     MasterUnreachable,
     /// The operator's configuration does not let this namespace use it.
@@ -118,6 +129,12 @@ pub enum Reason {
     Pending,
     /// Credentials or permissions are missing.
     PermissionDenied,
+    /// The operator's configuration switches the preflight off.
+    PreflightDisabled,
+    /// Everything that could be checked is as it must be.
+    PreflightPassed,
+    /// Not checked yet, or somebody did not answer.
+    PreflightPending,
     /// S3 holds the rules.
     Programmed,
     /// On the way.
@@ -126,12 +143,16 @@ pub enum Reason {
     RecommendOnly,
     /// A write or a look failed and is tried again.
     RetryingAfterError,
+    /// The S3 server keeps less of a rule than it was sent.
+    RuleNotKept,
     /// A policy that is being deleted cannot remove its rules.
     RulesLeft,
     /// Everything works.
     Running,
     /// The group is larger than allowed; it is not made smaller.
     ScaleInHeld,
+    /// Somebody else lowered the desired capacity of the workers' group.
+    ScalingGroupChanged,
     /// The operator may not read a Secret.
     SecretForbidden,
     /// A Secret, or a key of it, does not exist.
@@ -144,6 +165,8 @@ pub enum Reason {
     TooFewWorkers,
     /// Past S3's limit of rules.
     TooManyRules,
+    /// Kafka does not allow what the topics take.
+    TopicAuthorizationFailed,
     /// The system could not be read.
     Unreadable,
     /// Brokers report topics that are not healthy.
@@ -164,6 +187,7 @@ impl Reason {
             Self::Active => "Active",
             Self::ApprovalRequired => "ApprovalRequired",
             Self::Available => "Available",
+            Self::BucketInOtherRegion => "BucketInOtherRegion",
             Self::BucketNotFound => "BucketNotFound",
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::ClusterNotFound => "ClusterNotFound",
@@ -176,6 +200,7 @@ impl Reason {
             Self::InSync => "InSync",
             Self::InternalError => "InternalError",
             Self::InvalidSpec => "InvalidSpec",
+            Self::LifecycleRuleChanged => "LifecycleRuleChanged",
             Self::MasterUnreachable => "MasterUnreachable",
             Self::NotGranted => "NotGranted",
             Self::NothingPending => "NothingPending",
@@ -184,19 +209,25 @@ impl Reason {
             Self::PartitionCeiling => "PartitionCeiling",
             Self::Pending => "Pending",
             Self::PermissionDenied => "PermissionDenied",
+            Self::PreflightDisabled => "PreflightDisabled",
+            Self::PreflightPassed => "PreflightPassed",
+            Self::PreflightPending => "PreflightPending",
             Self::Programmed => "Programmed",
             Self::Progressing => "Progressing",
             Self::RecommendOnly => "RecommendOnly",
             Self::RetryingAfterError => "RetryingAfterError",
+            Self::RuleNotKept => "RuleNotKept",
             Self::RulesLeft => "RulesLeft",
             Self::Running => "Running",
             Self::ScaleInHeld => "ScaleInHeld",
+            Self::ScalingGroupChanged => "ScalingGroupChanged",
             Self::SecretForbidden => "SecretForbidden",
             Self::SecretNotFound => "SecretNotFound",
             Self::SuspendedByUser => "SuspendedByUser",
             Self::Throttled => "Throttled",
             Self::TooFewWorkers => "TooFewWorkers",
             Self::TooManyRules => "TooManyRules",
+            Self::TopicAuthorizationFailed => "TopicAuthorizationFailed",
             Self::Unreadable => "Unreadable",
             Self::UnderReplicated => "UnderReplicated",
             Self::WaitingForWindow => "WaitingForWindow",
@@ -218,6 +249,7 @@ impl Reason {
                 | Self::InvalidSpec
                 | Self::NotGranted
                 | Self::PermissionDenied
+                | Self::RuleNotKept
                 | Self::RulesLeft
                 | Self::SecretForbidden
                 | Self::SecretNotFound
@@ -243,11 +275,12 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 42] = [
+const ALL: [Reason; 50] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
     Reason::Available,
+    Reason::BucketInOtherRegion,
     Reason::BucketNotFound,
     Reason::BrokerUnreachable,
     Reason::ClusterNotFound,
@@ -260,6 +293,7 @@ const ALL: [Reason; 42] = [
     Reason::InSync,
     Reason::InternalError,
     Reason::InvalidSpec,
+    Reason::LifecycleRuleChanged,
     Reason::MasterUnreachable,
     Reason::NotGranted,
     Reason::NothingPending,
@@ -268,19 +302,25 @@ const ALL: [Reason; 42] = [
     Reason::PartitionCeiling,
     Reason::Pending,
     Reason::PermissionDenied,
+    Reason::PreflightDisabled,
+    Reason::PreflightPassed,
+    Reason::PreflightPending,
     Reason::Programmed,
     Reason::Progressing,
     Reason::RecommendOnly,
     Reason::RetryingAfterError,
+    Reason::RuleNotKept,
     Reason::RulesLeft,
     Reason::Running,
     Reason::ScaleInHeld,
+    Reason::ScalingGroupChanged,
     Reason::SecretForbidden,
     Reason::SecretNotFound,
     Reason::SuspendedByUser,
     Reason::Throttled,
     Reason::TooFewWorkers,
     Reason::TooManyRules,
+    Reason::TopicAuthorizationFailed,
     Reason::Unreadable,
     Reason::UnderReplicated,
     Reason::WaitingForWindow,

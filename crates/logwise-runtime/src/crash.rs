@@ -157,9 +157,13 @@ fn stop(system: System, number: u32, when: &str) {
     tracing::warn!("told to stop at {}:{number}:{when}", system.name());
     signal(rustix::process::Signal::TERM);
     let end = Instant::now() + NOTICED_WITHIN;
-    while !STOPPING.load(Ordering::SeqCst) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    // The thread's other tasks, one of which may be the one that hears the signal, go on elsewhere.
+    tokio::task::block_in_place(|| {
+        while !STOPPING.load(Ordering::SeqCst) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    tracing::warn!("the stop is known at {}:{number}:{when}", system.name());
 }
 
 fn parse(text: &str) -> Option<(String, u32, String)> {

@@ -51,7 +51,12 @@ pub async fn exists(seat: &Seat) -> Result<bool, KubernetesError> {
 /// What a person has written over it counts as nothing: `seen` stands in.
 fn stored(current: &ConfigMap) -> i64 {
     let text = current.data.as_ref().and_then(|data| data.get(KEY));
-    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    text.and_then(|text| text.trim().parse().ok()).filter(|epoch| is_epoch(*epoch)).unwrap_or(0)
+}
+
+/// No installation comes to such a number by itself: it was written by hand, and counting on from it would end.
+pub(crate) const fn is_epoch(number: i64) -> bool {
+    number >= 0 && number < 1 << 53
 }
 
 /// The ConfigMap with the next number; what somebody else, such as a later version, has put beside it stays.

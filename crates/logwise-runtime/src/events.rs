@@ -1,12 +1,17 @@
 //! Kubernetes events: one per thing that happened, none for things that go on.
 
+use crate::chain;
 use crate::crash;
+use crate::kubernetes::pace;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use std::time::Duration;
 
 /// Longest time one event may take to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Under which name the API server asks to wait with it.
+const WRITE: &str = "writing an event";
 
 /// Longest note kept, in bytes (the API's limit is 1 kB).
 const MAX_NOTE: usize = 1_000;
@@ -50,13 +55,18 @@ impl Events {
             secondary: None,
         };
         let reference = object.object_ref(&());
+        if let Some(rest) = pace::rest(WRITE) {
+            // At most as long as a write may take: what is lost then is a repetition of what status says.
+            tokio::time::sleep(rest.min(WRITE_DEADLINE)).await;
+        }
         let call = self.recorder.publish(&event, &reference);
         let write = crash::begin(crash::System::Events);
         let written = tokio::time::timeout(WRITE_DEADLINE, call).await;
         write.after();
+        pace::heard(WRITE, &written);
         match written {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason = draft.reason, "event not written"),
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), reason = draft.reason, "event not written"),
             Err(_) => {
                 tracing::warn!(reason = draft.reason, "event not written: the API server did not answer within 5 s")
             }

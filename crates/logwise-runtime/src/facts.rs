@@ -1,7 +1,7 @@
-//! The fact board: what one part has read and others need. One channel per external resource and kind of fact.
+//! The fact board: what one part has read and others need. One channel per pipeline and kind of fact.
 
+use crate::conditions::Draft;
 use logwise_plan::Known;
-use logwise_plan::selector::TopicSelector;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ impl<T> Fact<T> {
     }
 }
 
-/// One kind of fact about any number of resources, by the resource's identity. A resource that is no longer published
+/// One kind of fact about any number of resources, by a key of each. A resource that is no longer published
 /// and that nobody follows is forgotten.
 #[derive(Debug)]
 pub struct Channel<T> {
@@ -157,20 +157,31 @@ pub struct Driver {
     pub state: String,
 }
 
-/// The facts that parts share. Resources are named by what a spec says of them, so that a part finds the fact that
-/// another has published.
+/// What the preflight of an object found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Generation of the spec that was checked.
+    pub generation: i64,
+    /// The condition `Validated`.
+    pub condition: Draft,
+}
+
+/// The facts that parts share, by the uid of the LogwiseCluster on whose behalf they were read. What a resource shows
+/// depends on who asks: one pipeline's login may see fewer topics than another's, and neither may see through the other.
 #[derive(Debug)]
 pub struct FactBoard {
-    /// Kafka: by [`topics`].
+    /// Kafka: end offsets of the selected topics.
     pub topic_ends: Channel<TopicEnds>,
-    /// S3: by bucket and query.
+    /// S3: what the streaming query has committed.
     pub position: Channel<CheckpointPosition>,
-    /// S3: by [`logs`].
+    /// S3: services with logs in the bucket.
     pub services: Channel<BTreeSet<String>>,
-    /// Spark: by [`masters`].
+    /// Spark: cores of the workers.
     pub cores: Channel<Cores>,
-    /// Spark: by [`masters`].
+    /// Spark: drivers that have not ended.
     pub drivers: Channel<Vec<Driver>>,
+    /// Preflight: what is missing.
+    pub preflight: Channel<Verdict>,
 }
 
 impl Default for FactBoard {
@@ -181,28 +192,9 @@ impl Default for FactBoard {
             services: Channel::new("services"),
             cores: Channel::new("cores"),
             drivers: Channel::new("drivers"),
+            preflight: Channel::new("preflight"),
         }
     }
-}
-
-/// The topics of a Kafka cluster that a selector chooses.
-pub fn topics(bootstrap_servers: &[String], selector: &TopicSelector) -> String {
-    format!("{} {selector}", in_any_order(bootstrap_servers))
-}
-
-/// The logs below a prefix of a bucket.
-pub fn logs(bucket: &str, logs_prefix: &str) -> String {
-    format!("{bucket}/{logs_prefix}")
-}
-
-/// The Spark masters at these addresses, of which one is active.
-pub fn masters(addresses: &[String]) -> String {
-    in_any_order(addresses)
-}
-
-fn in_any_order(addresses: &[String]) -> String {
-    let addresses: BTreeSet<&str> = addresses.iter().map(String::as_str).collect();
-    addresses.into_iter().collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -246,15 +238,6 @@ mod tests {
         let held = |resource| board.cores.lock().senders.contains_key(resource);
         assert_eq!((held("gone"), held("followed"), held("m")), (false, true, true));
         drop(follower);
-    }
-
-    #[test]
-    fn two_specs_of_the_same_resource_name_it_alike() {
-        let selector = |prefix: &str| TopicSelector::NamePrefix(prefix.to_owned());
-        let [ab, ba] = [["a:1", "b:1"], ["b:1", "a:1"]].map(|list| list.map(str::to_owned));
-        assert_eq!(topics(&ab, &selector("logs-")), topics(&ba, &selector("logs-")));
-        assert_ne!(topics(&ab, &selector("logs-")), topics(&ab, &selector("logs")));
-        assert_eq!(masters(&ab), masters(&ba));
     }
 
     #[test]

@@ -21,7 +21,8 @@ struct State {
 /// A place, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
-    of: Fair,
+    /// Nothing, once it was given back.
+    of: Option<Fair>,
     namespace: String,
 }
 
@@ -57,7 +58,7 @@ impl Fair {
     }
 
     fn place(&self, namespace: &str) -> Place {
-        Place { of: self.clone(), namespace: namespace.to_owned() }
+        Place { of: Some(self.clone()), namespace: namespace.to_owned() }
     }
 
     /// Gives free places to those whose turn it is.
@@ -68,8 +69,11 @@ impl Fair {
                 let Some(next) = state.next() else { return };
                 next
             };
-            // Dropping a place that nobody wants any more comes back here.
-            drop(sender.send(self.place(&namespace)));
+            if let Err(mut unwanted) = sender.send(self.place(&namespace)) {
+                // Given back here and not by its drop, which would come back to this place once per waiter.
+                unwanted.of = None;
+                self.lock().give_back(&namespace);
+            }
         }
     }
 
@@ -116,8 +120,9 @@ impl State {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.of.lock().give_back(&self.namespace);
-        self.of.pass_on();
+        let Some(of) = self.of.take() else { return };
+        of.lock().give_back(&self.namespace);
+        of.pass_on();
     }
 }
 
@@ -160,6 +165,19 @@ mod tests {
         assert!(now(&mut small).is_none());
         drop(first);
         assert!(now(&mut small).is_some(), "then the other namespace, not the second of the long queue");
+    }
+
+    #[tokio::test]
+    async fn a_long_queue_that_gave_up_is_passed_over() {
+        let fair = Fair::new(1, 1);
+        let held = fair.enter("a").await;
+        let mut queue: Vec<_> = (0..100_000).map(|_| wait(&fair, "b")).collect();
+        assert!(queue.iter_mut().all(|waiting| now(waiting).is_none()));
+        let mut last = wait(&fair, "c");
+        assert!(now(&mut last).is_none());
+        drop(queue);
+        drop(held);
+        assert!(now(&mut last).is_some());
     }
 
     #[tokio::test]

@@ -120,6 +120,12 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// Whether objects may change this resource by turns. A bucket or a group has one owner; topics of one Kafka cluster
+    /// belong to many.
+    pub fn is_shared(&self) -> bool {
+        self.resource.starts_with("kafka/")
+    }
+
     /// When a call of this intent is over, whatever became of it; none while nothing was sent.
     pub fn over_at(&self) -> Option<Timestamp> {
         let call = Duration::from_secs(self.call_timeout_seconds.into());

@@ -1,24 +1,30 @@
 //! Intents in Kubernetes: one ConfigMap per external resource in the operator's own namespace, where tenants cannot
 //! write. Every write replaces the version that was read.
 
+use crate::fresh::{Newer, NotFresh};
 use crate::intent::{Ending, Intent, Owner, Refused, Request, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::record::{Record, document};
-use crate::term::{NotLeading, Term};
+use crate::term::{NotLeading, Sending, Term};
 use crate::{ErrorClass, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
 /// A call starts at most this long after its intent says that it is sent.
 const SEND_WITHIN: Duration = Duration::from_secs(2);
+
+/// Records listed at once, each with a pre-image of some kilobytes at most.
+const PAGE: u32 = 200;
 
 /// With shards, how old the records of others may be.
 const SEE_OTHERS: Duration = Duration::from_secs(10);
@@ -32,9 +38,18 @@ pub enum IntentError {
     /// The term is over.
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
+    /// The object is not the one that was looked at, or that could not be read.
+    #[error(transparent)]
+    NotFresh(#[from] NotFresh),
     /// The API server did not take it.
     #[error("the intent was not written")]
     Kubernetes(#[from] KubernetesError),
+    /// Another object was first.
+    #[error("it was claimed for {owner} meanwhile")]
+    Claimed {
+        /// Namespace and name.
+        owner: String,
+    },
     /// A later version wrote the record, or a person did: it cannot be read.
     #[error(
         "ConfigMap {name} in the operator's namespace cannot be read ({why}). If a later version of the operator wrote it, run that version again; else look at what it was about, then delete it"
@@ -51,8 +66,11 @@ impl IntentError {
     /// Class of the failure.
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Refused(_) | Self::NotLeading(_) => ErrorClass::Conflict,
-            Self::Kubernetes(_) => ErrorClass::Transient,
+            Self::Refused(_)
+            | Self::NotLeading(_)
+            | Self::Claimed { .. }
+            | Self::NotFresh(NotFresh::Outdated { .. }) => ErrorClass::Conflict,
+            Self::Kubernetes(_) | Self::NotFresh(NotFresh::Unread(_)) => ErrorClass::Transient,
             Self::Unreadable { .. } => ErrorClass::Invalid,
         }
     }
@@ -65,6 +83,7 @@ pub struct Intents {
     records: Mutex<HashMap<String, Record>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     listed: tokio::sync::Mutex<Instant>,
+    newer: Newer,
 }
 
 /// The greatest epoch that any intent bears.
@@ -75,9 +94,16 @@ pub(crate) async fn greatest_epoch(seat: &Seat) -> Result<i64, KubernetesError> 
 
 async fn list(seat: &Seat) -> Result<HashMap<String, Record>, KubernetesError> {
     let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
-    let params = ListParams::default().labels(&seat.selector("intent"));
-    let found = within("listing the intents", api.list(&params)).await?;
-    Ok(found.items.into_iter().map(|object| (object.name_any(), Record::read(object))).collect())
+    let mut params = ListParams::default().labels(&seat.selector("intent")).limit(PAGE);
+    let mut records = HashMap::new();
+    loop {
+        let page = within("listing the intents", api.list(&params)).await?;
+        records.extend(page.items.into_iter().map(|object| (object.name_any(), Record::read(object))));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(records),
+        }
+    }
 }
 
 impl Intents {
@@ -88,7 +114,7 @@ impl Intents {
     pub async fn load(seat: Seat, term: Arc<Term>) -> Result<Self, KubernetesError> {
         let records = Mutex::new(list(&seat).await?);
         let listed = tokio::sync::Mutex::new(Instant::now());
-        Ok(Self { seat, term, records, turns: Mutex::default(), listed })
+        Ok(Self { seat, term, records, turns: Mutex::default(), listed, newer: Newer::default() })
     }
 
     /// The term.
@@ -170,6 +196,11 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
+    /// The record of `resource` as this process last saw it; none if there is none, or if it cannot be read.
+    pub fn last(&self, resource: &str) -> Option<Intent> {
+        self.current(resource).ok().flatten()
+    }
+
     /// Closes the open intent of `resource` as it was judged, by a look at the resource that began at the given time.
     async fn settle(
         &self,
@@ -191,12 +222,38 @@ impl Intents {
         Ok(())
     }
 
-    /// Writes down what is wanted of `resource`.
+    /// Whether the API server is known to have a newer state of this object than it shows here: a look at it would be
+    /// one at the past.
+    pub fn outdated<K: Resource>(&self, object: &K) -> bool {
+        self.newer.outdates(object)
+    }
+
+    /// Asks the API server whether these objects of one namespace are still as they are here.
+    ///
+    /// # Errors
+    /// [`NotFresh`]: nothing may be changed outside on their behalf.
+    pub async fn still<K>(&self, namespace: &str, objects: &[&K]) -> Result<(), NotFresh>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        self.newer.ask_all(self.client(), namespace, objects).await
+    }
+
+    /// Forgets an object that was deleted.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.newer.forget(uid);
+    }
+
+    /// Writes down what is wanted of `resource` for `object`, if the API server still has it as it is here.
     ///
     /// # Errors
     /// [`IntentError`]: nothing may be sent.
-    pub async fn prepare(self: &Arc<Self>, resource: &str, wish: Wish) -> Result<Prepared, IntentError> {
+    pub async fn prepare<K>(self: &Arc<Self>, resource: &str, object: &K, wish: Wish) -> Result<Prepared, IntentError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
         let turn = self.turn(resource).await;
+        self.newer.ask(self.client(), object).await?;
         self.write(resource, |_| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() }).await?;
         Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn })
     }
@@ -252,11 +309,25 @@ impl Intents {
                 Ok(()) => return Ok(next),
                 Err(error) if !last && (error.is_conflict() || error.is_absent()) => {
                     self.refresh(&name).await?;
+                    self.not_claimed(&name, record.as_ref(), &next)?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(Refused::NotOurs.into())
+    }
+
+    /// Whose a resource is was judged by the record as it was `before`. Whoever was faster owns it, unless it is one that
+    /// objects share.
+    fn not_claimed(&self, name: &str, before: Option<&Record>, wanted: &Intent) -> Result<(), IntentError> {
+        let owner = |record: &Record| record.intent.as_ref().ok().map(|intent| intent.wish.owner.clone());
+        let named = |owner: &Owner| format!("{}/{}", owner.namespace, owner.name);
+        let Some(now) = self.lock().get(name).and_then(owner).as_ref().map(named) else { return Ok(()) };
+        let judged = before.and_then(owner).as_ref().map(named);
+        if wanted.is_shared() || judged.as_ref() == Some(&now) || named(&wanted.wish.owner) == now {
+            return Ok(());
+        }
+        Err(IntentError::Claimed { owner: now })
     }
 
     /// A term that a later one has fenced off can do nothing any more: it ends, and the next has a greater number.
@@ -351,7 +422,8 @@ impl Prepared {
         let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
         let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);
         self.intents.write(&self.resource, |_| Request::Send { before, call_timeout_seconds }).await?;
-        Ok(Sent { intents: self.intents, resource: self.resource, _turn: self.turn, deadline })
+        let _sending = self.intents.term.sending();
+        Ok(Sent { intents: self.intents, resource: self.resource, _turn: self.turn, _sending, deadline })
     }
 
     /// Says that nothing is going to be sent.
@@ -365,6 +437,7 @@ pub struct Sent {
     intents: Arc<Intents>,
     resource: String,
     _turn: OwnedMutexGuard<()>,
+    _sending: Sending,
     deadline: Instant,
 }
 

@@ -68,10 +68,30 @@ impl Leadership {
         match self.election {
             Election::Alone => Ok(Some(self.begin(None).await?)),
             Election::Lease(duration) => match self.take(duration).await? {
-                Some(until) => Ok(Some(self.begin(Some(until)).await?)),
+                Some(until) => Ok(self.begin_while_held(until, duration).await),
                 None => Ok(None),
             },
         }
+    }
+
+    /// The Lease is ours: others wait for it, so one failed call must not cost all of it.
+    async fn begin_while_held(&mut self, until: Instant, duration: Duration) -> Option<Term> {
+        // What is left then suffices for the first renewal.
+        let last = until.checked_sub(duration / 3).unwrap_or(until);
+        while Instant::now() < last && !*self.stop.borrow() {
+            match self.begin(Some(until)).await {
+                Ok(term) => return Some(term),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the term cannot begin yet; it is tried again"
+                    );
+                    self.pause(RETRY.min(duration / 10)).await;
+                }
+            }
+        }
+        self.release().await;
+        None
     }
 
     /// The first thing of a term is a number of its own.
@@ -162,14 +182,18 @@ impl Leadership {
         let epoch = term.writer().epoch;
         tracing::info!(epoch, identity = %self.seat.identity, shard = %self.seat.shard, "leading");
         self.metrics.leading(true, epoch);
-        let work = lead(term.clone());
-        tokio::join!(work, self.keep(term));
-        self.metrics.leading(false, epoch);
-        if *self.stop.borrow() {
-            self.release().await;
-        } else {
+        let (work, metrics) = (lead(term.clone()), self.metrics.clone());
+        tokio::join!(work, async {
+            self.keep(term).await;
+            metrics.leading(false, epoch);
+        });
+        // What was under way may have set a gauge once more.
+        metrics.leading(false, epoch);
+        if !*self.stop.borrow() {
             tracing::warn!(epoch, "no longer leading");
         }
+        // Also of a term that was fenced off: nobody need wait for a Lease that nobody uses.
+        self.release().await;
     }
 
     /// Ends the term when the process stops or the Lease is lost.
@@ -195,7 +219,9 @@ impl Leadership {
 
     /// Renews until that fails for good.
     async fn renew(&mut self, term: &Term, duration: Duration) {
-        let mut pause = duration / 3;
+        // To begin the term has taken its time: the first renewal counts from when the Lease was taken.
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        let mut pause = term.until().map_or(duration, left).saturating_sub(duration * 2 / 3);
         loop {
             tokio::time::sleep(pause).await;
             if term.check().is_err() {

@@ -3,6 +3,7 @@
 
 pub mod access;
 mod backoff;
+mod chain;
 pub mod conditions;
 pub mod crash;
 mod decisions;
@@ -11,7 +12,9 @@ mod error_class;
 mod events;
 pub mod facts;
 pub mod fair;
+mod fresh;
 mod guard;
+pub mod held;
 pub mod intent;
 pub mod intents;
 pub mod kubernetes;
@@ -30,12 +33,14 @@ pub mod summary;
 pub mod term;
 pub mod words;
 
-pub use access::{Access, Refused};
+pub use access::{Access, Allowed, Refused};
 pub use backoff::Backoff;
+pub use chain::chain;
 pub use conditions::ConditionType;
 pub use decisions::{Decision, DecisionLog, Recorded};
 pub use error_class::ErrorClass;
 pub use events::{EventDraft, Events};
+pub use fresh::NotFresh;
 pub use guard::{Broken, guarded};
 pub use intents::{IntentError, Intents};
 pub use kubernetes::Seat;

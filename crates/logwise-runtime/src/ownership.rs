@@ -1,5 +1,6 @@
 //! Who owns an outside thing that several objects name.
 
+use crate::chain;
 use crate::intent::Owner;
 use crate::intents::Intents;
 use crate::kubernetes::{KubernetesError, within};
@@ -7,7 +8,6 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -31,10 +31,7 @@ where
         match ask::<K>(intents, recorded).await {
             Ok(Some(there)) if stays(&there) && contends(&there) => return Some(named),
             Ok(_) => {}
-            Err(error) => {
-                let why = error.source().map(ToString::to_string).unwrap_or_default();
-                return Some(format!("{named} (on record; {error}: {why})"));
-            }
+            Err(error) => return Some(format!("{named} (on record; {})", chain(&error))),
         }
     }
     owner(object, &store.state_filter(contends), recorded.as_ref())
@@ -44,14 +41,13 @@ fn reference<K: Resource<DynamicType = ()>>(owner: &Owner) -> ObjectRef<K> {
     ObjectRef::new(&owner.name).within(&owner.namespace)
 }
 
-/// The object itself, not one that was made anew under its name.
+/// By its name, as a record does: one that was made anew from Git goes on where it was.
 async fn ask<K>(intents: &Intents, owner: &Owner) -> Result<Option<K>, KubernetesError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(intents.client(), &owner.namespace);
-    let found = within("reading the owner on record", api.get_opt(&owner.name)).await?;
-    Ok(found.filter(|object| object.uid().as_deref() == Some(owner.uid.as_str())))
+    within("reading the owner on record", api.get_opt(&owner.name)).await
 }
 
 fn stays<K: Resource>(object: &K) -> bool {

@@ -60,6 +60,7 @@ impl Part {
                 "pendingChanges",
                 "effective",
                 "plan",
+                "nextOpeningTime",
             ],
             Self::Mirror => &[],
             Self::Summary => &["observedGeneration", "pendingChanges"],
@@ -72,9 +73,13 @@ impl Part {
             Self::Kafka => &[C::KafkaReady, C::PartitionsLimited],
             Self::Spark => &[C::SparkReady, C::ScalingLimited],
             Self::Storage => &[C::StorageReady],
-            Self::Retention => &[C::Ready, C::Reconciling, C::Stalled, C::Accepted, C::Programmed, C::ChangesPending],
+            Self::Retention => {
+                &[C::Ready, C::Reconciling, C::Stalled, C::Accepted, C::Programmed, C::ChangesPending, C::Drifted]
+            }
             Self::Mirror => &[C::MirrorInSync],
-            Self::Summary => &[C::Ready, C::Reconciling, C::Stalled, C::Suspended, C::ChangesPending],
+            Self::Summary => {
+                &[C::Ready, C::Reconciling, C::Stalled, C::Suspended, C::ChangesPending, C::Drifted, C::Validated]
+            }
         }
     }
 }

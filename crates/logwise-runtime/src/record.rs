@@ -1,6 +1,7 @@
 //! An intent as it lies in its ConfigMap. What a later version has put beside the fields that this one knows is kept:
 //! fields of the record for good, fields of a wish for as long as the wish is the same.
 
+use crate::epoch::is_epoch;
 use crate::intent::Intent;
 use crate::later;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -25,6 +26,10 @@ impl Record {
     /// Reads a ConfigMap as it is now.
     pub fn read(object: ConfigMap) -> Self {
         let intent = serde_json::from_str(text(&object)).and_then(later::read);
+        let intent = intent.map_err(|error| error.to_string()).and_then(|intent: Intent| match intent.writer.epoch {
+            epoch if is_epoch(epoch) => Ok(intent),
+            epoch => Err(format!("writer.epoch: {epoch} is not the number of a term")),
+        });
         let intent = intent.map_err(|error| format!("key `{KEY}`: {error}"));
         Self { intent, first_seen: Instant::now(), object }
     }
@@ -36,7 +41,7 @@ impl Record {
 
     /// The epoch that it bears, also when nothing else of it can be read.
     pub fn epoch(&self) -> Option<i64> {
-        self.fields().get("writer")?.get("epoch")?.as_i64()
+        self.fields().get("writer")?.get("epoch")?.as_i64().filter(|epoch| is_epoch(*epoch))
     }
 
     fn fields(&self) -> Map<String, Value> {

@@ -13,6 +13,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -131,13 +132,24 @@ impl Shell {
             return Action::await_change();
         }
         let key = ObjectKey::of(object);
+        if self.intents.outdated(object) {
+            return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
+        }
         let _place = self.places[part as usize].enter(&key.namespace).await;
+        if self.term().check().is_err() {
+            return Action::await_change();
+        }
         let started = Instant::now();
         let look = async {
             crash::object(part.label(), &key.namespace, &key.name).await;
             look.await
         };
-        let (report, ending) = match guarded(DEADLINE, look).await {
+        let look = tokio::select! {
+            looked = guarded(DEADLINE, look) => looked,
+            // Nothing that it finds could be acted on or said any more. What it has sent is recorded.
+            () = self.term().idle() => return Action::await_change(),
+        };
+        let (report, ending) = match look {
             Ok(report) if report.failure.is_some() => (report, Ending::Error),
             Ok(report) => (report, Ending::Success),
             Err(broken) => (broken_report(part, object, &broken), Ending::Broken),
@@ -157,7 +169,7 @@ impl Shell {
             Ok(action) => action,
             Err(broken) => {
                 let (namespace, name) = (&key.namespace, &key.name);
-                tracing::error!(part = part.label(), %namespace, %name, error = &broken as &dyn std::error::Error, "not reported");
+                tracing::error!(part = part.label(), %namespace, %name, error = &broken as &dyn Error, "not reported");
                 self.next_look(part, key, Some(ErrorClass::Transient), Duration::ZERO)
             }
         }
@@ -177,6 +189,10 @@ impl Shell {
             // Somebody else speaks for the object now.
             return Action::await_change();
         }
+        if self.intents.outdated(object) {
+            // What was seen is past: nothing is said about it, and the watch brings what is there now.
+            return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
+        }
         if let Some(decision) = report.decision {
             self.decisions.record(&key, part, decision, Timestamp::now());
         }
@@ -185,8 +201,9 @@ impl Shell {
             Ok(transitions) => self.announce(object, &key, &transitions).await,
             Err(error) if error.is_gone() => return Action::await_change(),
             Err(error) => {
-                tracing::warn!(part = part.label(), error = &error as &dyn std::error::Error, "status not written");
-                failure = failure.or(Some(ErrorClass::Transient));
+                let why = error.source().map(ToString::to_string);
+                tracing::warn!(part = part.label(), error = &error as &dyn Error, why, "status not written");
+                failure = failure.or(Some(error.class()));
             }
         }
         for event in &report.events {
@@ -214,29 +231,36 @@ impl Shell {
                 kind = %K::kind(&()), %namespace, %name, generation = key.generation,
                 condition = now.kind.name(), status = now.truth.name(), reason = now.reason.name(), "{}", now.message
             );
-            let worth_it = now.is_abnormal() && now.reason != Reason::Pending && now.reason != Reason::Progressing
-                || *had_before && *was_abnormal;
+            let worth_it = now.is_abnormal() && !is_on_the_way(now.reason) || *had_before && *was_abnormal;
             if worth_it && !is_derived(now.kind) {
                 let event = EventDraft {
                     warning: now.is_abnormal(),
                     reason: now.reason.name(),
-                    action: "Observe",
+                    action: if now.kind == ConditionType::Validated { "Preflight" } else { "Observe" },
                     note: format!("{} is {}: {}", now.kind.name(), now.truth.name(), now.message),
                 };
-                self.events.publish(object, &event).await;
+                self.event(object, &event).await;
             }
+        }
+    }
+
+    /// Somebody else speaks for the object once the term is over.
+    async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, event: &EventDraft) {
+        if self.term().check() != Err(NotLeading::Over) {
+            self.events.publish(object, event).await;
         }
     }
 
     async fn happened<K: Resource<DynamicType = ()>>(&self, object: &K, key: &ObjectKey, event: &EventDraft) {
         let (namespace, name) = (&key.namespace, &key.name);
         tracing::info!(kind = %K::kind(&()), %namespace, %name, generation = key.generation, reason = event.reason, "{}", event.note);
-        self.events.publish(object, event).await;
+        self.event(object, event).await;
     }
 
     /// Forgets an object that was deleted.
     pub fn forget(&self, uid: &str) {
         self.status.forget(uid);
+        self.intents.forget(uid);
         self.decisions.forget(uid);
         for part in Part::ALL {
             self.backoff.succeeded(&format!("{}/{uid}", part.label()));
@@ -244,11 +268,20 @@ impl Shell {
     }
 }
 
-/// Conditions that only repeat what others say.
+/// Reasons that come by themselves and go, or that somebody chose: no news.
+const fn is_on_the_way(reason: Reason) -> bool {
+    matches!(reason, Reason::Pending | Reason::Progressing | Reason::PreflightPending | Reason::PreflightDisabled)
+}
+
+/// Conditions that only repeat what others say; of `Drifted` the RetentionPolicy has an event.
 const fn is_derived(kind: ConditionType) -> bool {
     matches!(
         kind,
-        ConditionType::Ready | ConditionType::Reconciling | ConditionType::Stalled | ConditionType::ChangesPending
+        ConditionType::Ready
+            | ConditionType::Reconciling
+            | ConditionType::Stalled
+            | ConditionType::ChangesPending
+            | ConditionType::Drifted
     )
 }
 

@@ -2,13 +2,15 @@
 
 use crate::ErrorClass;
 use crate::access::Refused;
+use crate::chain;
 use crate::conditions::Reason;
 use crate::kubernetes::{KubernetesError, within};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -16,8 +18,8 @@ use zeroize::Zeroizing;
 /// the next look.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Secrets kept at most; beyond that all are forgotten, which costs one read each.
-const MOST: usize = 1_000;
+/// Longest name of a Role that people are told to make.
+const LONGEST_ROLE: usize = 63;
 
 /// The contents of one Secret. Never shown.
 pub struct SecretText {
@@ -64,16 +66,45 @@ impl SecretText {
 /// Reads Secrets.
 pub struct Secrets {
     client: Client,
-    known: Mutex<Known>,
+    known: Arc<Known>,
 }
 
-/// What was read, and when, by namespace and name.
-type Known = HashMap<(String, String), (Instant, Arc<SecretText>)>;
+/// Namespace and name.
+type Key = (String, String);
+
+/// What was read, and when.
+#[derive(Default)]
+struct Known(Mutex<HashMap<Key, (Instant, Arc<SecretText>)>>);
+
+impl Known {
+    fn get(&self, key: &Key, now: Instant) -> Option<Arc<SecretText>> {
+        let known = self.lock();
+        let (_, text) = known.get(key).filter(|(read, _)| is_fresh(*read, now))?;
+        Some(text.clone())
+    }
+
+    fn put(&self, key: Key, read: Instant, text: Arc<SecretText>) {
+        self.lock().insert(key, (read, text));
+    }
+
+    /// Forgets what is not used any more.
+    fn sweep(&self, now: Instant) {
+        self.lock().retain(|_, (read, _)| is_fresh(*read, now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Instant, Arc<SecretText>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_fresh(read: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(read) < FRESH
+}
 
 impl Secrets {
     /// Reads with this client.
     pub fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default() }
+        Self { client, known: Arc::default() }
     }
 
     /// The Secret of that name. `field` is the path of the field that names it.
@@ -82,8 +113,7 @@ impl Secrets {
     /// [`Refused`]: it does not exist, or the operator may not read it; then with what to apply.
     pub async fn read(&self, namespace: &str, field: &str, name: &str) -> Result<Arc<SecretText>, Refused> {
         let key = (namespace.to_owned(), name.to_owned());
-        let known = self.lock().get(&key).filter(|(read, _)| read.elapsed() < FRESH).map(|(_, text)| text.clone());
-        if let Some(text) = known {
+        if let Some(text) = self.known.get(&key, Instant::now()) {
             return Ok(text);
         }
         let asked = Instant::now();
@@ -100,35 +130,96 @@ impl Secrets {
         let data = secret.data.unwrap_or_default();
         let keys = data.into_iter().map(|(key, bytes)| (key, Zeroizing::new(bytes.0))).collect();
         let text = Arc::new(SecretText { namespace: namespace.to_owned(), name: name.to_owned(), keys });
-        let mut known = self.lock();
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(key, (asked, text.clone()));
+        self.known.put(key, asked, text.clone());
+        let known = self.known.clone();
+        // Also when nobody asks for any Secret again.
+        tokio::spawn(async move {
+            tokio::time::sleep(FRESH).await;
+            known.sweep(Instant::now());
+        });
         Ok(text)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn unread(namespace: &str, field: &str, name: &str, error: &KubernetesError) -> Refused {
     if error.is_forbidden() {
+        let (role, who) = (role(name), subject(&chain(error)));
         let message = format!(
             "{field}: the operator may not read Secret {name}. Apply deploy/components/tenant, or: kubectl -n {namespace} create role \
-             logwise-secrets --verb=get --resource=secrets --resource-name={name} && kubectl -n {namespace} create \
-             rolebinding logwise-secrets --role=logwise-secrets --serviceaccount=logwise-system:logwise-operator"
+             {role} --verb=get --resource=secrets --resource-name={name} && kubectl -n {namespace} create \
+             rolebinding {role} --role={role} {who}"
         );
         return Refused { reason: Reason::SecretForbidden, message, class: ErrorClass::Denied };
     }
-    let message = format!("{field}: Secret {name} could not be read: {error}. It is tried again");
+    let message = format!("{field}: Secret {name} could not be read: {}. It is tried again", chain(error));
     Refused { reason: Reason::RetryingAfterError, message, class: ErrorClass::Transient }
+}
+
+/// Name of the Role that opens one Secret: one Role per Secret, so that each command works beside the others.
+fn role(secret: &str) -> String {
+    let name = format!("logwise-secret-{secret}");
+    if name.len() <= LONGEST_ROLE {
+        return name;
+    }
+    let hash: String = Sha256::digest(secret.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    // Names of Secrets are ASCII.
+    let kept: String = name.chars().take(LONGEST_ROLE - 1 - hash.len()).collect();
+    format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
+}
+
+/// Whom to bind the Role to, as kubectl takes it: the one that the API server names in its refusal.
+fn subject(refusal: &str) -> String {
+    let user = refusal.split("User \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._@:".contains(c));
+    match user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':')) {
+        Some((namespace, name)) if plain(namespace) && plain(name) => format!("--serviceaccount={namespace}:{name}"),
+        _ if plain(user) => format!("--user={user}"),
+        _ => "--serviceaccount=logwise-system:logwise-operator".to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_secret_has_a_role_of_its_own_with_a_name_of_at_most_63_characters() {
+        assert_eq!(role("kafka"), "logwise-secret-kafka");
+        let long = |end: char| format!("{}{end}", "a".repeat(252));
+        let (one, other) = (role(&long('b')), role(&long('c')));
+        assert!(one.len() <= 63 && one.starts_with("logwise-secret-aaa"), "{one}");
+        assert_ne!(one, other);
+        let edge = "k".repeat(63 - "logwise-secret-".len());
+        assert_eq!(role(&edge), format!("logwise-secret-{edge}"));
+        assert!(role(&format!("{edge}k")).len() <= 63);
+    }
+
+    #[test]
+    fn the_role_is_for_whom_the_api_server_refused() {
+        let refusal =
+            |user: &str| format!("secrets \"aws\" is forbidden: User \"{user}\" cannot get resource \"secrets\"");
+        for (user, told) in [
+            ("system:serviceaccount:logs:shard-b", "--serviceaccount=logs:shard-b"),
+            ("ops@example.com", "--user=ops@example.com"),
+            ("x; rm -rf", "--serviceaccount=logwise-system:logwise-operator"),
+        ] {
+            assert_eq!(subject(&refusal(user)), told);
+        }
+        assert_eq!(subject("forbidden"), "--serviceaccount=logwise-system:logwise-operator");
+    }
+
+    #[test]
+    fn nothing_is_kept_longer_than_it_is_used() {
+        let (known, start) = (Known::default(), Instant::now());
+        let key = |name: &str| ("n".to_owned(), name.to_owned());
+        let text = Arc::new(secret(&[("a", b"canary")]));
+        known.put(key("a"), start, text.clone());
+        assert!(known.get(&key("a"), start + FRESH - Duration::from_millis(1)).is_some());
+        assert!(known.get(&key("a"), start + FRESH).is_none());
+        known.put(key("b"), start + FRESH, text.clone());
+        known.sweep(start + FRESH);
+        assert_eq!((known.lock().len(), Arc::strong_count(&text)), (1, 2), "a is gone, with what it held");
+    }
 
     fn secret(keys: &[(&str, &[u8])]) -> SecretText {
         let keys = keys.iter().map(|(key, bytes)| ((*key).to_owned(), Zeroizing::new(bytes.to_vec()))).collect();

@@ -1,7 +1,8 @@
 //! Writing one part of an object's status: the complete set of that part, only when something changed.
 
 use crate::conditions::Draft;
-use crate::{Part, crash};
+use crate::kubernetes::pace;
+use crate::{ErrorClass, Part, crash};
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// Longest time one status write may take.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Under which name the API server asks to wait with it.
+const WRITE: &str = "writing a status";
 
 /// What a part wants its share of the status to be. Empty: the part gives its share up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,15 +78,32 @@ pub enum StatusError {
         /// Namespace and name.
         object: String,
     },
+    /// The API server has asked to wait: nothing was sent.
+    #[error("the status of {object} is written later: the API server has asked to wait")]
+    AskedToWait {
+        /// Namespace and name.
+        object: String,
+    },
 }
 
 impl StatusError {
-    /// Whether the object is gone or was re-created: nothing is left to write to.
+    /// Whether the object is gone or was re-created: nothing is left to write to. A conflict says neither: the API
+    /// server gives up so when others write the object all the time.
     pub fn is_gone(&self) -> bool {
         match self {
-            Self::Patch { source: kube::Error::Api(status), .. } => status.code == 404 || status.code == 409,
+            Self::Patch { source: kube::Error::Api(status), .. } => status.code == 404,
             Self::Successor { .. } => true,
-            Self::Patch { .. } | Self::Deadline { .. } => false,
+            Self::Patch { .. } | Self::Deadline { .. } | Self::AskedToWait { .. } => false,
+        }
+    }
+
+    /// Class of the failure.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Patch { source: kube::Error::Api(status), .. } if status.code == 409 => ErrorClass::Conflict,
+            Self::Patch { source: kube::Error::Api(status), .. } if status.code == 429 => ErrorClass::Throttled,
+            Self::AskedToWait { .. } => ErrorClass::Throttled,
+            Self::Patch { .. } | Self::Successor { .. } | Self::Deadline { .. } => ErrorClass::Transient,
         }
     }
 }
@@ -232,9 +253,13 @@ impl StatusWriter {
         let body = Patch::Apply(body);
         let call = api.patch_status(&name, &params, &body);
         let label = format!("{namespace}/{name}");
+        if pace::rest(WRITE).is_some() {
+            return Err(StatusError::AskedToWait { object: label });
+        }
         let write = crash::begin(crash::System::Status);
         let written = tokio::time::timeout(WRITE_DEADLINE, call).await;
         write.after();
+        pace::heard(WRITE, &written);
         match written {
             Ok(Ok(after)) if after.uid() != object.uid() => Err(StatusError::Successor { object: label }),
             Ok(Ok(after)) => Ok(revision(after.meta().resource_version.as_deref())),

@@ -23,13 +23,24 @@ pub struct Term {
     writer: Writer,
     until: Mutex<Option<Instant>>,
     ended: watch::Sender<Option<NotLeading>>,
+    sending: watch::Sender<usize>,
+}
+
+/// A call that changes something is under way, until this is dropped.
+#[derive(Debug)]
+pub struct Sending(watch::Sender<usize>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.send_modify(|calls| *calls -= 1);
+    }
 }
 
 impl Term {
     /// A term that ends at `until`; without it, only when it is ended.
     pub fn new(writer: Writer, until: Option<Instant>) -> Self {
-        let (ended, _) = watch::channel(None);
-        Self { writer, until: Mutex::new(until), ended }
+        let (ended, sending) = (watch::Sender::new(None), watch::Sender::new(0));
+        Self { writer, until: Mutex::new(until), ended, sending }
     }
 
     /// A term without a Lease, for tests and tools.
@@ -114,9 +125,42 @@ impl Term {
     }
 }
 
+impl Term {
+    /// Notes that a call that changes something is about to start.
+    pub fn sending(&self) -> Sending {
+        self.sending.send_modify(|calls| *calls += 1);
+        Sending(self.sending.clone())
+    }
+
+    /// Waits until the term is ended and no call that changes something is under way.
+    pub fn idle(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let (ended, mut sending) = (self.ended(), self.sending.subscribe());
+        async move {
+            ended.await;
+            let _ = sending.wait_for(|calls| *calls == 0).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn a_term_is_idle_when_it_has_ended_and_nothing_is_being_sent() {
+        let term = Term::alone(1);
+        let mut idle = term.idle().boxed();
+        assert!((&mut idle).now_or_never().is_none());
+        let (first, second) = (term.sending(), term.sending());
+        term.end(NotLeading::Stopping);
+        assert!((&mut idle).now_or_never().is_none());
+        drop(first);
+        assert!((&mut idle).now_or_never().is_none());
+        drop(second);
+        idle.await;
+        term.idle().await;
+    }
 
     #[test]
     fn a_term_ends_by_itself_at_its_deadline() {

@@ -12,6 +12,15 @@ pub fn first_few<T: AsRef<str>>(entries: &[T]) -> String {
     }
 }
 
+/// A text of at most `longest` characters.
+pub fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(longest.saturating_sub(4)).collect();
+    format!("{begin} ...")
+}
+
 /// A length as status has it.
 pub fn count(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
@@ -20,6 +29,12 @@ pub fn count(length: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(cut("ää", 2), "ää");
+        assert_eq!(cut("äbcdefghi", 8), "äbcd ...");
+    }
 
     #[test]
     fn a_long_list_is_counted() {

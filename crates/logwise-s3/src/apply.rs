@@ -7,7 +7,7 @@ use crate::lifecycle::{self, LARGEST};
 use crate::rule::ordered;
 use logwise_aws::{AwsError, Failure};
 use logwise_plan::Known;
-use logwise_plan::retention::{Meaning, ObservedRule, WriteRules};
+use logwise_plan::retention::{Meaning, ObservedRule, Rule, WriteRules};
 use logwise_runtime::ErrorClass;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +29,11 @@ pub enum Written {
     /// S3 accepted the write, but what it answers now differs from what was written.
     NotVerified {
         /// The difference: an older answer of S3, or another writer.
+        why: String,
+    },
+    /// S3 accepted the write more than once and made less of it each time; nothing was sent this time.
+    NotKept {
+        /// What of our rules it does not keep.
         why: String,
     },
 }
@@ -135,6 +140,32 @@ pub(crate) fn shortfall(document: Option<&RawDocument>, write: &WriteRules) -> O
     // What was added is out of the map: what is left under a removed id should have gone.
     let id = write.remove.iter().find(|id| there.contains_key(id.as_str()))?;
     Some(format!("rule {id} of ours is still there"))
+}
+
+/// What `document` lacks of the rules of `write` although it has each of them; `None` when one is not there at all.
+pub(crate) fn lacking(document: &RawDocument, write: &WriteRules) -> Option<String> {
+    let mut lost: BTreeMap<&str, usize> = BTreeMap::new();
+    for rule in &write.add {
+        let (facts, _) = document.rules().find(|(facts, _)| facts.id.as_deref() == Some(rule.id.as_str()))?;
+        for part in lost_parts(rule, facts.meaning.as_ref()) {
+            *lost.entry(part).or_default() += 1;
+        }
+    }
+    let parts: Vec<String> = lost.into_iter().map(|(part, rules)| format!("{part} (of {rules} rules)")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The parts of a RetentionPolicy that are not in the rule as S3 has it.
+fn lost_parts(rule: &Rule, kept: Option<&Meaning>) -> Vec<&'static str> {
+    let Some(kept) = kept.filter(|kept| kept.prefix == rule.prefix) else { return vec!["the rule as a whole"] };
+    let (had, has) = (ordered(rule.settings.clone()), &kept.settings);
+    let parts = [
+        ("expiration", had.expiration_days == has.expiration_days),
+        ("transitions", had.transitions == has.transitions),
+        ("abortIncompleteMultipartUpload", had.abort_multipart_days == has.abort_multipart_days),
+        ("noncurrentVersionExpiration", had.noncurrent_days == has.noncurrent_days),
+    ];
+    parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
 }
 
 /// How `after` differs from what `write` makes of `before`. Shares no code with the composition: it compares rule by

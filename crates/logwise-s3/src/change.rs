@@ -3,6 +3,7 @@
 use crate::apply::{apply, not_sent, shortfall};
 use crate::bucket::Bucket;
 use crate::document::RawDocument;
+use crate::drift::{Changed, targets};
 use crate::{Look, Written};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,8 +14,8 @@ use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::WriteRules;
 use logwise_runtime::intent::{Ending, Intent, Wish};
-use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
-use serde_json::json;
+use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey, chain};
+use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,23 +64,27 @@ pub(crate) async fn carry_out(
     intents: &Arc<Intents>,
     cluster: &LogwiseCluster,
     bucket: &Bucket,
-    (write, look): (&WriteRules, &Look),
+    (write, look, drifted): (&WriteRules, &Look, &[Changed]),
     cleared: Result<(), String>,
 ) -> Result<Written, AwsError> {
     let refused = |why: String| not_sent(bucket, ErrorClass::Conflict, format!("nothing was sent: {why}"));
     cleared.map_err(refused)?;
-    let failed = |error: IntentError| not_sent(bucket, error.class(), format!("nothing was sent: {error}"));
-    let prepared = intents.prepare(&resource(&bucket.name), wish(cluster, write, &look.raw)).await.map_err(failed)?;
+    let failed = |error: IntentError| not_sent(bucket, error.class(), format!("nothing was sent: {}", chain(&error)));
+    let wish = wish(cluster, targets(write, drifted), &look.raw);
+    let prepared = intents.prepare(&resource(&bucket.name), cluster, wish).await.map_err(failed)?;
     let (mut waiting, mut sent) = (Some(prepared), None);
     let written = apply(bucket, write, async || {
         let prepared = waiting.take().ok_or("the intent was sent already")?;
-        let now_sent = sent.insert(prepared.send(CALL_TIMEOUT).await.map_err(|error| error.to_string())?);
-        let checked = now_sent.check().map_err(|error| error.to_string());
+        let now_sent = sent.insert(prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?);
+        let checked = now_sent.check().map_err(|error| chain(&error));
         Ok(move || checked)
     })
     .await;
     match (waiting, sent) {
-        (Some(prepared), _) => prepared.abandon(Ending::Abandoned).await,
+        (Some(prepared), _) => {
+            let there = matches!(written, Ok(Written::AlreadySo));
+            prepared.abandon(if there { Ending::Done } else { Ending::Abandoned }).await;
+        }
         // What S3 does not show yet, or has not answered, is judged by the next look.
         (None, Some(sent)) => match &written {
             Ok(Written::Done) => sent.close(Ending::Done).await,
@@ -91,12 +96,12 @@ pub(crate) async fn carry_out(
     written
 }
 
-fn wish(cluster: &LogwiseCluster, write: &WriteRules, before: &Known<RawDocument>) -> Wish {
-    Wish { owner: ObjectKey::of(cluster).into(), targets: json!(write), pre_image: before.known().and_then(pre_image) }
+fn wish(cluster: &LogwiseCluster, targets: Value, before: &Known<RawDocument>) -> Wish {
+    Wish { owner: ObjectKey::of(cluster).into(), targets, pre_image: before.known().and_then(pre_image) }
 }
 
 /// The configuration before the write, as gzip in base64: a ConfigMap holds text, and at most 1 MiB of it.
-fn pre_image(before: &RawDocument) -> Option<String> {
+pub(crate) fn pre_image(before: &RawDocument) -> Option<String> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(before.bytes()).ok()?;
     packed.finish().ok().map(|bytes| STANDARD.encode(bytes))

@@ -1,7 +1,8 @@
 //! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
 
+use crate::drift::Changed;
 use crate::policy_report::{self, PolicyLook};
-use crate::{Bucket, Discovery, Look, Written, change, finalizer, observe, report};
+use crate::{Bucket, Discovery, Look, Tried, Written, change, drift, finalizer, observe, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::Controller;
@@ -10,12 +11,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
-use logwise_aws::{AwsClients, Owner, Pipeline, Whom};
-use logwise_plan::retention::{self, PolicyEntry};
+use logwise_aws::{AwsClients, AwsError, Owner, Pipeline, Whom};
+use logwise_plan::retention::{self, PolicyEntry, WriteRules};
 use logwise_runtime::conditions::Reason;
-use logwise_runtime::facts::{self, Fact};
+use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
-use logwise_runtime::{Part, Refused, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, chain, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub struct Context {
     pub aws: Arc<AwsClients>,
     /// Services per bucket, listed at most once per period.
     pub discovery: Discovery,
+    /// Writes that did not come out as wanted.
+    pub tried: Tried,
     /// Name of this installation, part of the rule ids.
     pub installation: String,
     /// Seconds between two looks.
@@ -96,15 +99,19 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     let looked = Instant::now();
     let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
-    tell(context, &bucket.name, &validated.policy.logs_prefix, &observed);
+    tell(cluster, context, &observed);
     let cleared = change::clear_the_way(&context.shell.intents, &bucket.name, &observed, looked).await;
+    let drift = drifted(context, &bucket.name, &observed, &validated);
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
     let outcome = match &plan.write {
         Some(write) if validate::may_change(cluster) => {
-            let hold = hold_policies(context, &policies).await;
-            Some(match hold {
-                Some(superseded) => Ok(superseded),
-                None => change::carry_out(&context.shell.intents, cluster, &bucket, (write, &observed), cleared).await,
+            Some(match context.tried.outcome(&bucket.name, (write, &observed), Instant::now()) {
+                Some(known) => known,
+                None => {
+                    let of = (cluster, policies.as_slice());
+                    let changed = drift.as_deref().unwrap_or_default();
+                    write_rules(context, of, &bucket, (write, &observed, changed), cleared).await
+                }
             })
         }
         _ => None,
@@ -115,6 +122,8 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         plan: &plan,
         outcome: outcome.as_ref(),
         policy: &validated.policy,
+        drift: drift.as_deref(),
+        account: bucket.owner.as_deref(),
     };
     found.measure(&context.shell.metrics);
     for (policy, entry) in policies.iter().zip(&validated.entries) {
@@ -144,6 +153,14 @@ fn validated(
     Ok(Validated { policy, entries })
 }
 
+/// Rules of ours that others have changed since our last write. Those of a policy that is being deleted go anyway.
+fn drifted(context: &Context, bucket: &str, observed: &Look, validated: &Validated) -> Option<Vec<Changed>> {
+    let stays = validated.policy.policies.iter().filter(|entry| entry.removal.is_none());
+    let owners: Vec<&str> = stays.map(|entry| entry.owner.as_str()).collect();
+    let last = context.shell.intents.last(&change::resource(bucket));
+    drift::drifted(last.as_ref(), &observed.raw, &owners)
+}
+
 fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<RetentionPolicy>> {
     let (namespace, name) = (cluster.namespace(), cluster.name_any());
     let of_cluster = |policy: &RetentionPolicy| policy.namespace() == namespace && policy.spec.cluster_ref.name == name;
@@ -153,27 +170,29 @@ fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<Retention
 }
 
 /// Tells the other parts which services there are.
-fn tell(context: &Context, bucket: &str, logs_prefix: &str, observed: &Look) {
+fn tell(cluster: &LogwiseCluster, context: &Context, observed: &Look) {
     let (taken, period) = (observed.listed.into_std(), context.discovery.period());
     let fact = Fact { value: observed.facts.services.clone(), taken, period };
-    context.shell.tell(&context.shell.facts.services, &facts::logs(bucket, logs_prefix), fact);
+    context.shell.tell(&context.shell.facts.services, &cluster.uid().unwrap_or_default(), fact);
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before.
 async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Refused> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let shell = &context.shell;
-    let account = shell.access.decide(&namespace, &validate::references(cluster))?;
+    let allowed = shell.access.decide(&namespace, &validate::references(cluster))?;
     let aws = cluster.spec.aws.as_ref();
     let whom = Whom {
         pipeline: Pipeline { installation: &context.installation, namespace: &namespace, name: &name },
         region: aws.map_or("", |aws| aws.region.as_str()),
         role_arn: aws.and_then(|aws| aws.role_arn.as_deref()),
         secret: aws.and_then(|aws| aws.credentials_secret_ref.as_ref()).map(|secret| secret.name.as_str()),
+        endpoints: &allowed.endpoints,
     };
     let clients = logwise_aws::clients(&context.aws, &shell.secrets, whom).await?;
+    let account = allowed.bucket_owner;
     // Twelve digits: the grants were checked when they were read.
-    let owner = account.clone().and_then(|account| account.parse::<Owner>().ok());
+    let owner = account.as_ref().and_then(|account| account.parse::<Owner>().ok());
     let bucket = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
     Ok(Bucket { client: clients.s3(owner.as_ref()), name: bucket.to_owned(), owner: account })
 }
@@ -190,18 +209,38 @@ async fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<
     other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 
-/// Rules are written only for policies whose deletion will wait for us; until then nothing is.
+/// Writes the rules, unless a policy is not ready for it.
+async fn write_rules(
+    context: &Context,
+    (cluster, policies): (&LogwiseCluster, &[Arc<RetentionPolicy>]),
+    bucket: &Bucket,
+    (write, observed, drift): (&WriteRules, &Look, &[Changed]),
+    cleared: Result<(), String>,
+) -> Result<Written, AwsError> {
+    if let Some(superseded) = hold_policies(context, policies).await {
+        return Ok(superseded);
+    }
+    let outcome = change::carry_out(&context.shell.intents, cluster, bucket, (write, observed, drift), cleared).await;
+    context.tried.note(&bucket.name, write, &outcome, Instant::now());
+    outcome
+}
+
+/// Rules are written only for policies whose deletion will wait for us and that are still as they were seen; until then
+/// nothing is.
 async fn hold_policies(context: &Context, policies: &[Arc<RetentionPolicy>]) -> Option<Written> {
     for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
-        if let Err(error) = finalizer::add(&context.client, policy).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no rule is written before its policy has a finalizer"
-            );
+        if let Err(error) = finalizer::add(context, policy).await {
+            tracing::warn!(error = chain(&error), "no rule is written before its policy has a finalizer");
             return Some(Written::Superseded);
         }
     }
-    None
+    let namespace = policies.first().and_then(|policy| policy.namespace()).unwrap_or_default();
+    let all: Vec<&RetentionPolicy> = policies.iter().map(AsRef::as_ref).collect();
+    let fresh = context.shell.intents.still(&namespace, &all).await;
+    fresh.err().map(|error| {
+        tracing::warn!(error = chain(&error), "no rule is written for a policy as it was once");
+        Written::Superseded
+    })
 }
 
 /// Says of policies that they take no part in any bucket, and lets those go that are being deleted.
@@ -220,8 +259,8 @@ async fn say_refused(policies: &[Arc<RetentionPolicy>], context: &Context, reaso
 /// Lets policies go that are being deleted: nothing here may touch the rules that they may have left.
 async fn release(policies: &[Arc<RetentionPolicy>], context: &Context) {
     for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_some()) {
-        if let Err(error) = finalizer::remove(&context.client, policy).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "finalizer not removed; it is tried again");
+        if let Err(error) = finalizer::remove(context, policy).await {
+            tracing::warn!(error = chain(&error), "finalizer not removed; it is tried again");
         }
     }
 }

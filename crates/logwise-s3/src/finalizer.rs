@@ -1,9 +1,10 @@
 //! The finalizer that lets a deleted RetentionPolicy take its rules along.
 
+use crate::controller::Context;
+use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, ResourceExt};
 use logwise_api::RetentionPolicy;
-use logwise_runtime::crash;
+use logwise_runtime::{NotLeading, crash};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -27,10 +28,12 @@ pub(crate) enum FinalizerError {
     },
     #[error("the API server did not answer for the finalizer of {policy} within 5 s")]
     Deadline { policy: String },
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
 }
 
 /// Makes sure that `policy` has the finalizer.
-pub(crate) async fn add(client: &Client, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
+pub(crate) async fn add(context: &Context, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
     if policy.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
@@ -39,12 +42,12 @@ pub(crate) async fn add(client: &Client, policy: &RetentionPolicy) -> Result<(),
         "kind": "RetentionPolicy",
         "metadata": {"name": policy.name_any(), "namespace": policy.namespace(), "uid": policy.uid(), "finalizers": [FINALIZER]},
     });
-    patch(client, policy, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body)).await
+    patch(context, policy, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body)).await
 }
 
 /// Takes the finalizer away, whoever has put it there: a backup that was restored, or Git. A policy that is gone
 /// already is success.
-pub(crate) async fn remove(client: &Client, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
+pub(crate) async fn remove(context: &Context, policy: &RetentionPolicy) -> Result<(), FinalizerError> {
     let rest: Vec<&String> = policy.finalizers().iter().filter(|name| *name != FINALIZER).collect();
     if rest.len() == policy.finalizers().len() {
         return Ok(());
@@ -52,21 +55,22 @@ pub(crate) async fn remove(client: &Client, policy: &RetentionPolicy) -> Result<
     // The resource version refuses the write if anybody changed the list meanwhile.
     let metadata = json!({"resourceVersion": policy.resource_version(), "uid": policy.uid(), "finalizers": rest});
     let body = Patch::Merge(json!({"metadata": metadata}));
-    match patch(client, policy, &PatchParams::default(), &body).await {
+    match patch(context, policy, &PatchParams::default(), &body).await {
         Err(FinalizerError::Patch { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
         other => other,
     }
 }
 
 async fn patch(
-    client: &Client,
+    context: &Context,
     policy: &RetentionPolicy,
     params: &PatchParams,
     body: &Patch<Value>,
 ) -> Result<(), FinalizerError> {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    let api: Api<RetentionPolicy> = Api::namespaced(client.clone(), &namespace);
+    let api: Api<RetentionPolicy> = Api::namespaced(context.client.clone(), &namespace);
     let label = format!("{namespace}/{name}");
+    context.shell.term().check()?;
     let write = crash::begin(crash::System::Finalizers);
     let written = tokio::time::timeout(DEADLINE, api.patch(&name, params, body)).await;
     write.after();

@@ -1,5 +1,7 @@
 //! What a look at a bucket found and did, on one RetentionPolicy.
 
+use crate::drift::Changed;
+use crate::pending::{self, Counts};
 use crate::report::{Found, blocked_message, blocked_reason};
 use crate::{RawDocument, Written};
 use jiff::Timestamp;
@@ -8,9 +10,7 @@ use logwise_api::validate::Invalid;
 use logwise_api::{EffectiveRule, PlanEntry, PlanStatus, PlanSummary, RetentionPolicy, RetentionPolicyStatus};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
-use logwise_plan::retention::{
-    ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_destructive, is_owned_by,
-};
+use logwise_plan::retention::{ApprovalRequest, Decision, Meaning, PolicyEntry, PolicyPlan, is_owned_by};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{ErrorClass, EventDraft, Part, PartStatus, Report, words};
 use serde_json::{Value, json};
@@ -37,8 +37,16 @@ pub(crate) fn refused(policy: &RetentionPolicy, reason: Reason, message: &str) -
         Draft::new(ConditionType::Accepted, false, reason, message),
         Draft::new(ConditionType::Programmed, false, reason, message),
         Draft::new(ConditionType::ChangesPending, false, Reason::NothingPending, ""),
+        drift_before(policy),
     ];
     Report { status: part_status(&status, conditions), ..Report::default() }
+}
+
+/// `Drifted` as last reported: what cannot be looked at is taken for what it was.
+fn drift_before(policy: &RetentionPolicy) -> Draft {
+    let reported = PartStatus::as_reported(Part::Retention, policy).conditions;
+    let drifted = reported.into_iter().find(|draft| draft.kind == ConditionType::Drifted);
+    drifted.unwrap_or_else(|| Draft::new(ConditionType::Drifted, false, Reason::InSync, ""))
 }
 
 fn part_status(status: &RetentionPolicyStatus, conditions: Vec<Draft>) -> PartStatus {
@@ -80,8 +88,9 @@ impl PolicyLook<'_> {
         let accepted = accepted(plan);
         let programmed = self.programmed(entry, plan);
         let status = self.status(entry, plan, programmed.truth == Truth::True);
-        let conditions = self.conditions(plan, accepted, programmed);
-        Report { status: part_status(&status, conditions), events: self.events(plan), ..Report::default() }
+        let conditions = self.conditions(entry, plan, accepted, programmed);
+        let events = [self.applied(plan), self.drift_event(entry)].into_iter().flatten().collect();
+        Report { status: part_status(&status, conditions), events, ..Report::default() }
     }
 
     /// The configuration could not be read: what was last known stays, and Programmed says why nothing newer is.
@@ -100,12 +109,11 @@ impl PolicyLook<'_> {
 
     /// Stalled or Reconciling of a policy that is not as it should be.
     fn progress(&self, reason: Reason, message: &str) -> Option<Draft> {
-        let carried_out =
-            self.policy.status.as_ref().and_then(|s| s.programmed_generation) == self.policy.metadata.generation;
         if reason.needs_person() {
             return Some(Draft::new(ConditionType::Stalled, true, reason, message));
         }
-        (!carried_out).then(|| Draft::new(ConditionType::Reconciling, true, Reason::RetryingAfterError, message))
+        let retries = || Draft::new(ConditionType::Reconciling, true, Reason::RetryingAfterError, message);
+        (!self.is_carried_out()).then(retries)
     }
 
     /// Whether a policy that is being deleted has nothing left in the bucket.
@@ -129,7 +137,22 @@ impl PolicyLook<'_> {
         self.found.plan.policies.get(&self.entry.ok()?.owner)
     }
 
-    fn conditions(&self, plan: &PolicyPlan, accepted: Draft, programmed: Draft) -> Vec<Draft> {
+    /// Stalled or Reconciling of a policy whose changes wait for a window: they come by themselves, unless no window ever
+    /// opens.
+    fn waiting(&self, plan: &PolicyPlan, message: &str) -> Option<Draft> {
+        let reason = Reason::WaitingForWindow;
+        if plan.next_opening.is_none() {
+            return Some(Draft::new(ConditionType::Stalled, true, reason, message));
+        }
+        (!self.is_carried_out()).then(|| Draft::new(ConditionType::Reconciling, true, reason, message))
+    }
+
+    /// Whether this generation was once wholly in force.
+    fn is_carried_out(&self) -> bool {
+        self.policy.status.as_ref().and_then(|s| s.programmed_generation) == self.policy.metadata.generation
+    }
+
+    fn conditions(&self, entry: &PolicyEntry, plan: &PolicyPlan, accepted: Draft, programmed: Draft) -> Vec<Draft> {
         // A policy that only observes does all it is asked to do; ChangesPending says what it would write.
         let does_its_part = programmed.truth == Truth::True || programmed.reason == Reason::ObserveOnly;
         let good = accepted.truth == Truth::True && does_its_part;
@@ -140,9 +163,51 @@ impl PolicyLook<'_> {
             worse.reason,
             worse.message.clone(),
         );
-        let progress = if good { None } else { self.progress(worse.reason, &worse.message) };
-        let pending = pending_condition(plan, &programmed);
-        [Some(ready), progress, Some(accepted), Some(programmed), Some(pending)].into_iter().flatten().collect()
+        let progress = match (good, worse.reason) {
+            (true, _) => None,
+            (false, Reason::WaitingForWindow) => self.waiting(plan, &worse.message),
+            (false, reason) => self.progress(reason, &worse.message),
+        };
+        let pending = pending::condition(self.found, (self.policy, entry), plan);
+        let drifted = self.drifted(entry);
+        let all = [Some(ready), progress, Some(accepted), Some(programmed), Some(pending), Some(drifted)];
+        all.into_iter().flatten().collect()
+    }
+
+    /// Whether others have changed rules of this policy.
+    fn drifted(&self, entry: &PolicyEntry) -> Draft {
+        let kind = ConditionType::Drifted;
+        let Some(left) = self.found.left_changed() else { return drift_before(self.policy) };
+        let told: Vec<String> =
+            left.iter().filter(|c| is_owned_by(&c.id, &entry.owner)).map(|changed| changed.words()).collect();
+        if told.is_empty() {
+            return Draft::new(kind, false, Reason::InSync, "");
+        }
+        let next = if entry.observe_only {
+            "It stays so: set `changePolicy.mode` to Apply, and `suspend` of the LogwiseCluster to false, to have it restored"
+        } else {
+            "It is restored as soon as `changePolicy` lets it; see Programmed"
+        };
+        let message = format!("Somebody else changed {}. {next}", words::first_few(&told));
+        Draft::new(kind, true, Reason::LifecycleRuleChanged, message)
+    }
+
+    /// Said once: when a change is seen for the first time, whether this look has put it right or not.
+    fn drift_event(&self, entry: &PolicyEntry) -> Option<EventDraft> {
+        let seen: Vec<&Changed> =
+            self.found.drift?.iter().filter(|changed| is_owned_by(&changed.id, &entry.owner)).collect();
+        if seen.is_empty() || drift_before(self.policy).truth == Truth::True {
+            return None;
+        }
+        let told: Vec<String> = seen.iter().map(|changed| changed.words()).collect();
+        let left = self.found.left_changed()?;
+        let restored = if seen.iter().any(|changed| left.contains(changed)) { "" } else { "; restored" };
+        Some(EventDraft {
+            warning: true,
+            reason: "LifecycleRuleDrifted",
+            action: "Observe",
+            note: format!("Changed outside Logwise: {}{restored}", words::first_few(&told)),
+        })
     }
 
     /// Why the write of this look, as far as it concerns this policy, is not in force; `None`: it is, or there was none.
@@ -157,6 +222,13 @@ impl PolicyLook<'_> {
             Some(Err(error)) => Some(explained_above(error)),
             Some(Ok(Written::NotVerified { why })) => {
                 Some((Reason::ForeignWriterDetected, format!("{why}. It is tried again")))
+            }
+            Some(Ok(Written::NotKept { why })) => {
+                let message = format!(
+                    "S3 accepts the rules and does not keep all of them: {why}. Leave out of this policy what the server \
+                     does not keep"
+                );
+                Some((Reason::RuleNotKept, message))
             }
             Some(Ok(Written::Superseded)) => {
                 let message = "Nothing was written: the configuration changed meanwhile, or a finalizer could not be set. It is tried again";
@@ -186,11 +258,11 @@ impl PolicyLook<'_> {
         if let Some(blocked) = self.found.plan.blocked.as_ref().filter(|_| has(plan, &Decision::Blocked)) {
             return Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked));
         }
-        if let Some(request) = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired)) {
+        if let Some(request) = pending::asked(plan) {
             return Draft::new(kind, false, Reason::ApprovalRequired, self.approval_message(request));
         }
-        if has(plan, &Decision::WaitingForWindow) || plan.kept > 0 {
-            return Draft::new(kind, false, Reason::WaitingForWindow, waiting_message(plan));
+        if pending::waits_for_window(plan) {
+            return Draft::new(kind, false, Reason::WaitingForWindow, pending::opening(entry, plan));
         }
         if has(plan, &Decision::ObserveOnly) {
             let message = "Rules are wanted and not written: the policy or its LogwiseCluster only observes";
@@ -205,13 +277,13 @@ impl PolicyLook<'_> {
         let days = first.map_or_else(String::new, |e| {
             format!("{} -> {} days", days(e.from.expiration_days), days(e.to.expiration_days))
         });
+        let approve = pending::approve(self.policy, request);
+        let what = if Counts::of(request).destructive > 0 { "let existing objects go earlier" } else { "change rules" };
         format!(
-            "Plan {} would let existing objects of {} services go earlier ({days}: {}). The rules in force stay. \
-             To approve exactly this, add {} to `spec.changePolicy.approvedPlans`",
+            "Plan {} would {what}: {} services ({days}: {}). The rules in force stay. To approve exactly this: {approve}",
             request.plan_id,
             services.len(),
             words::first_few(&services),
-            request.plan_id
         )
     }
 
@@ -226,7 +298,7 @@ impl PolicyLook<'_> {
             programmed_time: if newly { whole_second(Timestamp::now()) } else { before.programmed_time },
             matched_services: Some(words::count(plan.services.len())),
             rules: Some(words::count(plan.rules)),
-            pending_changes: Some(words::count(pending(plan))),
+            pending_changes: Some(words::count(pending::count(plan))),
             effective,
             plan: self.plan_status(plan),
             next_opening_time: plan.next_opening.map(Time),
@@ -285,8 +357,8 @@ impl PolicyLook<'_> {
 
     /// The changes that wait, if some do.
     fn plan_status(&self, plan: &PolicyPlan) -> Option<PlanStatus> {
-        let request = plan.approval.as_ref().filter(|_| has(plan, &Decision::ApprovalRequired))?;
-        let new = request.entries.iter().filter(|e| e.from == logwise_plan::retention::Settings::default()).count();
+        let request = pending::asked(plan)?;
+        let counts = Counts::of(request);
         let entry = |e: &logwise_plan::retention::Change| PlanEntry {
             service: e.service.clone(),
             from_days: e.from.expiration_days,
@@ -296,28 +368,28 @@ impl PolicyLook<'_> {
             id: request.plan_id.clone(),
             generation: self.policy.metadata.generation.unwrap_or_default(),
             summary: PlanSummary {
-                add: words::count(new),
-                change: words::count(pending(plan).saturating_sub(new)),
-                remove: 0,
-                destructive: words::count(request.entries.iter().filter(|e| is_destructive(&e.from, &e.to)).count()),
+                add: words::count(counts.add),
+                change: words::count(counts.change),
+                remove: words::count(counts.remove),
+                destructive: words::count(counts.destructive),
             },
             entries: request.entries.iter().take(MAX_ENTRIES).map(entry).collect(),
         })
     }
 
-    fn events(&self, plan: &PolicyPlan) -> Vec<EventDraft> {
+    fn applied(&self, plan: &PolicyPlan) -> Option<EventDraft> {
         let done = matches!(self.found.outcome, Some(Ok(Written::Done)));
         let written: Vec<&str> =
             plan.services.iter().filter(|(_, d)| **d == Decision::Write).map(|(service, _)| service.as_str()).collect();
         if !done || written.is_empty() {
-            return Vec::new();
+            return None;
         }
-        vec![EventDraft {
+        Some(EventDraft {
             warning: false,
             reason: "PlanApplied",
             action: "Apply",
             note: format!("Lifecycle rules written for {}", words::first_few(&written)),
-        }]
+        })
     }
 }
 
@@ -352,32 +424,6 @@ fn accepted(plan: &PolicyPlan) -> Draft {
         format!("; {} more are decided by {}", plan.lost.len(), words::first_few(&winners))
     };
     Draft::new(kind, true, Reason::Accepted, format!("Matches {} services{lost}", plan.services.len()))
-}
-
-fn pending_condition(plan: &PolicyPlan, programmed: &Draft) -> Draft {
-    let kind = ConditionType::ChangesPending;
-    if pending(plan) == 0 {
-        return Draft::new(kind, false, Reason::NothingPending, "");
-    }
-    Draft::new(kind, true, programmed.reason, format!("{} services have another rule than wanted", pending(plan)))
-}
-
-/// Services whose wanted rule is held back.
-fn pending(plan: &PolicyPlan) -> usize {
-    let held = |d: &&Decision| !matches!(d, Decision::InForce | Decision::Write);
-    plan.services.values().filter(held).count() + plan.kept
-}
-
-/// When changes that wait for a window begin.
-fn waiting_message(plan: &PolicyPlan) -> String {
-    match plan.next_opening {
-        Some(opening) => format!("The rules in force stay until a window of `changePolicy.windows` opens at {opening}"),
-        None => {
-            "The rules in force stay: the windows of the policy and of its LogwiseCluster are never open together. \
-                 Correct `changePolicy.windows`"
-                .to_owned()
-        }
-    }
 }
 
 fn has(plan: &PolicyPlan, decision: &Decision) -> bool {

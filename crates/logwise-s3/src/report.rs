@@ -1,10 +1,11 @@
 //! What a look at a bucket found and did, on the LogwiseCluster.
 
+use crate::drift::{Changed, is_written};
 use crate::policy_report;
 use crate::{Look, Written};
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, StorageStatus};
+use logwise_api::{Drift, LogwiseCluster, StorageStatus};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked};
@@ -13,6 +14,9 @@ use logwise_runtime::metrics::{Metrics, Pipeline};
 use logwise_runtime::{Decision, ErrorClass, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::time::Duration;
+
+/// Longest account of what others have changed, in characters.
+const MAX_SUMMARY: usize = 512;
 
 /// The spec cannot be used.
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
@@ -30,19 +34,25 @@ pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
 pub(crate) fn conflicted(cluster: &LogwiseCluster, owner: &str) -> Report {
     let bucket = cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
     let message = format!(
-        "Bucket {bucket} belongs to LogwiseCluster {owner}; no call is made for this one. Use one LogwiseCluster per bucket"
+        "Bucket {bucket} belongs to LogwiseCluster {owner}; no call is made for this one. A bucket has one \
+         owner, whatever prefixes others name: use one LogwiseCluster per bucket"
     );
     let ready = Draft::new(ConditionType::StorageReady, false, Reason::Conflicted, message);
     Report { next_look: Duration::from_secs(30), ..unread(cluster, ready, None) }
 }
 
 fn unread(cluster: &LogwiseCluster, ready: Draft, failure: Option<ErrorClass>) -> Report {
-    let status = StorageStatus { settled_generation: settled_before(cluster), ..StorageStatus::default() };
+    let settled_generation = settled_before(cluster);
+    let status = StorageStatus { settled_generation, drift: drift_before(cluster), ..StorageStatus::default() };
     Report { status: part_status(&status, ready), failure, ..Report::default() }
 }
 
 fn settled_before(cluster: &LogwiseCluster) -> Option<i64> {
     cluster.status.as_ref()?.storage.as_ref()?.settled_generation
+}
+
+fn drift_before(cluster: &LogwiseCluster) -> Option<Drift> {
+    cluster.status.as_ref()?.storage.as_ref()?.drift.clone()
 }
 
 fn part_status(status: &StorageStatus, ready: Draft) -> PartStatus {
@@ -59,6 +69,10 @@ pub(crate) struct Found<'a> {
     /// What became of the write; `None`: nothing was sent.
     pub outcome: Option<&'a Result<Written, AwsError>>,
     pub policy: &'a retention::Policy,
+    /// Rules that others have changed since our last write, before the write of this look; `None`: not known.
+    pub drift: Option<&'a [Changed]>,
+    /// The account that the bucket must belong to, if the grants name one.
+    pub account: Option<&'a str>,
 }
 
 impl Found<'_> {
@@ -109,7 +123,12 @@ impl Found<'_> {
         let bucket = self.cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
         if let Some(error) = self.error() {
             let reason = Reason::of_failure(error.class(), Reason::BucketNotFound);
-            return Draft::new(kind, false, reason, format!("{error}. {}", next_step(error.class())));
+            return Draft::new(
+                kind,
+                false,
+                reason,
+                format!("{error}. {}{}", next_step(error.class()), self.other_account(error.class())),
+            );
         }
         if let Some(Ok(Written::NotVerified { why })) = self.outcome {
             let message = format!(
@@ -117,9 +136,22 @@ impl Found<'_> {
             );
             return Draft::new(kind, false, Reason::ForeignWriterDetected, message);
         }
+        if let Some(Ok(Written::NotKept { why })) = self.outcome {
+            return Draft::new(kind, false, Reason::RuleNotKept, not_kept(bucket, why));
+        }
         match &self.plan.blocked {
             Some(blocked) => Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked)),
             None => Draft::new(kind, true, Reason::Available, format!("Bucket {bucket} answers")),
+        }
+    }
+
+    /// S3 gives the same answer to those who lack a right and to those who expect another owner.
+    fn other_account(&self, class: ErrorClass) -> String {
+        match self.account.filter(|_| class == ErrorClass::Denied) {
+            Some(account) => format!(
+                ", and check that it belongs to account {account}: the grant says so, and a bucket of another account is refused"
+            ),
+            None => String::new(),
         }
     }
 
@@ -137,7 +169,24 @@ impl Found<'_> {
             lifecycle_rules: rules.map(|(ours, _)| ours),
             foreign_lifecycle_rules: rules.map(|(_, foreign)| foreign),
             minimum_object_size: self.observed.minimum_object_size(),
+            drift: self.drift(),
         }
+    }
+
+    /// What others have done to rules of ours and this look has not put right; as last known, if nothing is known now.
+    fn drift(&self) -> Option<Drift> {
+        let Some(left) = self.left_changed() else { return drift_before(self.cluster) };
+        let told: Vec<String> = left.iter().map(|changed| changed.words()).collect();
+        let summary = words::cut(&words::first_few(&told), MAX_SUMMARY);
+        (!told.is_empty()).then(|| Drift { changes: words::count(told.len()), summary })
+    }
+
+    /// Rules that others have changed and the write of this look has not put right; `None`: not known.
+    pub(crate) fn left_changed(&self) -> Option<Vec<&Changed>> {
+        let written = matches!(self.outcome, Some(Ok(Written::Done | Written::AlreadySo)));
+        let write = self.plan.write.as_ref().filter(|_| written);
+        let restored = |changed: &Changed| write.is_some_and(|write| is_written(write, &changed.id));
+        Some(self.drift?.iter().filter(|changed| !restored(changed)).collect())
     }
 
     fn is_settled(&self) -> bool {
@@ -147,7 +196,9 @@ impl Found<'_> {
 
     fn failure(&self) -> Option<ErrorClass> {
         let lost = matches!(self.outcome, Some(Ok(Written::Superseded | Written::NotVerified { .. })));
-        self.error().map(AwsError::class).or(lost.then_some(ErrorClass::Conflict))
+        let not_kept = matches!(self.outcome, Some(Ok(Written::NotKept { .. })));
+        let written = lost.then_some(ErrorClass::Conflict).or(not_kept.then_some(ErrorClass::Invalid));
+        self.error().map(AwsError::class).or(written)
     }
 
     /// What each policy got, without the services whose rule is the wanted one: the record stays small with many.
@@ -182,6 +233,13 @@ fn next_step(class: ErrorClass) -> &'static str {
         ErrorClass::Invalid => "Correct `storage` and the retention policies",
         ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => "It is tried again",
     }
+}
+
+/// The fact and the next step where the server keeps less than was written.
+fn not_kept(bucket: &str, why: &str) -> String {
+    format!(
+        "The server of bucket {bucket} accepts lifecycle rules and does not keep all of them: {why}. Nothing is written          until a policy or the configuration changes, or ten minutes have passed. Leave out of the policies what this          server does not keep"
+    )
 }
 
 /// The condition reason of a bucket that cannot be written.

@@ -4,7 +4,7 @@
 mod stand_in;
 
 use jiff::Timestamp;
-use logwise_aws::AwsError;
+use logwise_aws::{AwsClients, AwsError, Base, Identity, Pipeline};
 use logwise_plan::Known;
 use logwise_plan::retention::{
     self, Approval, Policy, PolicyEntry, Rule, Settings, Transition, WriteRules, rule_id, service_prefix,
@@ -28,6 +28,12 @@ const FOREIGN: [&str; 2] = [
     "<Rule><Status>Disabled</Status><Filter><And><Prefix>t'mp/</Prefix><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></And></Filter><ID><![CDATA[<tmp>]]></ID><Expiration><Days>3</Days></Expiration><FutureField><A b='1'>1</A></FutureField></Rule>",
 ];
 
+/// The S3 client of a pipeline without a Secret and a role, which no account is known of.
+fn own(clients: &AwsClients) -> aws_sdk_s3::Client {
+    let pipeline = Pipeline { installation: "bed", namespace: "tests", name: "own" };
+    clients.for_identity(&Identity::new(pipeline, Base::Ambient, None), REGION).s3(None)
+}
+
 struct World {
     bed: StandIn,
     bucket: Bucket,
@@ -38,7 +44,7 @@ impl World {
         let bed = StandIn::attach();
         let name = unique(test);
         bed.control("POST", "/_buckets", json!({"name": name})).await;
-        let client = bed.clients().s3(REGION);
+        let client = own(&bed.clients());
         Self { bed, bucket: Bucket { client, name, owner: Some("123456789012".to_owned()) } }
     }
 

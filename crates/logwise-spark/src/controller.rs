@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report.
 
 use crate::master::{self, Master, NoActiveMaster};
-use crate::{raise, report};
+use crate::{owner, raise, report};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -13,8 +13,7 @@ use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_aws::group::{self, Described};
 use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
-use logwise_runtime::facts::{self, Cores, Fact};
-use logwise_runtime::ownership::other_owner;
+use logwise_runtime::facts::{Cores, Fact};
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -74,11 +73,11 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.spark.is_none() {
         return Report::default();
     }
-    let clients = match reach(cluster, context).await {
-        Ok(clients) => clients,
+    let (clients, accounts) = match reach(cluster, context).await {
+        Ok(reached) => reached,
         Err(refused) => return report::refused(cluster, refused),
     };
-    if let Some(owner) = owner_of_group(cluster, context).await {
+    if let Some(owner) = owner::by_spec(cluster, context).await {
         return report::conflicted(cluster, &owner);
     }
     let (policy, masters) = match validated(cluster, context.period_seconds) {
@@ -87,7 +86,13 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     let looked = Instant::now();
     let observed = observe(cluster, context, clients.as_ref(), &masters).await;
-    tell(context, &masters, &observed.master, looked);
+    tell(cluster, context, &observed.master, looked);
+    if let Some(refused) = owner::foreign(cluster, observed.arn.as_deref(), &accounts) {
+        return report::refused(cluster, refused);
+    }
+    if let Some(owner) = owner::by_record(cluster, observed.arn.as_deref(), context).await {
+        return report::conflicted(cluster, &owner);
+    }
     let cleared = raise::clear_the_way(&context.shell.intents, &observed, looked).await;
     let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
     let outcomes = match &plan {
@@ -129,50 +134,34 @@ async fn observe(
 }
 
 /// Tells the other parts what the masters' cores and drivers are.
-fn tell(context: &Context, masters: &[String], master: &Result<Master, NoActiveMaster>, taken: Instant) {
+fn tell(cluster: &LogwiseCluster, context: &Context, master: &Result<Master, NoActiveMaster>, taken: Instant) {
     let master = master.as_ref().map_err(NoActiveMaster::to_string);
-    let (shell, resource) = (&context.shell, facts::masters(masters));
+    let (shell, of) = (&context.shell, cluster.uid().unwrap_or_default());
     let period = Duration::from_secs(context.period_seconds.into());
     let cores = master.clone().map(|master| Cores { total: master.cores, used: master.cores_used });
-    shell.tell(&shell.facts.cores, &resource, Fact { value: cores.into(), taken, period });
+    shell.tell(&shell.facts.cores, &of, Fact { value: cores.into(), taken, period });
     let drivers = master.map(|master| master.drivers.clone());
-    shell.tell(&shell.facts.drivers, &resource, Fact { value: drivers.into(), taken, period });
+    shell.tell(&shell.facts.drivers, &of, Fact { value: drivers.into(), taken, period });
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before. No clients: no
-/// group is named.
-async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Option<Clients>, Refused> {
+/// group is named. With the accounts that the group may be of; none: any.
+async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<(Option<Clients>, Vec<String>), Refused> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let shell = &context.shell;
-    shell.access.decide(&namespace, &validate::references(cluster))?;
-    let Some(aws) = cluster.spec.aws.as_ref().filter(|_| group_name(cluster).is_some()) else { return Ok(None) };
+    let allowed = shell.access.decide(&namespace, &validate::references(cluster))?;
+    let Some(aws) = cluster.spec.aws.as_ref().filter(|_| group_name(cluster).is_some()) else {
+        return Ok((None, Vec::new()));
+    };
     let whom = Whom {
         pipeline: Pipeline { installation: &context.installation, namespace: &namespace, name: &name },
         region: &aws.region,
         role_arn: aws.role_arn.as_deref(),
         secret: aws.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str()),
+        endpoints: &allowed.endpoints,
     };
-    logwise_aws::clients(&context.aws, &shell.secrets, whom).await.map(Some)
-}
-
-/// The LogwiseCluster that owns the group, if it is not this one. One that may not use it does not own it.
-async fn owner_of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
-    let (region_of_it, name) = (region(cluster)?, group_name(cluster)?);
-    let shell = &context.shell;
-    let contends = |other: &LogwiseCluster| {
-        region(other) == Some(region_of_it)
-            && group_name(other) == Some(name)
-            && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
-    };
-    let (of_region, ending) = (format!(":{region_of_it}:"), format!(":autoScalingGroupName/{name}"));
-    let is_the_group =
-        |resource: &str| resource.starts_with("group/") && resource.contains(&of_region) && resource.ends_with(&ending);
-    let recorded = shell.intents.owner_where(is_the_group).await;
-    other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
-}
-
-fn region(cluster: &LogwiseCluster) -> Option<&str> {
-    cluster.spec.aws.as_ref().map(|aws| aws.region.as_str())
+    let clients = logwise_aws::clients(&context.aws, &shell.secrets, whom).await?;
+    Ok((Some(clients), allowed.group_accounts))
 }
 
 /// The group, if the spec names one.

@@ -3,6 +3,7 @@
 
 mod controller;
 mod master;
+mod owner;
 mod raise;
 mod report;
 

@@ -6,7 +6,7 @@ use logwise_api::LogwiseCluster;
 use logwise_aws::{AutoScaling, AwsError, Clients, Failure, group};
 use logwise_plan::workers::{Group, Plan, RaiseDesired};
 use logwise_runtime::intent::{Ending, Intent, Wish};
-use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey};
+use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey, chain};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -61,9 +61,9 @@ async fn carry_out_one(
     raise: &RaiseDesired,
     resource: &str,
 ) -> Result<group::Outcome, AwsError> {
-    let failed = |error: IntentError| not_sent(raise, error.class(), &error.to_string());
+    let failed = |error: IntentError| not_sent(raise, error.class(), &chain(&error));
     let wish = Wish { owner: ObjectKey::of(cluster).into(), targets: json!(raise), pre_image: None };
-    let prepared = context.shell.intents.prepare(resource, wish).await.map_err(failed)?;
+    let prepared = context.shell.intents.prepare(resource, cluster, wish).await.map_err(failed)?;
     match group::check(client, raise).await {
         Ok(None) => {}
         other => {
@@ -74,7 +74,7 @@ async fn carry_out_one(
     let sent = prepared.send(CALL_TIMEOUT).await.map_err(failed)?;
     if let Err(error) = sent.check() {
         sent.close(Ending::Abandoned).await;
-        return Err(not_sent(raise, ErrorClass::Conflict, &error.to_string()));
+        return Err(not_sent(raise, ErrorClass::Conflict, &chain(&error)));
     }
     match group::send(client, raise).await {
         Ok(()) => {

@@ -3,7 +3,7 @@
 use crate::controller::{Observed, Outcome};
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus, WorkersStatus};
+use logwise_api::{Drift, LogwiseCluster, PendingPlan, SparkStatus, WorkersStatus};
 use logwise_aws::group;
 use logwise_plan::{Known, workers};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
@@ -26,11 +26,11 @@ pub(crate) fn refused(cluster: &LogwiseCluster, refused: Refused) -> Report {
     Report { status: part_status(&status, vec![ready]), failure: Some(refused.class), ..Report::default() }
 }
 
-/// Another LogwiseCluster owns the group: no call is made for this one.
+/// Another LogwiseCluster owns the group: nothing is done for this one.
 pub(crate) fn conflicted(cluster: &LogwiseCluster, owner: &str) -> Report {
     let group = crate::controller::group_name(cluster).unwrap_or_default();
     let message = format!(
-        "Auto Scaling group {group} belongs to LogwiseCluster {owner}; no call is made for this one. \
+        "Auto Scaling group {group} belongs to LogwiseCluster {owner}; nothing is done for this one. \
          Use one LogwiseCluster per group"
     );
     let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
@@ -214,7 +214,24 @@ impl Look<'_> {
             cores_used: master.map(|m| m.cores_used),
             pending_plans: self.pending_plans(),
             next_opening_time: None,
+            drift: self.drift(),
         }
+    }
+
+    /// Somebody else lowered the desired capacity below what is wanted: the operator never lowers it. Known from one look
+    /// to the next under one generation, and then until the capacity is again as wanted.
+    fn drift(&self) -> Option<Drift> {
+        let (group, policy) = (self.group()?, self.policy?);
+        if group.desired >= self.wanted().min(group.max_size) {
+            return None;
+        }
+        let subject = format!("desired capacity of Auto Scaling group {}", policy.group);
+        let before = self.cluster.status.as_ref()?.spark.as_ref()?;
+        let was = before.workers.as_ref()?.desired_replicas?;
+        if was > group.desired && before.settled_generation == self.cluster.metadata.generation {
+            return Some(Drift { changes: 1, summary: format!("{subject} {was} -> {}", group.desired) });
+        }
+        before.drift.clone().filter(|drift| drift.summary.starts_with(&subject))
     }
 
     /// Changes that are wanted and not carried out because somebody said so.

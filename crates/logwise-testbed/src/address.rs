@@ -51,6 +51,13 @@ pub struct Ports {
     pub spark_ui: u16,
     pub spark_rest: u16,
     pub driver_ui: u16,
+    // A bed that is older than this server has the usual port for it.
+    #[serde(default = "minio")]
+    pub minio: u16,
+}
+
+const fn minio() -> u16 {
+    9000
 }
 
 impl Ports {
@@ -78,6 +85,7 @@ impl Ports {
             spark_ui: pick(8080)?,
             spark_rest: pick(6066)?,
             driver_ui: pick(4040)?,
+            minio: pick(minio())?,
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::site::Site;
 use crate::stand_in::StandIn;
 use crate::state::{self, State};
 use crate::tools::Tools;
-use crate::{aws, kafka, mariadb};
+use crate::{aws, kafka, mariadb, minio};
 
 const KUBECTL_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -94,6 +94,8 @@ pub struct Bed {
     pub aws: Aws,
     /// The MariaDB server.
     pub sql: Sql,
+    /// `http://host:port` of MinIO, when it was started; region and credentials are those of the stand-in.
+    pub minio: Option<String>,
     /// The Spark master, when it was started.
     pub spark: Option<Spark>,
     pub(crate) folder: Folder,
@@ -133,11 +135,11 @@ impl Bed {
             bail!(start(&format!("{} does not run", missing.join(", "))));
         }
         let addresses = state.addresses.clone().with_context(|| start("a bed without addresses is"))?;
-        let spark = runs(&state, Part::Spark.servers()[0]);
-        Ok(Bed::of(folder, addresses, spark))
+        let (spark, minio) = (runs(&state, Part::Spark.servers()[0]), runs(&state, minio::NAME));
+        Ok(Bed::of(folder, addresses, spark, minio))
     }
 
-    fn of(folder: Folder, addresses: Addresses, spark: bool) -> Bed {
+    fn of(folder: Folder, addresses: Addresses, spark: bool, minio: bool) -> Bed {
         let (host, ports) = (addresses.host().to_string(), &addresses.ports);
         Bed {
             dir: folder.dir().to_owned(),
@@ -154,6 +156,7 @@ impl Bed {
                 account: aws::ACCOUNT.to_owned(),
             },
             sql: Sql { server: mariadb::url(&addresses) },
+            minio: minio.then(|| format!("http://{}", addresses.at(ports.minio))),
             spark: spark.then_some(Spark {
                 host,
                 port: ports.spark,

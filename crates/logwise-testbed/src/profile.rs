@@ -17,6 +17,8 @@ pub enum Profile {
     Sql,
     /// A Spark master, and a worker per instance of the AWS stand-in.
     Spark,
+    /// MinIO, a second S3.
+    Minio,
     /// Everything.
     All,
 }
@@ -34,11 +36,16 @@ pub enum Part {
     Sql,
     /// Spark.
     Spark,
+    /// MinIO.
+    Minio,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Part; 5] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark];
+    pub const ALL: [Part; 6] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark, Part::Minio];
+
+    /// What the demo is made of.
+    pub const DEMO: [Part; 5] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark];
 
     /// The word for it on the command line.
     pub fn word(self) -> &'static str {
@@ -48,6 +55,7 @@ impl Part {
             Part::Aws => "aws",
             Part::Sql => "sql",
             Part::Spark => "spark",
+            Part::Minio => "minio",
         }
     }
 }
@@ -61,6 +69,7 @@ impl Part {
             Part::Aws => &["aws"],
             Part::Sql => &["mariadb"],
             Part::Spark => &["spark-master", "spark-supervisor"],
+            Part::Minio => &["minio"],
         }
     }
 }
@@ -81,6 +90,7 @@ fn parts_of(profile: Profile) -> &'static [Part] {
         Profile::Sql => &[Part::Sql],
         // The workers follow the instances of the stand-in.
         Profile::Spark => &[Part::Aws, Part::Spark],
+        Profile::Minio => &[Part::Minio],
         Profile::All => &Part::ALL,
     }
 }

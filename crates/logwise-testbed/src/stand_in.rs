@@ -10,6 +10,14 @@ use serde_json::{Value, json};
 
 use crate::http;
 
+mod faults;
+mod lives;
+mod reads;
+
+pub use faults::{Delivery, Fault, Mode, Throttle};
+pub use lives::{ADMINISTRATOR, Failures, Life, Pace, Waiting};
+pub use reads::{Stale, StaleState};
+
 /// One call of the AWS interface that the stand-in has seen.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Call {
@@ -46,85 +54,6 @@ pub struct Outcome {
     pub fault: Option<Value>,
 }
 
-/// What a fault does to a call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Answer an AWS error without doing it.
-    #[default]
-    Error,
-    /// Do it, then close the connection without an answer.
-    Lost,
-    /// Close the connection without doing it.
-    Drop,
-    /// Wait, then do it.
-    Delay,
-}
-
-/// A rule for calls that name one resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Bucket or group.
-    pub resource: String,
-    /// Only calls of this service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Only operations whose name matches this regular expression.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
-    /// How many calls are hit; 0 is every one until the rule is removed.
-    pub times: u32,
-    /// How many matching calls pass first.
-    pub after_calls: u32,
-    /// What happens.
-    pub mode: Mode,
-    /// HTTP status of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// AWS's code of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Message of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// Milliseconds of a delay.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delay_ms: Option<u64>,
-}
-
-impl Fault {
-    /// The next call of `action` (a regular expression) on `resource` suffers `mode`.
-    pub fn new(resource: &str, action: &str, mode: Mode) -> Fault {
-        Fault {
-            resource: resource.to_owned(),
-            service: None,
-            action: Some(action.to_owned()),
-            times: 1,
-            after_calls: 0,
-            mode,
-            status: None,
-            code: None,
-            message: None,
-            delay_ms: None,
-        }
-    }
-
-    /// The next call of `action` on `resource` is answered with this AWS error.
-    pub fn error(resource: &str, action: &str, status: u16, code: &str) -> Fault {
-        Fault {
-            status: Some(status),
-            code: Some(code.to_owned()),
-            message: Some(format!("injected {code}")),
-            ..Fault::new(resource, action, Mode::Error)
-        }
-    }
-
-    /// The same for so many calls; 0 is every one until the faults of the resource are removed.
-    pub fn times(self, times: u32) -> Fault {
-        Fault { times, ..self }
-    }
-}
-
 /// An Auto Scaling group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Group {
@@ -152,6 +81,9 @@ pub struct Instance {
     pub private_ip: String,
     /// Such as `InService`.
     pub lifecycle_state: String,
+    /// Such as `ap-south-1a`.
+    #[serde(default)]
+    pub zone: String,
     /// Such as `Healthy`.
     pub health: String,
     /// Whether scale-in spares it.
@@ -227,19 +159,16 @@ impl StandIn {
         self.ask(Method::GET, "/_calls", &query, None).await
     }
 
-    /// Adds a fault; those that are set stay.
-    pub async fn fault(&self, fault: &Fault) -> Result<()> {
-        self.tell(Method::POST, "/_faults", &[], Some(serde_json::to_value(fault)?)).await
-    }
-
     /// Lets the ledger name the calls that are signed with this access key.
     pub async fn add_key(&self, access_key_id: &str) -> Result<()> {
         self.tell(Method::POST, "/_keys", &[], Some(json!({"access_key_id": access_key_id}))).await
     }
 
-    /// Removes the faults of a resource.
-    pub async fn clear_faults(&self, resource: &str) -> Result<()> {
-        self.tell(Method::DELETE, "/_faults", &[("resource", resource)], None).await
+    /// Makes a role that whoever names this external id may assume, and that may do everything. Returns its ARN.
+    pub async fn add_role(&self, name: &str, external_id: &str) -> Result<String> {
+        let role = json!({"name": name, "external_id": external_id});
+        let made: Value = self.ask(Method::POST, "/_roles", &[], Some(role)).await?;
+        made["arn"].as_str().map(str::to_owned).with_context(|| format!("no ARN in {made}"))
     }
 
     /// Creates an Auto Scaling group.
@@ -251,6 +180,17 @@ impl StandIn {
     ) -> Result<()> {
         let tags: BTreeMap<&str, &str> = tags.iter().copied().collect();
         let body = json!({"name": name, "min": min, "max": max, "desired": desired, "tags": tags});
+        self.tell(Method::POST, "/_groups", &[], Some(body)).await
+    }
+
+    /// Creates an Auto Scaling group without tags whose instances are spread over these zones, such as `a` and `b`.
+    pub async fn create_group_in(
+        &self,
+        name: &str,
+        (min, max, desired): (i64, i64, i64),
+        zones: &[&str],
+    ) -> Result<()> {
+        let body = json!({"name": name, "min": min, "max": max, "desired": desired, "zones": zones});
         self.tell(Method::POST, "/_groups", &[], Some(body)).await
     }
 
@@ -325,21 +265,13 @@ impl StandIn {
     }
 }
 
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fault_says_only_what_was_set() {
-        let fault = Fault::error("b", "^PutBucketLifecycle", 503, "SlowDown").times(2);
-        let wanted = json!({"resource": "b", "action": "^PutBucketLifecycle", "times": 2, "after_calls": 0, "mode": "error", "status": 503, "code": "SlowDown", "message": "injected SlowDown"});
-        assert_eq!(serde_json::to_value(fault).unwrap(), wanted);
-        let lost = serde_json::to_value(Fault::new("g", "SetDesiredCapacity", Mode::Lost)).unwrap();
-        assert_eq!(
-            lost,
-            json!({"resource": "g", "action": "SetDesiredCapacity", "times": 1, "after_calls": 0, "mode": "lost"})
-        );
-    }
 
     #[test]
     fn objects_are_sized_or_texts() {

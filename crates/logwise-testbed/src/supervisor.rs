@@ -44,7 +44,8 @@ pub struct Config {
     pub size: Size,
 }
 
-/// An in-service instance, as the stand-in's `GET /_instances` tells it.
+/// An instance whose machine runs, as the stand-in tells it. Its worker runs before it is in service and as long as a
+/// hook holds it back, as a machine's would.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Instance {
     id: String,
@@ -245,7 +246,7 @@ fn workers(folder: &Folder) -> Result<BTreeMap<String, Record>> {
 
 async fn instances(endpoint: &str) -> Result<Vec<Instance>> {
     let answer = http::client()?
-        .get(format!("{endpoint}/_instances"))
+        .get(format!("{endpoint}/_instances?running=true"))
         .send()
         .await
         .context("asking the stand-in for its instances")?;

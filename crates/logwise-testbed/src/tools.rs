@@ -12,6 +12,9 @@ use crate::progress::Progress;
 use crate::spark::Spark;
 use crate::workspace::crate_path;
 
+/// The module of MinIO, which is its program too.
+pub const MINIO: &str = "github.com/minio/minio";
+
 const LONGEST_BUILD: Duration = Duration::from_secs(3600);
 const LONGEST_DOWNLOAD: Duration = Duration::from_secs(1200);
 
@@ -26,22 +29,25 @@ pub struct Tools {
     pub python: PathBuf,
     /// Spark, its connectors and the streaming job.
     pub spark: Spark,
+    /// Folder with `minio`.
+    pub minio: PathBuf,
 }
 
 impl Tools {
     /// Computes the places from the pinned inputs; reads no network and starts no program.
     pub fn locate(cache: &Cache) -> Result<Tools> {
         Ok(Tools {
-            kubernetes: kubernetes_entry(cache)?,
+            kubernetes: go_entry(cache, "kubernetes")?,
             kafka: kafka_entry(cache)?,
             python: python_entry(cache)?,
             spark: Spark::locate(cache)?,
+            minio: go_entry(cache, "minio")?,
         })
     }
 }
 
-fn kubernetes_entry(cache: &Cache) -> Result<PathBuf> {
-    let folder = crate_path("kubernetes")?;
+fn go_entry(cache: &Cache, kind: &str) -> Result<PathBuf> {
+    let folder = crate_path(kind)?;
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .with_context(|| format!("listing {}", folder.display()))?
         .flatten()
@@ -52,7 +58,7 @@ fn kubernetes_entry(cache: &Cache) -> Result<PathBuf> {
     let key = files
         .iter()
         .try_fold(Key::default().text("architecture", std::env::consts::ARCH), |key, file| key.file(file))?;
-    Ok(cache.entry("kubernetes", key))
+    Ok(cache.entry(kind, key))
 }
 
 fn kafka_entry(cache: &Cache) -> Result<PathBuf> {
@@ -66,18 +72,12 @@ fn python_entry(cache: &Cache) -> Result<PathBuf> {
 
 /// Builds the Kubernetes program, helm and kubeconform.
 pub async fn prepare_kubernetes(cache: &Cache, progress: &Progress) -> Result<()> {
-    let entry = kubernetes_entry(cache)?;
+    let entry = go_entry(cache, "kubernetes")?;
     cache
         .obtain(&entry, progress, async |part| {
             let go = prerequisites::go().await?;
             let source = crate_path("kubernetes")?;
-            let modules = || in_folder(&go, &["mod", "download"], &source);
-            progress
-                .step(
-                    "Kubernetes: loading Go modules",
-                    download(progress, "go mod download", modules, LONGEST_DOWNLOAD),
-                )
-                .await?;
+            load_modules("Kubernetes", &go, &source, progress).await?;
             let flags =
                 linker_flags(&std::fs::read_to_string(source.join("go.mod")).context("reading kubernetes/go.mod")?)?;
             // One invocation for the three of them: two programs are linked while a third one is compiled.
@@ -91,6 +91,29 @@ pub async fn prepare_kubernetes(cache: &Cache, progress: &Progress) -> Result<()
             Ok(())
         })
         .await
+}
+
+/// Builds MinIO.
+pub async fn prepare_minio(cache: &Cache, progress: &Progress) -> Result<()> {
+    let entry = go_entry(cache, "minio")?;
+    cache
+        .obtain(&entry, progress, async |part| {
+            let go = prerequisites::go().await?;
+            let source = crate_path("minio")?;
+            let target = format!("{}/", part.display());
+            // Its go.mod names all that anything in it could need: the build loads what it does need.
+            let build = || in_folder(&go, &["build", "-trimpath", "-ldflags", "-s -w", "-o", &target, MINIO], &source);
+            let what = "MinIO: loading Go modules and building (4 to 8 min the first time on this machine)";
+            progress.step(what, download(progress, "go build", build, LONGEST_BUILD)).await?;
+            Ok(())
+        })
+        .await
+}
+
+async fn load_modules(what: &str, go: &Path, source: &Path, progress: &Progress) -> Result<()> {
+    let modules = || in_folder(go, &["mod", "download"], source);
+    let loading = download(progress, "go mod download", modules, LONGEST_DOWNLOAD);
+    progress.step(&format!("{what}: loading Go modules"), loading).await.map(drop)
 }
 
 fn in_folder(program: &Path, args: &[&str], folder: &Path) -> tokio::process::Command {

@@ -17,7 +17,7 @@ use crate::process::{self, Record, Server};
 use crate::profile::Part;
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{address, aws, kafka, kubernetes, mariadb, operator, spark, state, supervisor, tools};
+use crate::{address, aws, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools};
 
 /// Another command on the same bed may be in the middle of a start.
 const BED_PATIENCE: Duration = Duration::from_secs(900);
@@ -37,7 +37,7 @@ pub async fn prepare(cache: &Cache, parts: &BTreeSet<Part>, progress: &Progress)
 async fn check_toolchains(parts: &BTreeSet<Part>) -> Result<()> {
     let needs = |wanted: &[Part]| wanted.iter().any(|part| parts.contains(part));
     let mut found = Vec::new();
-    if needs(&[Part::Kube]) {
+    if needs(&[Part::Kube, Part::Minio]) {
         found.push(("Go", prerequisites::go().await.map(drop)));
     }
     if needs(&[Part::Kafka, Part::Spark]) {
@@ -54,7 +54,7 @@ fn packages(part: Part) -> &'static [Packaged] {
     match part {
         Part::Kube => &[OPENSSL],
         Part::Sql => &MARIADB,
-        Part::Kafka | Part::Aws | Part::Spark => &[],
+        Part::Kafka | Part::Aws | Part::Spark | Part::Minio => &[],
     }
 }
 
@@ -65,6 +65,7 @@ fn fill<'a>(part: Part, cache: &'a Cache, progress: &'a Progress) -> BoxFuture<'
         Part::Aws => Box::pin(tools::prepare_python(cache, progress)),
         Part::Sql => Box::pin(async { Ok(()) }),
         Part::Spark => Box::pin(async { spark::prepare(cache, progress).await.map(drop) }),
+        Part::Minio => Box::pin(tools::prepare_minio(cache, progress)),
     }
 }
 
@@ -116,6 +117,7 @@ fn start(part: Part, site: &Site) -> BoxFuture<'_, Result<()>> {
         Part::Aws => Box::pin(aws::up(site)),
         Part::Sql => Box::pin(mariadb::up(site)),
         Part::Spark => Box::pin(start_spark(site)),
+        Part::Minio => Box::pin(minio::up(site)),
     }
 }
 
@@ -140,6 +142,7 @@ fn servers(part: Part, site: &Site) -> Result<Vec<Server>> {
         Part::Aws => aws::server(site).map(|server| vec![server]),
         Part::Sql => mariadb::server(site).map(|server| vec![server]),
         Part::Spark => spark_servers(site).map(|(master, supervisor)| vec![master, supervisor]),
+        Part::Minio => minio::server(site).map(|server| vec![server]),
     }
 }
 

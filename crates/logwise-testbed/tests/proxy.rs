@@ -183,6 +183,32 @@ async fn a_late_write_is_done_after_its_sender_gave_up() -> Result<()> {
 }
 
 #[tokio::test]
+async fn frozen_requests_arrive_when_it_thaws_and_old_answers_are_given() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "freeze").await?;
+    let proxy = world.kubernetes_proxy().await?;
+    let client = Client::new(&world, &proxy).await?;
+    let (ice, from) = (proxy.add(Rule::new("/configmaps", Action::Freeze)?), proxy.now());
+    let given_up = client.create("late").timeout(Duration::from_millis(300)).send().await;
+    assert!(given_up.unwrap_err().is_timeout());
+    let asked = tokio::spawn(client.ask(Method::GET, "/late").send());
+    assert!(!exists(&world, "late").await && !asked.is_finished(), "it is not frozen");
+    proxy.remove(ice);
+    assert!([200, 404].contains(&asked.await??.status().as_u16()), "the read came before or after the write");
+    wait_until("the write whose sender has given up", LONG, async || {
+        ensure!(exists(&world, "late").await, "it is not there");
+        Ok(())
+    })
+    .await?;
+    proxy.add(Rule::new("/configmaps/late$", Action::Reply("{\"kind\":\"Old\"}".to_owned()))?);
+    let old: Value = client.ask(Method::GET, "/late").send().await?.json().await?;
+    let new: Value = client.ask(Method::GET, "/late").send().await?.json().await?;
+    assert_eq!((&old["kind"], &new["kind"]), (&json!("Old"), &json!("ConfigMap")));
+    let filed: Vec<_> = proxy.requests().into_iter().filter(|one| one.seq >= from).collect();
+    assert_eq!((filed[2].status, filed[2].done), (Some(200), None), "an old answer is not the server's");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_held_watch_is_silent_and_goes_on_when_released() -> Result<()> {
     let world = World::new(&Bed::attach()?, "hold").await?;
     let proxy = world.kubernetes_proxy().await?;

@@ -13,8 +13,8 @@ use logwise_testbed::oracles::quiet::Quiet;
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, plan_id, policy, wait_condition,
-    with_spark,
+    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, is_proving, plan_id, policy,
+    turn_to_prove, wait_condition, with_spark,
 };
 use serde_json::json;
 use std::fmt;
@@ -156,10 +156,6 @@ async fn mirrored(world: &World) -> Result<()> {
         .await
 }
 
-fn is_proving() -> bool {
-    std::env::var_os("LOGWISE_PROVE").is_some()
-}
-
 #[tokio::test]
 async fn a_sample_of_the_points_heals() -> Result<()> {
     let mut stories = Vec::new();
@@ -176,9 +172,7 @@ async fn a_sample_of_the_points_heals() -> Result<()> {
 /// In `make prove` only: all points take minutes.
 #[tokio::test]
 async fn every_point_of_the_path_heals() -> Result<()> {
-    if !is_proving() {
-        return Ok(());
-    }
+    let Some(_turn) = turn_to_prove().await else { return Ok(()) };
     let (trial, began) = (Trial::default(), Instant::now());
     let counts = &trial.faultless().await?.counts;
     let systems = ["kafka", "autoscaling", "s3", "kubernetes", "status", "events", "finalizers", "sql"];
@@ -197,9 +191,7 @@ async fn every_point_of_the_path_heals() -> Result<()> {
 /// In `make prove` only. The second crash meets the operator that recovers from the first.
 #[tokio::test]
 async fn pairs_of_points_heal() -> Result<()> {
-    if !is_proving() {
-        return Ok(());
-    }
+    let Some(_turn) = turn_to_prove().await else { return Ok(()) };
     let (trial, began) = (Trial::default(), Instant::now());
     let points: Vec<Point> = trial.faultless().await?.counts.points().filter(always_reached).collect();
     // An operator that recovers comes to the first writes of each system.

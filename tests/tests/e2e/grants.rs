@@ -69,6 +69,19 @@ fn group(name: &str, group: &str, region: &str) -> Attack {
     attack(&format!("group-{name}"), group, spec)
 }
 
+/// Calls of this world's operator that tried to assume a role; they are filed under the role's name, whoever calls.
+async fn assumed(world: &World, arns: &[&str]) -> Result<Vec<Value>> {
+    let of_world = format!("{}/{}/", world.id, world.namespace);
+    let mut found = Vec::new();
+    for arn in arns {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let calls = world.calls(name, false).await?;
+        let params = calls.into_iter().filter(|call| call.action == "AssumeRole").map(|call| call.params);
+        found.extend(params.filter(|params| params["ExternalId"].as_str().is_some_and(|id| id.starts_with(&of_world))));
+    }
+    Ok(found)
+}
+
 fn role(name: &str, arn: &str) -> Attack {
     attack(&format!("role-{name}"), "", json!({"aws": {"roleARN": arn}}))
 }
@@ -201,6 +214,10 @@ async fn every_attack_is_refused_by_name_and_calls_nobody() -> Result<()> {
     }
     ensure!(world.calls(&world.bucket, false).await?.is_empty(), "a refused object was looked at");
     ensure!(world.calls(&world.group, false).await?.is_empty(), "a refused object was looked at");
+    let arns: Vec<&str> = attacks.iter().filter_map(|attack| attack.spec["aws"]["roleARN"].as_str()).collect();
+    ensure!(arns.len() >= 7, "only {arns:?}");
+    let assumed_roles = assumed(&world, &arns).await?;
+    ensure!(assumed_roles.is_empty(), "a role was asked for: {assumed_roles:?}");
     victim.kafka.untouched()?;
     victim.spark.untouched()?;
     let log = operator.log()?;
@@ -208,7 +225,22 @@ async fn every_attack_is_refused_by_name_and_calls_nobody() -> Result<()> {
         !log.contains("no grants are configured") && log.contains("allowInsecureEndpoints"),
         "warnings at the start"
     );
-    Ok(())
+    the_ledger_shows_roles(&world).await
+}
+
+/// A role that is granted is asked for, and the ledger shows it: its silence about the others means something.
+async fn the_ledger_shows_roles(world: &World) -> Result<()> {
+    const OWN: &str = "arn:aws:iam::123456789012:role/own";
+    let granted = role("granted", OWN);
+    ensure!(!refused_at_once(world, &granted).await?, "the schema refused a granted role");
+    world
+        .wait_until("the granted role to be asked for", PATIENCE, async || {
+            let found = assumed(world, &[OWN]).await?;
+            ensure!(!found.is_empty(), "nobody asked");
+            ensure!(found.iter().all(|call| call["RoleArn"] == OWN), "{found:?}");
+            Ok(())
+        })
+        .await
 }
 
 #[tokio::test]

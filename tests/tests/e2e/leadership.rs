@@ -5,7 +5,9 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, raises, wait_condition, wait_desired, want_workers};
+use logwise_tests::{
+    PATIENCE, apply, cluster, is_proving, raises, turn_to_prove, wait_condition, wait_desired, want_workers,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -125,7 +127,7 @@ async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
 
 #[tokio::test]
 async fn a_leader_that_was_paused_changes_nothing_when_it_wakes() -> Result<()> {
-    let leases = if std::env::var_os("LOGWISE_PROVE").is_some() { 10 } else { 2 };
+    let leases = if is_proving() { 10 } else { 2 };
     paused_leader("lead-paused", Duration::from_secs(LEASE * leases)).await
 }
 
@@ -189,9 +191,7 @@ const PAUSES: [&str; 11] = [
 /// In `make prove` only.
 #[tokio::test]
 async fn a_leader_that_was_paused_at_any_point_repeats_nothing() -> Result<()> {
-    if std::env::var_os("LOGWISE_PROVE").is_none() {
-        return Ok(());
-    }
+    let Some(_turn) = turn_to_prove().await else { return Ok(()) };
     sweep(PAUSES, 4, async |point| paused_at(point, 10).await).await
 }
 
@@ -237,7 +237,7 @@ async fn two_shards_share_an_installation() -> Result<()> {
     apply(&world, &[&objects[0], &objects[1]]).await?;
     for team in ["a", "b"] {
         wait_condition(&world, ("lwc", team), ("Ready", "True", "Running")).await?;
-        let lease = format!("logwise-{}-{team}", world.id);
+        let lease = format!("logwise-{}.{team}", world.id);
         world.bed.kubectl(&["get", "lease", &lease, "-n", "logwise-system"], None).await?;
     }
     ensure!(world.topic_partitions("api").await? == 3 && world.topic_partitions("web").await? == 3, "topics");

@@ -1,8 +1,12 @@
 //! End to end: the operator beside the real servers, seen as its users see it. One binary, because these tests wait
 //! much more than they compute: side by side they take as long as the longest.
 
+mod api_server;
+mod aws_faults;
 mod bad_input;
+mod behind;
 mod broken;
+mod change_policy;
 mod clock;
 mod crash;
 mod demo;
@@ -10,8 +14,13 @@ mod deploy;
 mod fairness;
 mod first_light;
 mod grants;
+mod handover;
+mod huge_objects;
 mod intents;
+mod kubernetes_faults;
 mod leadership;
+mod logs;
+mod minio;
 mod mirror;
 mod objects;
 mod ownership;
@@ -19,9 +28,12 @@ mod process;
 mod replicas;
 mod rest;
 mod retention;
+mod roles;
 mod secrets;
 mod shards;
 mod shutdown;
+mod stale_views;
 mod tcp_faults;
+mod validated;
 mod versions;
 mod waiting;

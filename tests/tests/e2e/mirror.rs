@@ -54,6 +54,7 @@ async fn a_dead_database_changes_nothing_but_mirror_in_sync() -> Result<()> {
     let password = url.split(':').nth(2).and_then(|rest| rest.split('@').next()).context("a password")?;
     assert!(!operator.log()?.contains(password) && !object.to_string().contains(password), "the password got out");
     let (status, body) = operator.http("/readyz").await?;
+    ensure!(body.contains("Orchestrator DB: failing since"), "{body}");
     assert_eq!(status, 200, "{body}");
     let carrying = tokio::spawn(forward(closed, real));
     wait_condition(&world, ("lwc", "demo"), ("MirrorInSync", "True", "InSync")).await?;

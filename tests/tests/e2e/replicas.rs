@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install::NAMESPACE;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::oracles::end_state;
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, cluster, wait_desired, with_spark};
 use serde_json::{Value, json};
@@ -94,25 +95,32 @@ pub(crate) async fn intent(world: &World, kind: &str) -> Result<(Value, Value)> 
 }
 
 /// Pipeline `demo`: so many workers at least and so many partitions per topic.
-pub(crate) fn demo(world: &World, workers: i32, partitions: u32) -> Result<Value> {
+pub(crate) fn demo(world: &World, workers: i32, partitions: usize) -> Result<Value> {
     let mut object = with_spark(world, cluster(world, "demo"), (workers, 9))?;
     object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(partitions);
     Ok(object)
 }
 
 /// Wants so many workers and partitions and waits until they are there.
-pub(crate) async fn reach(world: &World, workers: i32, partitions: u32) -> Result<()> {
+pub(crate) async fn reach(world: &World, workers: i32, partitions: usize) -> Result<()> {
     apply(world, &[&demo(world, workers, partitions)?]).await?;
     wait_desired(world, workers.into()).await?;
     wait_partitions(world, partitions).await
 }
 
+/// The partitions of topic `api`.
+pub(crate) async fn partitions(world: &World) -> Result<usize> {
+    // Without the start of a Java program: it is asked again and again.
+    let topics = end_state::topics(world).await?;
+    topics.get(&world.topic("api")).copied().context("there is no topic api")
+}
+
 /// Waits until topic `api` has so many partitions.
-pub(crate) async fn wait_partitions(world: &World, partitions: u32) -> Result<()> {
+pub(crate) async fn wait_partitions(world: &World, wanted: usize) -> Result<()> {
     world
-        .wait_until(&format!("{partitions} partitions"), PATIENCE, async || {
-            let now = world.topic_partitions("api").await?;
-            ensure!(now == partitions, "there are {now}");
+        .wait_until(&format!("{wanted} partitions"), PATIENCE, async || {
+            let now = partitions(world).await?;
+            ensure!(now == wanted, "there are {now}");
             Ok(())
         })
         .await

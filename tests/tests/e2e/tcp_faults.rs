@@ -1,6 +1,6 @@
 //! Networks that are slow, half-open, rude or gone, between the operator and its database, and between it and Kafka.
 
-use crate::replicas::wait_partitions;
+use crate::replicas::{partitions, wait_partitions};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
@@ -15,16 +15,16 @@ use std::time::Duration;
 const GROWTH_KIB: u64 = 96 * 1024;
 
 /// `demo` over one topic, without a bucket.
-fn demo(world: &World, partitions: u32) -> Value {
+fn demo(world: &World, wanted: usize) -> Value {
     let mut object = cluster(world, "demo");
-    object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(partitions);
+    object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(wanted);
     object
 }
 
 /// Wants so many partitions and waits until they are there and reported.
-async fn grow(world: &World, object: &Value, partitions: u32) -> Result<()> {
+async fn grow(world: &World, object: &Value, wanted: usize) -> Result<()> {
     apply(world, &[object]).await?;
-    wait_partitions(world, partitions).await?;
+    wait_partitions(world, wanted).await?;
     wait_condition(world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     wait_condition(world, ("lwc", "demo"), ("Ready", "True", "Running")).await.map(drop)
 }
@@ -80,8 +80,8 @@ async fn outage(name: &str, spoil: impl AsyncFnOnce(&TcpProxy) -> Result<()>, bl
     equal().await?;
     let (before, revision) = (memory(&operator)?, world.query("SELECT revision FROM logwise_objects").await?);
     spoil(&proxy).await?;
-    for partitions in [3, 4, 5] {
-        grow(&world, &demo(&world, partitions), partitions).await?;
+    for wanted in [3, 4, 5] {
+        grow(&world, &demo(&world, wanted), wanted).await?;
     }
     if blind {
         let now = world.query("SELECT revision FROM logwise_objects").await?;
@@ -177,8 +177,8 @@ async fn behind_proxy(name: &str) -> Result<(World, TcpProxy, Operator)> {
     Ok((world, proxy, operator))
 }
 
-fn through(world: &World, proxy: &TcpProxy, partitions: u32) -> Value {
-    let mut object = demo(world, partitions);
+fn through(world: &World, proxy: &TcpProxy, wanted: usize) -> Value {
+    let mut object = demo(world, wanted);
     object["spec"]["kafka"]["bootstrapServers"] = json!([proxy.address]);
     object
 }
@@ -207,7 +207,7 @@ async fn a_half_open_kafka_is_said_and_recovered_from() -> Result<()> {
             Ok(())
         })
         .await?;
-    ensure!(world.topic_partitions("api").await? == 2, "grown through a dead line");
+    ensure!(partitions(&world).await? == 2, "grown through a dead line");
     let connections = proxy.counts().connections;
     proxy.heal().await?;
     wait_partitions(&world, 4).await?;

@@ -101,7 +101,11 @@ async fn a_later_version_comes_and_goes_without_a_fight() -> Result<()> {
     wait_partitions(&world, 5).await?;
     wait_named(&world).await?;
     wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
-    Quiet::begin(&world, None).await?.lasts(together()).await.context("after the way back")?;
+    world
+        .wait_until("silence after the way back", PATIENCE + 2 * together(), async || {
+            Quiet::begin(&world, None).await?.lasts(together()).await
+        })
+        .await?;
     let fight = writes(&proxies.1, handed_over);
     ensure!(fight.is_empty(), "two versions write: {fight:?}");
     ensure!(raises(&world).await? == 2, "something was sent over a state that is not known");

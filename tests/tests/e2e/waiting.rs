@@ -10,7 +10,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// What the library that Flux and Helm use makes of an object.
-async fn kstatus(world: &World, kind: &str, name: &str) -> Result<String> {
+pub(crate) async fn kstatus(world: &World, kind: &str, name: &str) -> Result<String> {
     let object = world.get_json(kind, name).await?.to_string();
     let program = world.bed.dir.join("bin/kstatus");
     tokio::task::spawn_blocking(move || {

@@ -65,6 +65,7 @@ fn windows(given: &[ChangeWindow]) -> Result<Vec<Vec<change::Window>>, Invalid> 
 }
 
 /// Growths that status shows as waiting for approval, by topic: what the next plan goes on proposing while it is wanted.
+/// Status shows few; approval does not depend on them, see `logwise_plan::partitions`.
 /// Whoever forges them gains nothing, since only what is wanted is proposed and only its own id approves it.
 pub fn pending_growths(cluster: &LogwiseCluster) -> BTreeMap<String, partitions::Pending> {
     let held = cluster.status.iter().filter_map(|status| status.kafka.as_ref()).flat_map(|kafka| &kafka.held_topics);

@@ -199,7 +199,8 @@ fn prefixes(storage: &Storage) -> Result<(), Invalid> {
 /// What one retention policy wants, as the operator `installation` of its pipeline `cluster` sees it.
 ///
 /// The stricter of the policy's and the cluster's change policy holds. An object that is being deleted is an entry with
-/// a removal.
+/// a removal, and without windows: taking our own rules away keeps the data, and a namespace that is being deleted must
+/// not wait for a night.
 pub fn retention_entry(
     policy: &RetentionPolicy,
     installation: &str,
@@ -207,6 +208,10 @@ pub fn retention_entry(
 ) -> Result<retention::PolicyEntry, Invalid> {
     let spec = &policy.spec;
     let change = retention_change_policy(policy, cluster)?;
+    let removal = policy.metadata.deletion_timestamp.as_ref().map(|_| match spec.deletion_policy {
+        DeletionPolicy::RemoveRules => retention::Removal::RemoveRules,
+        DeletionPolicy::Orphan => retention::Removal::Orphan,
+    });
     Ok(retention::PolicyEntry {
         owner: owner(policy, installation)?,
         uid8: uid8(policy)?,
@@ -218,12 +223,9 @@ pub fn retention_entry(
         settings: settings(spec),
         approval: change.approval,
         approved_plans: change.approved_plans,
-        windows: change.windows,
+        windows: if removal.is_none() { change.windows } else { Vec::new() },
         observe_only: change.suspended || change.mode == Mode::Observe,
-        removal: policy.metadata.deletion_timestamp.as_ref().map(|_| match spec.deletion_policy {
-            DeletionPolicy::RemoveRules => retention::Removal::RemoveRules,
-            DeletionPolicy::Orphan => retention::Removal::Orphan,
-        }),
+        removal,
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod values;
 
-pub use values::{Endpoint, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard};
+pub use values::{DeniedRange, Endpoint, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard};
 
 use logwise_plan::grants::Grants;
 use serde::Deserialize;
@@ -40,6 +40,8 @@ pub struct File {
     pub allow_insecure_endpoints: Option<bool>,
     /// Times between looks.
     pub intervals: Intervals,
+    /// Checks before anything needs what is checked.
+    pub preflight: Preflight,
     /// Logging.
     pub log: Log,
 }
@@ -84,6 +86,8 @@ pub struct Aws {
     /// Endpoint for every AWS service, for S3-compatible stores and tests.
     #[serde(rename = "endpointURL")]
     pub endpoint_url: Option<Endpoint>,
+    /// Addresses that no endpoint may lead to.
+    pub denied_ranges: Vec<DeniedRange>,
 }
 
 /// `intervals`.
@@ -98,6 +102,14 @@ pub struct Intervals {
     pub s3_seconds: Option<Seconds>,
     /// Between two listings of the services in a bucket.
     pub discovery_seconds: Option<Seconds>,
+}
+
+/// `preflight`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Preflight {
+    /// Whether references, AWS permissions and Kafka ACLs are checked.
+    pub enabled: Option<bool>,
 }
 
 /// `log`.
@@ -160,6 +172,12 @@ pub enum ConfigError {
         /// The line, from 1.
         line: usize,
         /// Key and allowed values.
+        problem: String,
+    },
+    /// An endpoint of a grant may not be called.
+    #[error("{problem}")]
+    Endpoint {
+        /// Grant, key and why.
         problem: String,
     },
 }
@@ -238,6 +256,20 @@ mod tests {
         let syntax = problem("installation: [\n");
         assert!(syntax.starts_with("c.yaml:"), "{syntax}");
         assert!(!syntax.contains('\n'));
+    }
+
+    #[test]
+    fn denied_ranges_and_endpoints_of_grants_are_read_and_mistakes_named() {
+        let file = parse("c.yaml", "aws:\n  deniedRanges: [10.0.0.0/8, \"fd00::/8\"]\n").unwrap();
+        assert_eq!(file.aws.denied_ranges.len(), 2);
+        let range = problem("aws:\n  deniedRanges: [10.0.0.0]\n");
+        assert!(range.starts_with("c.yaml:2: ") && range.contains("10.0.0.0/8"), "{range}");
+        let two = problem(
+            "grants:\n- {namespaces: [a], endpoints: {s3: https://one.example.com}}\n- {namespaces: ['*'], endpoints: {s3: https://two.example.com}}\n",
+        );
+        assert!(two.contains("grants[1].endpoints.s3") && two.contains("one.example.com"), "{two}");
+        let unknown = problem("grants:\n- {namespaces: [a], endpoints: {ec2: https://one.example.com}}\n");
+        assert!(unknown.contains("ec2") && unknown.contains("autoScaling"), "{unknown}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Values of the configuration that check themselves.
 
+use logwise_plan::endpoint::Range;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -38,6 +39,11 @@ pub struct Listen(pub SocketAddr);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Endpoint(String);
+
+/// Addresses that begin alike, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DeniedRange(pub Range);
 
 /// 1 to 86,400 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -155,6 +161,14 @@ impl TryFrom<String> for Listen {
 
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self).map_err(|_| "must be <IP address>:<port>, such as 0.0.0.0:8080".to_owned())
+    }
+}
+
+impl TryFrom<String> for DeniedRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
     }
 }
 

@@ -82,12 +82,20 @@ fn proposed(policy: &Policy, observed: &Observed, (name, asked): (&str, &Proposa
     let wanted = policy.default_partitions.map_or(0, |floor| floor.min(policy.max_partitions));
     let id = observed.cluster_id.known().map(|cluster| growth_plan_id(cluster, name, asked.from, asked.to));
     let fits = |to: i32| to > asked.from && to <= wanted;
+    let is_approved = policy.change.approved_plans.contains(&asked.plan_id);
+    let of = |to: i32| observed.cluster_id.known().map(|cluster| growth_plan_id(cluster, name, asked.from, to));
+    let mut possible = (asked.from + 1..=wanted).filter_map(of);
+    let overlooked = !is_approved && possible.any(|id| policy.change.approved_plans.contains(&id));
     let pending = observed.pending.get(name).filter(|pending| pending.from == asked.from && fits(pending.to));
     let faults = [
         (!needs_approval(policy), "asks a person although nobody has to be asked"),
         (topic.map(|topic| topic.partitions) != Some(asked.from), "asks about another partition count than was seen"),
         (!fits(asked.to), "asks about a growth that is not wanted"),
-        (pending.is_some_and(|pending| pending.to != asked.to), "changes the growth that a person was asked about"),
+        (
+            !is_approved && pending.is_some_and(|pending| pending.to != asked.to),
+            "changes the growth that a person was asked about",
+        ),
+        (overlooked, "asks although a growth that is wanted was approved"),
         (id.as_ref() != Some(&asked.plan_id), "asks under another id than that of the growth"),
     ];
     let broken = faults.iter().filter(|(is_broken, _)| *is_broken);

@@ -1,6 +1,7 @@
 //! Which namespaces may refer to what outside the cluster. Decided before the first call, from the operator's own
 //! configuration: a namespaced object cannot widen it.
 
+mod endpoints;
 mod validate;
 
 use crate::{Known, address};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use endpoints::{Endpoints, NoEndpoint, endpoints};
 pub use validate::METADATA_NAME;
 
 /// All grants. None at all: everything is allowed.
@@ -43,6 +45,9 @@ pub struct Grant {
     /// Spark masters as `host:port`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spark: Vec<String>,
+    /// Where AWS is called for these namespaces.
+    #[serde(skip_serializing_if = "Endpoints::is_empty")]
+    pub endpoints: Endpoints,
 }
 
 /// Namespaces that have all of these labels.
@@ -208,8 +213,8 @@ impl Endpoint {
 /// The reference is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
-    /// The account that must own the thing, where the grant names it.
-    pub account_id: Option<String>,
+    /// The accounts of which one must own the thing; none: the grants do not say.
+    pub accounts: Vec<String>,
 }
 
 /// The reference is refused. Display names the thing, the namespace and what to add.
@@ -323,8 +328,8 @@ fn listed(grants: &[&Grant], reference: &Reference) -> Result<Granted, Refusal> 
     match reference {
         Reference::Bucket { name, prefixes } => bucket(grants, name, prefixes),
         Reference::Group { region, name } => {
-            let mut groups = grants.iter().flat_map(|grant| &grant.auto_scaling_groups);
-            groups.find_map(|group| group_granted(group, region, name)).ok_or(Refusal::Unlisted)
+            let all = grants.iter().flat_map(|grant| &grant.auto_scaling_groups);
+            group_granted(all.filter_map(|group| account_of(group, region, name)).collect())
         }
         Reference::Role(arn) => some(grants.iter().any(|grant| grant.roles.contains(arn))),
         Reference::Kafka(text) => some(grants.iter().any(|grant| has_address(&grant.kafka, text))),
@@ -337,17 +342,26 @@ fn has_address(list: &[String], text: &str) -> bool {
     list.iter().any(|granted| Endpoint::parse(granted).is_ok_and(|granted| granted == wanted))
 }
 
-fn group_granted(group: &GroupGrant, region: &str, name: &str) -> Option<Granted> {
+/// The account in which this grants the group, if it does; the inner `None`: any.
+fn account_of(group: &GroupGrant, region: &str, name: &str) -> Option<Option<String>> {
     match group {
         GroupGrant::Arn(arn) => {
             let (in_region, account, named) = address::group(arn).ok()?;
-            (in_region == region && named == name).then(|| Granted { account_id: Some(account.to_owned()) })
+            (in_region == region && named == name).then(|| Some(account.to_owned()))
         }
         GroupGrant::Named(named) => {
             let fits = named.region.as_ref().is_none_or(|granted| granted == region) && named.name == name;
-            fits.then(Granted::default)
+            fits.then_some(None)
         }
     }
+}
+
+fn group_granted(accounts: Vec<Option<String>>) -> Result<Granted, Refusal> {
+    if accounts.is_empty() {
+        return Err(Refusal::Unlisted);
+    }
+    // Grants add up: one that names no account admits all.
+    Ok(Granted { accounts: accounts.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default() })
 }
 
 fn bucket(grants: &[&Grant], name: &str, prefixes: &[String]) -> Result<Granted, Refusal> {
@@ -364,5 +378,5 @@ fn bucket(grants: &[&Grant], name: &str, prefixes: &[String]) -> Result<Granted,
     if prefixes.is_empty() && !whole {
         return Err(Refusal::Unlisted);
     }
-    Ok(Granted { account_id: Some(first.account_id.clone()) })
+    Ok(Granted { accounts: vec![first.account_id.clone()] })
 }

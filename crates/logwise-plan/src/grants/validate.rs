@@ -26,7 +26,9 @@ impl Grants {
                 }
             }
         }
-        Ok(())
+        // Whether they may be plain HTTP is not known here: flags may say it.
+        self.check_endpoints(true, &[])?;
+        self.endpoints_agree()
     }
 }
 

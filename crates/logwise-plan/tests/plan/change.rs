@@ -3,7 +3,8 @@
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use logwise_plan::change::{
-    Approval, ChangePolicy, Held, Kind, Mode, Window, closed, growth_plan_id, may, raise_plan_id, stricter, waits,
+    Approval, ChangePolicy, Held, Kind, Mode, Window, closed, growth_plan_id, may, opening, raise_plan_id, stricter,
+    waits,
 };
 use proptest::prelude::*;
 
@@ -170,6 +171,16 @@ fn of_several_windows_one_must_be_open_and_of_several_lists_one_of_each() {
     assert_eq!(next(&[vec![one], vec![six]]).map(|(opening, _)| opening), Some(None), "never together");
     let (at_one, half_past) = (named("at-one", "0 1 * * *"), named("half-past", "30 1 * * *"));
     assert_eq!(next(&[vec![at_one], vec![half_past]]), at("2026-03-04T01:30:00Z", "half-past"));
+}
+
+#[test]
+fn an_opening_is_told_on_the_clock_of_its_window_and_in_utc() {
+    let night = Window::new("night", "30 6 * * *", 60, "Asia/Kolkata").unwrap();
+    let windows = [vec![named("noon", "0 12 * * *")], vec![night]];
+    let told = |text: &str| opening(&windows, time(text));
+    assert_eq!(told("2026-03-03T01:00:00Z"), "2026-03-03T01:00:00Z (window night: 2026-03-03 06:30 Asia/Kolkata)");
+    assert_eq!(told("2026-03-03T12:00:00Z"), "2026-03-03T12:00:00Z (window noon: 2026-03-03 12:00 UTC)");
+    assert_eq!(told("2026-03-03T12:00:01Z"), "2026-03-03T12:00:01Z", "no window opens then");
 }
 
 #[test]

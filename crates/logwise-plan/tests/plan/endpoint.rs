@@ -1,6 +1,6 @@
 //! URL tricks, and addresses that no name may lead to.
 
-use logwise_plan::endpoint::{check, forbidden_ip, refused_ip};
+use logwise_plan::endpoint::{Range, check, check_within, denied_by, forbidden_ip, refused_ip};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -16,6 +16,10 @@ fn plain_urls_are_read() {
         ("https://[fd00::5]:9000", "https://[fd00::5]:9000"),
         ("https://[fd00::5]", "https://[fd00::5]"),
         ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("https://svc.example.com", "https://svc.example.com"),
+        ("https://kubernetes.example.com", "https://kubernetes.example.com"),
+        ("https://cluster.local.example.com", "https://cluster.local.example.com"),
+        ("https://s3.example.internal", "https://s3.example.internal"),
         ("https://vpce-1.s3.ap-south-1.vpce.amazonaws.com", "https://vpce-1.s3.ap-south-1.vpce.amazonaws.com"),
     ] {
         assert_eq!(check(url, false).map(|endpoint| endpoint.to_string()), Ok(shown.to_owned()), "{url}");
@@ -27,7 +31,7 @@ fn plain_urls_are_read() {
 }
 
 /// URLs and what is said about them; none is accepted, whether insecure endpoints are allowed or not.
-const TRICKS: [(&str, &str); 82] = [
+const TRICKS: [(&str, &str); 95] = [
     ("", "another scheme"),
     ("s3.example.com", "another scheme"),
     ("//s3.example.com", "another scheme"),
@@ -109,6 +113,19 @@ const TRICKS: [(&str, &str); 82] = [
     ("https://169.254.169.254", "leads to the metadata"),
     ("https://[fd00:ec2::254]", "leads to the metadata"),
     ("https://metadata.google.internal", "leads to the metadata"),
+    ("https://kubernetes", "leads to a service or a pod of the cluster"),
+    ("https://Kubernetes.Default", "leads to a service or a pod of the cluster"),
+    ("https://kubernetes.default.svc", "leads to a service or a pod of the cluster"),
+    ("https://kubernetes.default.svc.cluster.local:6443", "leads to a service or a pod of the cluster"),
+    ("https://kubernetes.default.example.com", "leads to a service or a pod of the cluster"),
+    ("https://minio.store.svc", "leads to a service or a pod of the cluster"),
+    ("https://minio.store.svc.k8s.example.com", "leads to a service or a pod of the cluster"),
+    ("https://10-0-0-7.store.pod.cluster.local", "leads to a service or a pod of the cluster"),
+    ("https://cluster.local", "leads to a service or a pod of the cluster"),
+    ("https://ip-10-0-0-7.ec2.internal", "leads to a machine of a cloud"),
+    ("https://ip-10-0-0-7.eu-west-1.compute.internal", "leads to a machine of a cloud"),
+    ("https://node-1.x.internal.cloudapp.net", "leads to a machine of a cloud"),
+    ("https://instance-data.ec2.internal", "leads to the metadata"),
     ("https://0.0.0.0", "leads to an unspecified address"),
 ];
 
@@ -133,6 +150,61 @@ fn the_machine_itself_is_called_only_when_allowed() {
         assert!(check(url, true).is_ok(), "{url}");
     }
     assert!(check("http://s3.example.com", false).unwrap_err().contains("is not encrypted"));
+}
+
+fn range(text: &str) -> Range {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_range_holds_what_begins_like_it_in_whatever_form() {
+    for (text, address, inside) in [
+        ("10.0.0.0/8", "10.255.255.255", true),
+        ("10.0.0.0/8", "11.0.0.0", false),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+        ("10.0.0.0/8", "64:ff9b::a01:203", true),
+        ("10.0.0.0/8", "fd00::a01:203", false),
+        ("10.96.0.0/12", "10.111.255.255", true),
+        ("10.96.0.0/12", "10.112.0.0", false),
+        ("10.0.0.7/32", "10.0.0.7", true),
+        ("10.0.0.7/32", "10.0.0.6", false),
+        ("0.0.0.0/0", "203.0.113.1", true),
+        ("0.0.0.0/0", "2001:db8::1", false),
+        ("::/0", "2001:db8::1", true),
+        ("fd00::/8", "fdff::1", true),
+        ("fd00::/8", "fe00::1", false),
+        ("fd00::7/128", "fd00::7", true),
+    ] {
+        assert_eq!(range(text).contains(address.parse().unwrap()), inside, "{text} {address}");
+        assert_eq!(range(text).to_string(), text);
+    }
+    let all = [range("10.0.0.0/8"), range("192.168.0.0/16")];
+    assert_eq!(denied_by("192.168.3.4".parse().unwrap(), &all), Some(all[1]));
+    assert_eq!(denied_by("172.16.0.1".parse().unwrap(), &all), None);
+}
+
+#[test]
+fn ranges_that_cannot_be_meant_are_refused() {
+    for text in
+        ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/+8", "fd00::/129", "x/8", "010.0.0.0/8"]
+    {
+        assert!(text.parse::<Range>().unwrap_err().contains("such as 10.0.0.0/8"), "{text}");
+    }
+    assert!("10.0.0.1/8".parse::<Range>().unwrap_err().contains("no bits set"));
+    assert!("fd00::1/8".parse::<Range>().unwrap_err().contains("no bits set"));
+}
+
+#[test]
+fn an_address_in_a_denied_range_is_no_endpoint() {
+    let denied = [range("10.96.0.0/12"), range("fd00:96::/32")];
+    for url in ["https://10.96.0.1", "https://10.111.0.1:9000/", "https://[fd00:96::1]:9000"] {
+        let problem = check_within(url, false, &denied).expect_err(url);
+        assert!(problem.contains("aws.deniedRanges") && problem.contains("leads into"), "{problem}");
+        assert!(check_within(url, false, &[]).is_ok(), "{url}");
+    }
+    for url in ["https://10.0.0.1", "https://[fd00:97::1]", "https://s3.example.com"] {
+        assert!(check_within(url, false, &denied).is_ok(), "{url}");
+    }
 }
 
 #[test]

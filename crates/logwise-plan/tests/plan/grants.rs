@@ -1,7 +1,7 @@
 //! Attacks on grants, each with the refusal it gets, and properties.
 
 use logwise_plan::Known;
-use logwise_plan::grants::{Granted, Grants, Namespace, Reference, Refusal, decide};
+use logwise_plan::grants::{Endpoints, Granted, Grants, Namespace, NoEndpoint, Reference, Refusal, decide, endpoints};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_yaml::with::singleton_map_recursive as plain;
@@ -83,7 +83,12 @@ fn what_is_granted_is_allowed() {
     let corpus: Corpus = read("references.yaml");
     for attempt in &corpus.allowed {
         let granted = decide(&corpus.grants, &attempt.namespace(), &attempt.reference);
-        assert_eq!(granted, Ok(Granted { account_id: attempt.account_id.clone() }), "{}", attempt.reference);
+        assert_eq!(
+            granted,
+            Ok(Granted { accounts: attempt.account_id.iter().cloned().collect() }),
+            "{}",
+            attempt.reference
+        );
     }
 }
 
@@ -106,6 +111,60 @@ fn grants_that_cannot_be_meant_are_refused_with_the_entry() {
         serde_yaml::from_str("[{namespaceSelector: {matchLabels: {trusted.example.com/a: b}}}]").unwrap();
     assert_eq!(by_label.validate(&trusted()), Ok(()));
     assert!(by_label.validate(&BTreeSet::new()).unwrap_err().contains("trustedNamespaceLabels"));
+}
+
+fn sent(grants: &str, namespace: &str, labels: Known<BTreeMap<String, String>>) -> Result<Endpoints, NoEndpoint> {
+    let grants: Grants = serde_yaml::from_str(grants).unwrap();
+    assert_eq!(grants.validate(&trusted()), Ok(()));
+    endpoints(&grants, &Namespace { name: namespace.to_owned(), labels })
+}
+
+const PLACES: &str = r#"
+- {namespaces: [a, b], endpoints: {s3: "https://s3.a.example.com"}}
+- {namespaces: [a], endpoints: {s3: "https://S3.a.example.com:443/", sts: "https://sts.a.example.com"}}
+- {namespaceSelector: {matchLabels: {tiers.example.com/tier: gold}}, endpoints: {sts: "https://sts.gold.example.com"}}
+- {namespaces: ["*"], kafka: ["k:9092"]}
+"#;
+
+#[test]
+fn grants_for_one_namespace_say_together_where_aws_is_called() {
+    let none = || Known::Known(BTreeMap::new());
+    let gold = || Known::Known(BTreeMap::from([("tiers.example.com/tier".to_owned(), "gold".to_owned())]));
+    let url = |name: &str| Some(format!("https://{name}.example.com"));
+    let of_a = sent(PLACES, "a", none()).unwrap();
+    assert_eq!((of_a.s3, of_a.auto_scaling, of_a.sts), (url("s3.a"), None, url("sts.a")), "equal URLs agree");
+    let of_b = sent(PLACES, "b", gold()).unwrap();
+    assert_eq!((of_b.s3, of_b.sts), (url("s3.a"), url("sts.gold")));
+    assert_eq!(sent(PLACES, "c", none()), Ok(Endpoints::default()));
+}
+
+#[test]
+fn two_places_or_labels_that_nobody_knows_lead_nowhere() {
+    let gold = Known::Known(BTreeMap::from([("tiers.example.com/tier".to_owned(), "gold".to_owned())]));
+    let two = sent(PLACES, "a", gold).unwrap_err().to_string();
+    for part in ["sts.a.example.com", "sts.gold.example.com", "endpoints.sts", "namespace a"] {
+        assert!(two.contains(part), "{part}: {two}");
+    }
+    let unread = sent(PLACES, "c", Known::Unknown("forbidden".to_owned())).unwrap_err().to_string();
+    assert!(unread.contains("namespace c") && unread.contains("forbidden"), "{unread}");
+}
+
+#[test]
+fn a_group_is_of_the_accounts_that_the_grants_name_together() {
+    let arn = |account: &str| {
+        format!(
+            "arn:aws:autoscaling:eu-west-1:{account}:autoScalingGroup:01234567-89ab-cdef-0123-456789abcdef:autoScalingGroupName/w"
+        )
+    };
+    let accounts = |groups: String| {
+        let grants: Grants =
+            serde_yaml::from_str(&format!("[{{namespaces: [a], autoScalingGroups: {groups}}}]")).unwrap();
+        let reference = Reference::Group { region: "eu-west-1".to_owned(), name: "w".to_owned() };
+        decide(&grants, &Namespace { name: "a".to_owned(), labels: Known::Absent }, &reference).unwrap().accounts
+    };
+    let (one, two) = (arn("111111111111"), arn("222222222222"));
+    assert_eq!(accounts(format!("[\"{one}\", \"{two}\"]")), ["111111111111", "222222222222"]);
+    assert_eq!(accounts(format!("[\"{one}\", {{name: w}}]")), Vec::<String>::new(), "any");
 }
 
 #[test]

@@ -161,6 +161,27 @@ proptest! {
         prop_assert!(plan.actions.iter().all(|now| free.actions.iter().any(|action| action.topic == now.topic)));
     }
 
+    /// What was asked about once can be approved for as long as it is wanted, remembered or not, and is what happens.
+    #[test]
+    fn an_approved_growth_needs_no_memory((policy, observed) in asked(), more in 0..9i32) {
+        let plan = decide(&policy, &observed);
+        let mut later = Observed { pending: BTreeMap::new(), ..observed };
+        let mut wish = policy;
+        wish.default_partitions = wish.default_partitions.map(|floor| floor + more);
+        wish.max_partitions += more;
+        wish.change.windows.clear();
+        for (name, proposal) in &plan.proposals {
+            wish.change.approved_plans = [proposal.plan_id.clone()].into();
+            if let Known::Known(topics) = &mut later.topics
+                && let Some(topic) = topics.get_mut(name)
+            {
+                (topic.leaderless, topic.under_replicated) = (0, 0);
+            }
+            let grown = Grow { topic: name.clone(), from: proposal.from, to: proposal.to };
+            prop_assert_eq!(decide(&wish, &later).actions, vec![grown]);
+        }
+    }
+
     /// The growth that a person is asked about does not change while at least that much is wanted.
     #[test]
     fn a_growth_stays_as_it_was_asked_about((policy, observed) in asked(), more in 0..9i32) {

@@ -47,6 +47,8 @@ pub struct Lives<'a> {
     points: Vec<Point>,
     /// Operators that were started.
     started: usize,
+    /// Operators that ended at their points.
+    ended: usize,
     kafka: TcpProxy,
     database: TcpProxy,
     death: Death,
@@ -58,7 +60,7 @@ impl<'a> Lives<'a> {
         let (kafka, proxy) = futures::try_join!(world.kafka_proxy(), world.database_proxy())?;
         let config = json!({"database": {"url": proxy.instead(database)}});
         let points = points.to_vec();
-        Ok(Lives { world, config, points, started: 0, kafka, database: proxy, death: Death::None })
+        Ok(Lives { world, config, points, started: 0, ended: 0, kafka, database: proxy, death: Death::None })
     }
 
     /// What objects have to name as bootstrap server.
@@ -68,7 +70,7 @@ impl<'a> Lives<'a> {
 
     /// How many operators have ended at their points.
     pub fn ended(&self) -> usize {
-        self.started.saturating_sub(1)
+        self.ended
     }
 
     /// The writes of the operator that lives now.
@@ -76,26 +78,43 @@ impl<'a> Lives<'a> {
         Counts::read(&self.counted())
     }
 
-    /// Walks `path` while one operator after the other ends; returns the one that lives at its end. Errors when the
-    /// path does, or when an operator ends as it should not.
+    /// Walks `path` while one operator after the other ends; returns one that lives at its end and goes on living.
+    /// Errors when the path does, or when an operator ends as it should not.
     pub async fn through(&mut self, path: impl Future<Output = Result<()>>) -> Result<Operator> {
         let mut path = pin!(path);
         let mut operator = self.next().await?;
         loop {
             tokio::select! {
-                walked = &mut path => return walked.map(|()| operator),
+                walked = &mut path => {
+                    walked?;
+                    return self.last(operator).await;
+                }
                 () = tokio::time::sleep(LOOK) => {}
             }
             if self.is_over(&mut operator).await? {
-                self.kafka.heal().await?;
-                self.database.heal().await?;
+                self.ended += 1;
                 operator = self.next().await?;
             }
         }
     }
 
+    /// An operator that has not come to its point by the end of the path gives way to one that has none.
+    async fn last(&mut self, mut operator: Operator) -> Result<Operator> {
+        if matches!(self.death, Death::None) {
+            return Ok(operator);
+        }
+        // It may come to its point at this very moment.
+        if operator.alive() {
+            operator.kill9().await?;
+        }
+        self.points.clear();
+        self.next().await
+    }
+
     /// Starts the next operator.
     async fn next(&mut self) -> Result<Operator> {
+        self.kafka.heal().await?;
+        self.database.heal().await?;
         let point = self.points.get(self.started).cloned();
         self.started += 1;
         let counted = self.counted();

@@ -16,7 +16,7 @@ use crate::bed::Bed;
 use crate::cache::Cache;
 use crate::folder::Folder;
 use crate::process::Record;
-use crate::profile::{Part, parts};
+use crate::profile::Part;
 use crate::progress::Progress;
 use crate::world::wait_until;
 use crate::{state, up, workspace};
@@ -31,14 +31,14 @@ pub async fn run(dir: &Path, progress: &Progress) -> Result<Vec<Row>> {
     if runs {
         progress.say(format_args!("the demo already runs in {}; what runs is kept", folder.dir().display()));
     }
-    up::prepare(&Cache::of_user()?, &parts(&[]), progress).await?;
+    up::prepare(&Cache::of_user()?, &Part::DEMO.into(), progress).await?;
     let rows = start_and_tell(&folder, !runs, progress).await;
     rows.map_err(|error| anyhow!("{error:#}\n{}", next_step(folder.dir())))
 }
 
 async fn start_and_tell(folder: &Folder, timed: bool, progress: &Progress) -> Result<Vec<Row>> {
-    up::up(folder, &Cache::of_user()?, &parts(&[]), progress).await?;
-    let bed = Bed::attach_to(folder.dir(), &Part::ALL)?;
+    up::up(folder, &Cache::of_user()?, &Part::DEMO.into(), progress).await?;
+    let bed = Bed::attach_to(folder.dir(), &Part::DEMO)?;
     progress
         .step("the outside world: logs, rules of others, topics, a group of one worker", ground::make(&bed))
         .await?;

@@ -60,6 +60,7 @@ async fn handle(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Answe
     let answer = match hit.as_ref().map(|(_, action)| action) {
         Some(Action::DropBefore | Action::Cut) => return Err(closed("the request was dropped")),
         Some(Action::Answer { status, reason, retry_after }) => Ok(refusal(*status, reason, *retry_after)),
+        Some(Action::Reply(text)) => Ok(json(StatusCode::OK, text.clone())),
         Some(Action::Gone) => Ok(refusal(410, "Expired", None)),
         _ => pass(&shared, request, (seq, facts), hit, last).await,
     }?;
@@ -74,7 +75,7 @@ async fn pass(
     hit: Option<(RuleId, Action)>,
     last: RuleId,
 ) -> Answer {
-    let sent = send(Arc::clone(shared), request, facts.watch, hit.clone().map(|(_, action)| action), seq);
+    let sent = send(Arc::clone(shared), request, facts.watch, hit.clone(), seq);
     // A write that has arrived is carried out, also when its sender has given up.
     let answer = if facts.mutating { tokio::spawn(sent).await.map_err(closed)? } else { sent.await }?;
     let (status, headers) = (answer.status(), kept(answer.headers()));
@@ -101,13 +102,15 @@ async fn send(
     shared: Arc<Shared>,
     request: hyper::Request<Incoming>,
     watch: bool,
-    action: Option<Action>,
+    hit: Option<(RuleId, Action)>,
     seq: u64,
 ) -> io::Result<reqwest::Response> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(closed)?.to_bytes();
-    if let Some(Action::Delay(time)) = action {
-        tokio::time::sleep(time).await;
+    match hit {
+        Some((_, Action::Delay(time))) => tokio::time::sleep(time).await,
+        Some((id, Action::Freeze)) => shared.rules.gone(id).await,
+        _ => {}
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut onward = shared.client.request(parts.method, format!("{}{path}", shared.server));
@@ -137,13 +140,22 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body>
 }
 
 fn refusal(status: u16, reason: &str, retry_after: Option<u32>) -> Response<Body> {
-    let text = super::watching::status(status, reason).to_string();
+    let mut text = super::watching::status(status, reason);
+    if let Some(seconds) = retry_after {
+        // The API server says it in both places.
+        text["details"] = serde_json::json!({"retryAfterSeconds": seconds});
+    }
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(code, HeaderMap::new(), whole(text.into()));
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    let mut response = json(code, text.to_string());
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
+    response
+}
+
+fn json(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = respond(status, HeaderMap::new(), whole(text.into()));
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     response
 }
 

@@ -23,6 +23,10 @@ pub enum Action {
         /// Seconds in `Retry-After`.
         retry_after: Option<u32>,
     },
+    /// It is not sent; this JSON text is answered with 200, such as an old list.
+    Reply(String),
+    /// It reaches the server when the rule is gone, a write also when its sender has given up; hits no watch that runs.
+    Freeze,
     /// It is not sent; the connection is closed without an answer.
     DropBefore,
     /// It is sent and carried out; the connection is closed without an answer.
@@ -76,7 +80,7 @@ pub struct Rule {
 
 impl Rule {
     /// For requests whose path with its query matches the regular expression `path`. Hits one request; a
-    /// [`Action::Hold`] hits every one until it is removed. Errors when the expression is none.
+    /// [`Action::Hold`] or [`Action::Freeze`] hits every one until it is removed. Errors when the expression is none.
     pub fn new(path: &str, action: Action) -> Result<Rule> {
         Ok(Rule {
             path: Regex::new(path).with_context(|| format!("reading the path expression {path:?} of a rule"))?,
@@ -84,7 +88,7 @@ impl Rule {
             watch: action.for_watches().then_some(true),
             writes: false,
             after: 0,
-            times: u32::from(action != Action::Hold),
+            times: u32::from(!matches!(action, Action::Hold | Action::Freeze)),
             only_running: false,
             action,
         })
@@ -217,6 +221,17 @@ impl Rules {
 
     pub fn stands(&self, id: RuleId) -> bool {
         lock(&self.book).rules.iter().any(|standing| standing.id == id)
+    }
+
+    /// Returns when the rule has been removed.
+    pub async fn gone(&self, id: RuleId) {
+        let mut changes = self.changes();
+        while self.stands(id) {
+            // The sender lives as long as this.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Wakes up when rules come or go.

@@ -1,0 +1,138 @@
+//! Whether an object is still what a look took it for. A watch lags, may stand still, or may have begun with an old list:
+//! before anything is changed outside, the API server itself is asked.
+
+use crate::kubernetes::{KubernetesError, within};
+use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Nothing may be changed outside on behalf of the object as it was looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFresh {
+    /// Another generation of it, or another object under its name, or none, is there.
+    #[error("{object} has changed since it was last seen; it is looked at again when the change is seen")]
+    Outdated {
+        /// Namespace and name.
+        object: String,
+    },
+    /// Nobody knows.
+    #[error("it could not be read whether the object is still the same")]
+    Unread(#[from] KubernetesError),
+}
+
+/// Generations that are known to be there, by uid, although the watch has not shown them yet. An object that is gone has
+/// the greatest one.
+#[derive(Debug, Default)]
+pub(crate) struct Newer(Mutex<HashMap<String, i64>>);
+
+impl Newer {
+    /// Whether a look at this object would be one at the past.
+    pub(crate) fn outdates<K: Resource>(&self, object: &K) -> bool {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        self.lock().get(uid).is_some_and(|newer| *newer > generation(object))
+    }
+
+    /// Forgets an object that was deleted.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// Asks for one object.
+    pub(crate) async fn ask<K>(&self, client: Client, object: &K) -> Result<(), NotFresh>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(client, &object.namespace().unwrap_or_default());
+        let there = within("reading the object again", api.get_metadata_opt(&object.name_any())).await?;
+        self.compare(object, there.as_ref())
+    }
+
+    /// Asks for several objects of one namespace at once.
+    pub(crate) async fn ask_all<K>(&self, client: Client, namespace: &str, objects: &[&K]) -> Result<(), NotFresh>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(client, namespace);
+        let all = within("reading the objects again", api.list_metadata(&ListParams::default())).await?;
+        let there: HashMap<String, &PartialObjectMeta<K>> = all.iter().map(|one| (one.name_any(), one)).collect();
+        let compare = |object: &&K| self.compare(*object, there.get(&object.name_any()).copied());
+        // All of them: each one that is outdated is to be known.
+        objects.iter().map(compare).fold(Ok(()), Result::and)
+    }
+
+    fn compare<K: Resource>(&self, object: &K, there: Option<&PartialObjectMeta<K>>) -> Result<(), NotFresh> {
+        let there = there.filter(|there| there.metadata.uid == object.meta().uid);
+        let now = there.map_or(i64::MAX, |there| there.metadata.generation.unwrap_or_default());
+        if now == generation(object) {
+            return Ok(());
+        }
+        let meta = object.meta();
+        let of =
+            format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        self.lock().insert(meta.uid.clone().unwrap_or_default(), now);
+        Err(NotFresh::Outdated { object: of })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn generation<K: Resource>(object: &K) -> i64 {
+    object.meta().generation.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn object(uid: &str, generation: i64) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.namespace = Some("n".to_owned());
+        object.metadata.name = Some("a".to_owned());
+        object.metadata.uid = Some(uid.to_owned());
+        object.metadata.generation = Some(generation);
+        object
+    }
+
+    fn there(uid: &str, generation: i64) -> PartialObjectMeta<ConfigMap> {
+        PartialObjectMeta { metadata: object(uid, generation).metadata, ..PartialObjectMeta::default() }
+    }
+
+    #[test]
+    fn another_generation_another_object_and_none_outdate_what_was_seen() {
+        for found in [Some(there("u", 3)), Some(there("v", 2)), None] {
+            let newer = Newer::default();
+            assert!(newer.compare(&object("u", 2), found.as_ref()).is_err());
+            assert!(newer.outdates(&object("u", 2)) && !newer.outdates(&object("v", 2)), "{found:?}");
+        }
+        let newer = Newer::default();
+        assert!(newer.compare(&object("u", 2), Some(&there("u", 2))).is_ok());
+        assert!(!newer.outdates(&object("u", 2)));
+    }
+
+    #[test]
+    fn what_was_outdated_is_current_once_the_watch_has_shown_it() {
+        let newer = Newer::default();
+        assert!(newer.compare(&object("u", 2), Some(&there("u", 4))).is_err());
+        assert!(newer.outdates(&object("u", 3)) && !newer.outdates(&object("u", 4)));
+        newer.forget("u");
+        assert!(!newer.outdates(&object("u", 2)));
+    }
+
+    #[test]
+    fn an_object_that_went_back_is_not_acted_on_and_is_looked_at_again() {
+        // As after a restore of etcd, until the watch shows it.
+        let newer = Newer::default();
+        assert!(newer.compare(&object("u", 5), Some(&there("u", 2))).is_err());
+        assert!(!newer.outdates(&object("u", 5)) && !newer.outdates(&object("u", 2)));
+    }
+}

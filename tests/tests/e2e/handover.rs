@@ -1,0 +1,52 @@
+//! Leading passes on at once, however dead the systems are that the leader has asked.
+
+use anyhow::{Result, ensure};
+use logwise_testbed::operator::Options;
+use logwise_testbed::proxy::tcp::Direction;
+use logwise_tests::{PATIENCE, apply, cluster, wait_condition};
+use serde_json::json;
+use std::time::Instant;
+
+use crate::replicas::{ground, lease, replica, wait_leads};
+
+/// A look at a Kafka cluster that does not answer lasts longer than this; a leader that waits for it hands over later.
+const HANDED_OVER: f64 = 5.0;
+
+#[tokio::test]
+async fn a_leader_that_waits_for_dead_systems_hands_over_at_once() -> Result<()> {
+    let (world, url) = ground("handover-dead").await?;
+    let (kafka, database) = futures::try_join!(world.kafka_proxy(), world.database_proxy())?;
+    let mut first = replica(&world, &database.instead(&url), Options::default()).await?;
+    wait_leads(&world, &first).await?;
+    let mut objects = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut object = cluster(&world, name);
+        object["spec"]["kafka"]["bootstrapServers"] = json!([kafka.address]);
+        objects.push(object);
+    }
+    apply(&world, &objects.iter().collect::<Vec<_>>()).await?;
+    wait_condition(&world, ("lwc", "a"), ("KafkaReady", "True", "Available")).await?;
+    let second = replica(&world, &database.instead(&url), Options::default()).await?;
+    kafka.hold(Direction::ToServer);
+    database.hold(Direction::ToServer);
+    // A change of each makes a look begin, which hangs.
+    let before = kafka.requests().values().sum::<u64>();
+    for object in &mut objects {
+        object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(4);
+    }
+    apply(&world, &objects.iter().collect::<Vec<_>>()).await?;
+    world
+        .wait_until("a request that hangs", PATIENCE, async || {
+            ensure!(kafka.requests().values().sum::<u64>() > before, "nobody asks Kafka");
+            Ok(())
+        })
+        .await?;
+    let told = Instant::now();
+    ensure!(first.stop().await? == 0, "the leader did not end well");
+    let took = told.elapsed().as_secs_f64();
+    ensure!(took < HANDED_OVER, "it waited {took:.1} s for systems that do not answer");
+    wait_leads(&world, &second).await?;
+    let held = lease(&world).await?;
+    ensure!(held["spec"]["leaseTransitions"] == 2, "{held}");
+    Ok(())
+}

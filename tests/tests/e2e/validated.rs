@@ -1,0 +1,187 @@
+//! The condition `Validated`: what a pipeline may do, found out before anything needs it.
+
+mod broker;
+
+use anyhow::{Context, Result, ensure};
+use broker::{Broker, USER};
+use logwise_testbed::bed::Bed;
+use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::stand_in::Fault;
+use logwise_testbed::world::World;
+use logwise_testbed::{http, install};
+use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition, with_spark};
+use serde_json::{Value, json};
+
+const DEMO: (&str, &str) = ("lwc", "demo");
+
+async fn write_secret(world: &World, name: &str, keys: Value) -> Result<()> {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys});
+    world.apply(&secret.to_string()).await.map(drop)
+}
+
+/// Lets a key of the stand-in do these things and no others.
+async fn allow(world: &World, key: &str, actions: &[&str]) -> Result<()> {
+    let body = json!({"access_key_id": key, "allow": actions});
+    let answer = http::client()?.post(format!("{}/_keys", world.bed.aws.endpoint)).json(&body).send().await?;
+    ensure!(answer.status().is_success(), "{}", answer.text().await?);
+    Ok(())
+}
+
+/// How often the preflight ran: it alone asks who calls.
+async fn checks(world: &World, key: &str) -> Result<usize> {
+    let calls = world.bed.stand_in().calls("", false).await?;
+    let caller = format!("key/{key}");
+    Ok(calls.iter().filter(|call| call.caller == caller && call.action == "GetCallerIdentity").count())
+}
+
+fn message(object: &Value) -> Result<String> {
+    let found = condition(object, "Validated").context("Validated")?;
+    Ok(found["message"].as_str().context("a message")?.to_owned())
+}
+
+async fn looks(operator: &Operator) -> Result<u64> {
+    let metrics = operator.metrics().await?;
+    let lines = metrics.lines().filter(|line| line.starts_with("logwise_operator_reconcile_total{part=\"kafka\""));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "validated").await?;
+    futures::try_join!(world.create_topic("api", 1), world.create_group(0, 4, 0))?;
+    install::tenant(&world.bed, &world.namespace, &["aws"]).await?;
+    let key = format!("AKIA{}", world.id.to_uppercase());
+    let but_one = ["autoscaling:*", "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"];
+    allow(&world, &key, &but_one).await?;
+    let mut object = with_spark(&world, cluster(&world, "demo"), (0, 4))?;
+    object["spec"]["aws"]["credentialsSecretRef"] = json!({"name": "aws"});
+    apply(&world, &[&object]).await?;
+    let mut operator = Operator::start(&world, Options::default()).await?;
+    operator.wait_ready().await?;
+    let missing = wait_condition(&world, DEMO, ("Validated", "False", "SecretNotFound")).await?;
+    ensure!(message(&missing)?.contains("Secret aws does not exist"), "{}", message(&missing)?);
+    ensure!(checks(&world, &key).await? == 0, "nobody is asked without the keys that the object names");
+
+    write_secret(&world, "aws", json!({"accessKeyId": key, "secretAccessKey": "of-this-test"})).await?;
+    let denied = message(&wait_condition(&world, DEMO, ("Validated", "False", "PermissionDenied")).await?)?;
+    let what = format!("s3:ListBucket on arn:aws:s3:::{} is denied", world.bucket);
+    ensure!(denied.starts_with(&what) && denied.contains("the keys in Secret aws"), "{denied}");
+    ensure!(denied.contains("3 of 4 AWS permissions and 3 of 3 Kafka ACLs verified"), "{denied}");
+    let statement: Value = serde_json::from_str(denied.get(denied.find('{').context("no statement")?..).context("{")?)?;
+    let bucket = format!("arn:aws:s3:::{}", world.bucket);
+    ensure!(statement == json!({"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket}), "{statement}");
+    wait_condition(&world, DEMO, ("KafkaReady", "True", "Available")).await?;
+    ensure!(world.topic_partitions("api").await? == 3, "the parts do not wait for the preflight");
+    let noted = events(&world, "demo", "PermissionDenied").await?;
+    ensure!(noted.iter().any(|note| note.starts_with("Validated is False: s3:ListBucket")), "{noted:?}");
+
+    let all = [&but_one[..], &["s3:ListBucket"]].concat();
+    allow(&world, &key, &all).await?;
+    let passed = message(&wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?)?;
+    let wanted = "4 of 4 AWS permissions and 3 of 3 Kafka ACLs verified; not tested, because it changes something: \
+                  autoscaling:SetDesiredCapacity, s3:PutLifecycleConfiguration";
+    ensure!(passed == wanted, "{passed}");
+    wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
+    stays_at_rest(&world, &operator, &key).await?;
+    let changes = [world.calls(&world.bucket, true).await?, world.calls(&world.group, true).await?].concat();
+    ensure!(changes.is_empty(), "a check changed something: {changes:?}");
+    Ok(())
+}
+
+/// No check while nothing changes, exactly one more after the spec did, also of a suspended object.
+async fn stays_at_rest(world: &World, operator: &Operator, key: &str) -> Result<()> {
+    let (before, first) = (checks(world, key).await?, looks(operator).await?);
+    let version = world.get_json(DEMO.0, DEMO.1).await?["metadata"]["resourceVersion"].clone();
+    world
+        .wait_until("five looks of the Kafka part", PATIENCE, async || {
+            let now = looks(operator).await?;
+            ensure!(now >= first + 5, "{first} -> {now}");
+            Ok(())
+        })
+        .await?;
+    ensure!(checks(world, key).await? == before, "checked again at rest");
+    let now = world.get_json(DEMO.0, DEMO.1).await?;
+    ensure!(now["metadata"]["resourceVersion"] == version, "written at rest: {}", now["status"]);
+    world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", r#"{"spec":{"suspend":true}}"#]).await?;
+    wait_condition(world, DEMO, ("Suspended", "True", "SuspendedByUser")).await?;
+    wait_condition(world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
+    let now = checks(world, key).await?;
+    ensure!(now == before + 1, "{before} checks before the change, {now} after it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_region_is_named_and_a_preflight_that_is_off_says_so() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "validated-region").await?;
+    world.create_topic("api", 1).await?;
+    let region = "The authorization header is malformed; the region 'ap-south-1' is wrong; expecting 'eu-west-1'";
+    let elsewhere = Fault {
+        message: Some(region.to_owned()),
+        ..Fault::error(&world.bucket, ".", 400, "AuthorizationHeaderMalformed").times(0)
+    };
+    world.fault(&elsewhere).await?;
+    apply(&world, &[&cluster(&world, "demo")]).await?;
+    let mut operator = Operator::start(&world, Options::default()).await?;
+    operator.wait_ready().await?;
+    let found = wait_condition(&world, DEMO, ("Validated", "False", "BucketInOtherRegion")).await?;
+    let said = message(&found)?;
+    ensure!(said.contains("expecting 'eu-west-1'") && said.contains("`aws.region`"), "{said}");
+    operator.stop().await?;
+    world.clear_faults(&world.bucket).await?;
+    let off = json!({"preflight": {"enabled": false}});
+    let mut operator = Operator::start(&world, Options::config(off)).await?;
+    operator.wait_ready().await?;
+    let before = world.calls(&world.bucket, false).await?.len();
+    wait_condition(&world, DEMO, ("Validated", "Unknown", "PreflightDisabled")).await?;
+    wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
+    let after = world.calls(&world.bucket, false).await?.split_off(before);
+    ensure!(after.iter().all(|call| call.service == "s3"), "{after:?}");
+    let told = operator.metrics().await?;
+    ensure!(!told.contains("fact=\"preflight\""), "a preflight that is off told something");
+    Ok(())
+}
+
+#[tokio::test]
+async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Result<()> {
+    let bed = Bed::attach()?;
+    let world = World::new(&bed, "validated-acls").await?;
+    let topic = world.topic("api");
+    install::tenant(&bed, &world.namespace, &["kafka"]).await?;
+    write_secret(&world, "kafka", json!({"username": USER.0, "password": USER.1})).await?;
+    let broker = Broker::start(&bed, &topic).await?;
+    let mut object = cluster(&world, "demo");
+    let spec = object["spec"].as_object_mut().context("a spec")?;
+    spec.retain(|section, _| section == "kafka");
+    spec["kafka"]["bootstrapServers"] = json!([broker.sasl]);
+    spec["kafka"]["authentication"] = json!({"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}});
+    apply(&world, &[&object]).await?;
+    let mut operator = Operator::start(&world, Options::default()).await?;
+    operator.wait_ready().await?;
+    // Without any right the topics are hidden: the prefix itself is asked about.
+    let (hidden, command) = denied(&world, "Describe on").await?;
+    ensure!(hidden.starts_with(&format!("Kafka denies Describe on {}", world.topic_prefix)), "{hidden}");
+    broker.paste(&command.replace("--operation DescribeConfigs ", "")).await?;
+    let (partly, command) = denied(&world, "DescribeConfigs on").await?;
+    ensure!(partly.starts_with(&format!("Kafka denies DescribeConfigs on {topic}. 2 of 3 Kafka ACLs")), "{partly}");
+    wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
+    broker.paste(&command).await?;
+    let passed = wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
+    ensure!(message(&passed)? == "3 of 3 Kafka ACLs verified", "{}", message(&passed)?);
+    ensure!(!serde_json::to_string(&passed["status"])?.contains(USER.0), "the user stands in a Secret: {passed}");
+    Ok(())
+}
+
+/// The message that speaks of `what`, and the command in it.
+async fn denied(world: &World, what: &str) -> Result<(String, String)> {
+    world
+        .wait_until(&format!("Kafka to deny {what}"), PATIENCE, async || {
+            let object = world.get_json(DEMO.0, DEMO.1).await?;
+            let found = condition(&object, "Validated").with_context(|| format!("{}", object["status"]))?;
+            ensure!(found["reason"] == "TopicAuthorizationFailed", "{found}");
+            let message = message(&object)?;
+            ensure!(message.contains(&format!("denies {what}")), "{message}");
+            let (_, command) = message.split_once("Kafka: ").context("no command")?;
+            Ok((message.clone(), command.to_owned()))
+        })
+        .await
+}
