@@ -252,6 +252,9 @@ fn a_policy_has_its_own_windows_and_those_of_its_cluster() {
     let entry = validate::retention_entry(&policy(json!({}), own), "main", &cluster).unwrap();
     let names: Vec<Vec<&str>> = entry.windows.iter().map(|list| list.iter().map(|w| w.name()).collect()).collect();
     assert_eq!(names, [["nights"], ["sundays"]]);
+    // A deleted one has none: nothing that is being deleted waits for a night.
+    let deleted = policy(json!({"deletionTimestamp": "2026-08-20T10:02:11Z"}), json!({}));
+    assert_eq!(validate::retention_entry(&deleted, "main", &cluster).unwrap().windows, Vec::<Vec<_>>::new());
 }
 
 #[test]

@@ -30,12 +30,14 @@ impl World {
             Server::StandIn => ("AWS_ENDPOINT_URL", "aws"),
             Server::Minio => ("MINIO_URL", "minio"),
         };
-        let url = std::env::var(variable).unwrap_or_else(|_| {
-            panic!("start the server with `logwise-testbed up --profile {profile}` and set what `logwise-testbed env` prints ({variable})")
-        });
+        let url = std::env::var(variable).unwrap_or_default();
+        assert!(
+            !url.is_empty(),
+            "start the server with `logwise-testbed up --profile {profile}` and set what `logwise-testbed env` prints ({variable})"
+        );
         let s3 = S3::new(&url);
         let name = unique(test);
-        s3.create_bucket(&name).await.unwrap();
+        s3.create_bucket(&name).await.expect("a new bucket");
         let bucket = Bucket { client: client(&url, None), name, owner: None };
         World { server, s3, bucket }
     }
@@ -47,11 +49,11 @@ impl World {
 
     /// The configuration as the server prints it.
     async fn stored(&self) -> String {
-        self.s3.lifecycle(&self.bucket.name).await.unwrap().unwrap_or_default()
+        self.s3.lifecycle(&self.bucket.name).await.expect("a readable configuration").unwrap_or_default()
     }
 
     async fn put(&self, document: &str) -> Option<String> {
-        let answer = self.s3.put_lifecycle(&self.bucket.name, document, &[]).await.unwrap();
+        let answer = self.s3.put_lifecycle(&self.bucket.name, document, &[]).await.expect("an answer");
         (answer.status >= 300).then(|| format!("{} {}", answer.status, answer.code().unwrap_or("without a code")))
     }
 
@@ -65,7 +67,7 @@ impl World {
     }
 
     async fn apply(&self, write: &WriteRules) -> Written {
-        apply(&self.bucket, write, async || Ok(|| Ok(()))).await.unwrap()
+        apply(&self.bucket, write, async || Ok(|| Ok(()))).await.expect("no refusal")
     }
 }
 
@@ -74,7 +76,8 @@ fn client(url: &str, owner: Option<&Owner>) -> aws_sdk_s3::Client {
         AwsSettings { endpoint_url: Some(url.to_owned()), allow_insecure_endpoints: true, ..AwsSettings::default() };
     let pipeline = Pipeline { installation: "bed", namespace: "tests", name: "own" };
     let identity = Identity::new(pipeline, Base::Ambient, None);
-    AwsClients::open(settings).unwrap().for_identity(&identity, REGION).s3(owner)
+    let clients = AwsClients::open(settings).expect("an endpoint that the switch allows");
+    clients.for_identity(&identity, REGION).s3(owner)
 }
 
 fn unique(name: &str) -> String {
@@ -101,7 +104,7 @@ const FOREIGN: &str = "<Rule><ID>legal &amp; hold</ID><Prefix>archive/</Prefix><
      <Rule><ID>all</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays><NewerNoncurrentVersions>3</NewerNoncurrentVersions></NoncurrentVersionExpiration></Rule>";
 
 fn rules(text: &str) -> Vec<String> {
-    let document = RawDocument::parse(text.as_bytes(), None).unwrap();
+    let document = RawDocument::parse(text.as_bytes(), None).expect("a readable document");
     document.rules().map(|(_, xml)| xml.to_owned()).collect()
 }
 

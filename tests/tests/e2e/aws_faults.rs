@@ -39,7 +39,8 @@ impl Ground {
 
     async fn over(world: World, min: i32) -> Result<Ground> {
         want(&world, min).await?;
-        let mut operator = Operator::start(&world, Options::config(json!({"preflight": {"enabled": false}}))).await?;
+        let config = json!({"preflight": {"enabled": false}, "intervals": {"sparkSeconds": 1}});
+        let mut operator = Operator::start(&world, Options::config(config)).await?;
         operator.wait_ready().await?;
         Ok(Ground { aws: world.bed.stand_in(), world, operator })
     }
@@ -162,10 +163,19 @@ async fn a_throttled_raise_is_sent_once_a_look() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_slow_quota_lets_every_look_through_in_the_end() -> Result<()> {
+async fn a_raise_gets_through_a_small_quota_because_looks_become_rare() -> Result<()> {
     let ground = Ground::new("quota", 1).await?;
     let (world, group) = (&ground.world, &ground.world.group);
-    world.fault(&Fault::throttle(group, ".", Throttle::Rate { per_second: 1.0, burst: 2.0 })).await?;
+    ground.wait_workers(1, 1).await?;
+    // Less than a look each second needs; a raise is three calls: look, look again, set.
+    world.fault(&Fault::throttle(group, ".", Throttle::Rate { per_second: 0.4, burst: 3.0 })).await?;
+    world
+        .wait_until("the quota to be felt", PATIENCE, async || {
+            let calls = ground.calls(DESCRIBE).await?;
+            ensure!(calls.iter().any(|call| call.outcome.fault.is_some()), "{} calls went through", calls.len());
+            Ok(())
+        })
+        .await?;
     ground.want(4).await?;
     wait_desired(world, 4).await?;
     let done = ground.calls(SET).await?.iter().filter(|call| call.outcome.fault.is_none()).count();

@@ -46,11 +46,12 @@ async fn size(world: &World, name: &str) -> Result<usize> {
 
 /// Fills the object with an annotation until the API server takes no more.
 async fn fill(world: &World, name: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
     let (mut fits, mut bursts) = (0, 250_000);
     while bursts - fits > 250 {
         let middle = usize::midpoint(fits, bursts);
         let patch = json!({"metadata": {"annotations": {"filled": "x".repeat(middle)}}}).to_string();
-        let file = world.bed.dir.join(format!("worlds/{}/fill.json", world.id));
+        let file = folder.path().join("fill.json");
         std::fs::write(&file, &patch).with_context(|| format!("writing {}", file.display()))?;
         let args = ["patch", "lwc", name, "--type", "merge", "--patch-file", &file.display().to_string()];
         match world.kubectl(&args).await {

@@ -7,7 +7,7 @@ use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, cluster, policy};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The fields of the first JSON line with this message.
 fn line(operator: &Operator, message: &str) -> Result<Value> {
@@ -26,7 +26,12 @@ async fn a_json_line_tells_what_failed_and_why() -> Result<()> {
     proxy.add(Rule::new("/retentionpolicies/all(\\?|$)", refusal)?.method("PATCH").times(0));
     let mut operator = Operator::start(&world, Options::default().behind(&proxy)).await?;
     operator.wait_ready().await?;
-    apply(&world, &[&cluster(&world, "demo"), &policy("all", "demo", 30)]).await?;
+    // Nothing waits for an approval, so the first rule is to be written at once.
+    let (mut pipeline, mut policy) = (cluster(&world, "demo"), policy("all", "demo", 30));
+    for object in [&mut pipeline, &mut policy] {
+        object["spec"]["changePolicy"] = json!({"approval": "Never"});
+    }
+    apply(&world, &[&pipeline, &policy]).await?;
     let line = world
         .wait_until("the line about the finalizer", PATIENCE, async || {
             line(&operator, "no rule is written before its policy has a finalizer")

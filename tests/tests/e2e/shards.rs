@@ -6,7 +6,7 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{apply, approve, cluster, condition, plan_id, policy, wait_condition};
-use serde_json::{Value, json};
+use serde_json::json;
 
 async fn shard(world: &World, url: &str, team: &str) -> Result<Operator> {
     let config = json!({

@@ -25,7 +25,8 @@ fn asks(request: &Request) -> bool {
 
 /// Whole lists of a kind; the mirror asks for single objects to learn how far the list of a watch reaches.
 fn lists(requests: &[Request], kind: &str) -> usize {
-    let all = |path: &str| path.contains(&format!("/{kind}?")) && !path.contains("limit=1&") && !path.ends_with("limit=1");
+    let all =
+        |path: &str| path.contains(&format!("/{kind}?")) && !path.contains("limit=1&") && !path.ends_with("limit=1");
     let list = |one: &&Request| one.method == "GET" && !one.watch && all(&one.path);
     requests.iter().filter(list).count()
 }
@@ -102,7 +103,11 @@ async fn an_operator_that_starts_on_an_old_list_changes_nothing_by_it() -> Resul
 
 /// While the watch stands still the pipeline, which wants six partitions, becomes another one. A topic that appears then
 /// is grown by what is wanted now, once, and not before that is seen.
-async fn while_frozen(name: &str, change: impl AsyncFnOnce(&Ground) -> Result<()>, partitions: usize) -> Result<Ground> {
+async fn while_frozen(
+    name: &str,
+    change: impl AsyncFnOnce(&Ground) -> Result<()>,
+    partitions: usize,
+) -> Result<Ground> {
     let ground = Ground::alone(name).await?;
     ground.reach(2, 6).await?;
     ground.settled().await?;

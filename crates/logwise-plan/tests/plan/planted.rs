@@ -118,6 +118,12 @@ fn partition_plans_that_ask_nobody() {
             ("without approval", &|p: &mut Plan| p.actions[0].to = 11),
             ("without approval", &|p| p.proposals.clear()),
             ("without approval", &|p| proposal(p, "logs.yes", &|asked| asked.plan_id = "kp-00000000".into())),
+            ("although a growth that is wanted was approved", &|p| {
+                proposal(p, "logs.yes", &|asked| {
+                    asked.to = 11;
+                    asked.plan_id = growth_plan_id("kafka-1", "logs.yes", 3, 11);
+                });
+            }),
             ("another partition count", &|p| proposal(p, "logs.a", &|asked| asked.from = 2)),
             ("not wanted", &|p| proposal(p, "logs.a", &|asked| asked.to = 13)),
             ("changes the growth", &|p| proposal(p, "logs.a", &|asked| asked.to = 12)),
