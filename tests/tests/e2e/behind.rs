@@ -6,13 +6,14 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::effects::Effects;
 use logwise_testbed::oracles::end_state;
-use logwise_testbed::oracles::quiet::Quiet;
+use logwise_testbed::oracles::quiet::{Quiet, looks};
 use logwise_testbed::proxy::kubernetes::{KubernetesProxy, Request};
 use logwise_testbed::proxy::rules::{Action, RuleId};
 use logwise_testbed::proxy::tcp::TcpProxy;
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, raises, wait_condition, wait_desired};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -109,9 +110,9 @@ impl Ground {
         self.kafka.requests().get(&CREATE_PARTITIONS).copied().unwrap_or_default().div_ceil(2)
     }
 
-    async fn looks_quietly(&self) -> Result<()> {
-        let quiet = Quiet::begin(&self.world, Some(&self.kafka)).await?;
-        quiet.for_looks(&self.operator, &["kafka", "spark", "storage"], 3, PATIENCE).await
+    /// [`looks_quietly`].
+    pub(crate) async fn looks_quietly(&self, number: u64) -> Result<()> {
+        looks_quietly((&self.world, &self.proxy, &self.kafka), &self.operator, number).await
     }
 
     /// Nothing is written for a while.
@@ -128,10 +129,10 @@ impl Ground {
     pub(crate) async fn at_rest_with(&self, raised: usize, grown: RangeInclusive<u64>) -> Result<()> {
         // The last words of a change may still be on their way, and on a busy machine a short Lease may be lost and taken
         // again: who writes all the time fails each time.
-        let mut silence = self.looks_quietly().await;
+        let mut silence = self.looks_quietly(3).await;
         for _ in 0..2 {
             if silence.is_err() {
-                silence = self.looks_quietly().await;
+                silence = self.looks_quietly(3).await;
             }
         }
         silence?;
@@ -142,6 +143,36 @@ impl Ground {
         ensure!(self.operator.alive(), "the operator has ended");
         Ok(())
     }
+}
+
+/// Nothing is written while every part looks so often. Workers of other tests come and go in the same master: what the
+/// Spark part and the summary say of them does not count.
+pub(crate) async fn looks_quietly(
+    (world, proxy, kafka): (&World, &KubernetesProxy, &TcpProxy),
+    operator: &Operator,
+    number: u64,
+) -> Result<()> {
+    const PARTS: [&str; 3] = ["kafka", "spark", "storage"];
+    let (quiet, from) = (Quiet::begin(world, Some(kafka)).await?, proxy.now());
+    let began = looks(&operator.metrics().await?);
+    let count = |looks: &BTreeMap<String, u64>, part: &str| looks.get(part).copied().unwrap_or_default();
+    world
+        .wait_until("more looks", PATIENCE, async || {
+            let now = looks(&operator.metrics().await?);
+            let done = PARTS.iter().all(|part| count(&now, part) >= count(&began, part) + number);
+            ensure!(done, "{now:?} after {began:?}");
+            Ok(())
+        })
+        .await?;
+    let mut findings = quiet.broken().await?;
+    findings.retain(|line| !line.contains("patch logwiseclusters/status demo"));
+    let of_spark = |path: &str| path.contains("logwise.io%2Fspark") || path.contains("logwise.io%2Fsummary");
+    let said = |one: &Request| {
+        one.seq >= from && one.method == "PATCH" && one.path.contains("/status") && !of_spark(&one.path)
+    };
+    findings.extend(proxy.requests().into_iter().filter(said).map(|one| one.path));
+    ensure!(findings.is_empty(), "it is not quiet: {findings:?}");
+    Ok(())
 }
 
 /// The partitions of one of the world's topics.

@@ -1,7 +1,7 @@
 //! Views of the past: an operator that began with an old list, whose watch stands still, has expired or shows its own
 //! writes late. Nothing is changed outside by what was once wanted.
 
-use crate::behind::{Ground, partitions_of, through};
+use crate::behind::{Ground, looks_quietly, partitions_of, through};
 use crate::replicas::{intent, wait_partitions};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
@@ -96,8 +96,7 @@ async fn an_operator_that_starts_on_an_old_list_changes_nothing_by_it() -> Resul
     proxy.clear();
     wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     wait_condition(&world, ("lrp", "default"), ("Ready", "True", "Programmed")).await?;
-    let quiet = Quiet::begin(&world, Some(&kafka)).await?;
-    quiet.for_looks(&second, &["kafka", "spark", "storage"], 3, PATIENCE).await?;
+    looks_quietly((&world, &proxy, &kafka), &second, 3).await?;
     unchanged().await
 }
 
@@ -172,8 +171,7 @@ async fn own_writes_that_are_seen_late_have_no_second_effect() -> Result<()> {
         })
         .await?;
     // The operator's own view still has one topic.
-    let quiet = Quiet::begin(&ground.world, Some(&ground.kafka)).await?;
-    quiet.for_looks(&ground.operator, &["kafka", "spark", "storage"], 5, PATIENCE).await?;
+    ground.looks_quietly(5).await?;
     ensure!(ground.growths() == 2, "{} growths", ground.growths());
     ground.proxy.remove(ice);
     ground.settled().await?;
