@@ -27,7 +27,7 @@ async fn a_leader_that_waits_for_dead_systems_hands_over_at_once() -> Result<()>
     apply(&world, &objects.iter().collect::<Vec<_>>()).await?;
     wait_condition(&world, ("lwc", "a"), ("KafkaReady", "True", "Available")).await?;
     let second = replica(&world, &database.instead(&url), Options::default()).await?;
-    kafka.hold(Direction::ToServer);
+    kafka.hold(Direction::ToClient);
     database.hold(Direction::ToServer);
     // A change of each makes a look begin, which hangs.
     let before = kafka.requests().values().sum::<u64>();
