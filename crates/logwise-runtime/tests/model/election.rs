@@ -4,7 +4,7 @@
 use crate::clocks::{monotonic, name, span};
 use crate::setting::{Bug, Setting};
 use crate::work::stop_if_ended;
-use crate::world::{Bad, FRESH, Known, Lease, Message, NEVER, NOW, Seat, Term, Tick, Work, World};
+use crate::world::{Bad, FRESH, Known, Lease, Message, NEVER, NOW, Process, Seat, Term, Tick, Work, World};
 use logwise_runtime::lease::{self, Seen, Step};
 
 /// One step of the election part of `me`.
@@ -17,10 +17,10 @@ pub fn step(setting: &Setting, world: &mut World, me: u8) {
         Seat::Begin { until, expected, next } => begin(setting, world, me, (until, expected, next)),
         Seat::Keep => keep(setting, world, me),
         Seat::Renew { expected, again } => renew(setting, world, me, expected, again),
-        Seat::Release => release(world, me),
-        Seat::Releasing { expected } => {
+        Seat::Release { stop } => release(world, me, stop),
+        Seat::Releasing { expected, stop } => {
             let _ = apply(setting, world, Message::Lease { expected: Some(expected), holder: None });
-            *world.process(me) = FRESH;
+            released(world, me, stop);
         }
     }
 }
@@ -30,17 +30,19 @@ pub fn pending(world: &World, me: u8) -> Option<Message> {
     match world.peek(me).seat {
         Seat::Take { expected } | Seat::Renew { expected, .. } => Some(Message::Lease { expected, holder: Some(me) }),
         Seat::Begin { expected, next, .. } => Some(Message::Epoch { expected, next }),
-        Seat::Releasing { expected } => Some(Message::Lease { expected: Some(expected), holder: None }),
+        Seat::Releasing { expected, .. } => Some(Message::Lease { expected: Some(expected), holder: None }),
         _ => None,
     }
 }
 
-/// No answer came to that write: the `Err` ways of `Leadership::{seek, renew, release}`.
-pub fn give_up(world: &mut World, me: u8) {
+/// No answer came to that write: the `Err` ways of `Leadership::{seek, begin_while_held, renew, release}`.
+pub fn give_up(setting: &Setting, world: &mut World, me: u8) {
     match world.peek(me).seat {
+        Seat::Begin { until, .. } if !setting.alone && NOW < until => read_epoch(setting, world, me, until),
+        Seat::Begin { .. } if !setting.alone => world.process(me).seat = Seat::Release { stop: false },
         Seat::Take { .. } | Seat::Begin { .. } => world.process(me).seat = Seat::Look,
         Seat::Renew { .. } => world.process(me).seat = Seat::Keep,
-        Seat::Releasing { .. } => *world.process(me) = FRESH,
+        Seat::Releasing { stop, .. } => released(world, me, stop),
         _ => {}
     }
 }
@@ -255,13 +257,19 @@ pub fn after_work(world: &mut World, me: u8) {
     }
     process.term = None;
     process.known = None;
-    process.seat = if stop { Seat::Release } else { Seat::Look };
+    process.seat = Seat::Release { stop };
 }
 
 /// `Leadership::release` up to its write.
-fn release(world: &mut World, me: u8) {
+fn release(world: &mut World, me: u8, stop: bool) {
     match world.lease.filter(|lease| lease.holder == Some(me)) {
-        Some(lease) => world.process(me).seat = Seat::Releasing { expected: lease.version },
-        None => *world.process(me) = FRESH,
+        Some(lease) => world.process(me).seat = Seat::Releasing { expected: lease.version, stop },
+        None => released(world, me, stop),
     }
+}
+
+/// The next round of `Leadership::run`, or a process that is started anew after this one.
+fn released(world: &mut World, me: u8, stop: bool) {
+    let process = world.process(me);
+    *process = if stop { FRESH } else { Process { seat: Seat::Look, ..*process } };
 }

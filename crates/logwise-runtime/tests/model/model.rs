@@ -12,7 +12,7 @@ use stateright::{Model, Property};
 pub enum Act {
     /// Time goes on: clocks, `Term::check`, `Seen::update`, the end of calls.
     Tick,
-    /// A process goes on with its election: one request or wait of `Leadership::{take, begin, renew, release}`.
+    /// A process goes on with its election: one request or wait of `Leadership::{take, begin_while_held, renew, release}`.
     Seat(u8),
     /// A process goes on with its work: one request or wait of `Intents::{clear, prepare}`, `Prepared::send`,
     /// `Sent::{check, close}` and of what a controller does in between.
@@ -26,7 +26,7 @@ pub enum Act {
     Crash(u8),
     /// The stop signal: `stopped` in `Leadership::keep`.
     Stop(u8),
-    /// A process that is being stopped waits no longer for what it began: `DRAIN` in `logwise-operator/src/run.rs`.
+    /// A process that is being stopped waits no longer for what it began: `drain` in `logwise-operator/src/run.rs`.
     Abort(u8),
     /// A process reads what other shards have written: `Intents::see_others`.
     See(u8),
@@ -215,7 +215,7 @@ impl Setting {
             Act::LoseSeat(me) => {
                 world.left.losses -= 1;
                 world.late = election::pending(world, me);
-                election::give_up(world, me);
+                election::give_up(self, world, me);
             }
             Act::LoseWork(me) => {
                 world.left.losses -= 1;

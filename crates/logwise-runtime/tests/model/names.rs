@@ -60,7 +60,7 @@ fn rank(seat: &Seat) -> u8 {
         Seat::Keep => 4,
         Seat::Renew { .. } => 5,
         Seat::Ending { .. } => 6,
-        Seat::Release => 7,
+        Seat::Release { .. } => 7,
         Seat::Releasing { .. } => 8,
     }
 }
@@ -101,7 +101,7 @@ fn lease_versions(world: &mut World, each: &mut dyn FnMut(&mut u8)) {
         match &mut process.seat {
             Seat::Take { expected: Some(expected) }
             | Seat::Renew { expected: Some(expected), .. }
-            | Seat::Releasing { expected } => one(expected),
+            | Seat::Releasing { expected, .. } => one(expected),
             _ => {}
         }
     }

@@ -46,8 +46,8 @@ pub fn stop_if_ended(world: &mut World, me: u8) {
     }
 }
 
-/// `lead` in `logwise-operator/src/run.rs` waits no longer for what was begun. That may come at any time: how long it waits is
-/// longer than a call lasts, and nothing may depend on that.
+/// `drain` in `logwise-operator/src/run.rs` waits no longer for what was begun. That may come at any time: nothing may
+/// depend on how long it waits.
 pub fn abort(world: &mut World, me: u8) {
     world.process(me).work = Work::Off;
     after_work(world, me);

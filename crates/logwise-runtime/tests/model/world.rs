@@ -179,9 +179,12 @@ pub enum Seat {
     Ending {
         stop: bool,
     },
-    Release,
+    Release {
+        stop: bool,
+    },
     Releasing {
         expected: u8,
+        stop: bool,
     },
 }
 
