@@ -2,10 +2,10 @@
 
 use crate::report::{self, Found};
 use crate::{KafkaClient, KafkaClients, Login, growth, login, observe};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use jiff::Timestamp;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
@@ -13,7 +13,6 @@ use logwise_plan::partitions;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,17 +51,13 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(clusters), store)
-        // Bounded by the shell, where namespaces take turns.
-        .with_config(Config::default())
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    // Bounded by the shell, where namespaces take turns.
+    let controller = Controller::for_shared_stream(streams::spec_changes(clusters), store);
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
-    Ok(context.shell.reconcile(Part::Kafka, cluster.as_ref(), look(&cluster, &context)).await)
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
+    context.shell.reconcile(Part::Kafka, cluster.as_ref(), look(&cluster, &context)).await
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {

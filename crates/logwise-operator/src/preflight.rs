@@ -2,9 +2,9 @@
 
 use crate::verdict::{self, Findings};
 use futures::channel::mpsc::UnboundedSender;
-use futures::{Stream, StreamExt, join};
+use futures::{Stream, join};
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate;
@@ -15,7 +15,6 @@ use logwise_runtime::conditions::{Draft, Truth};
 use logwise_runtime::facts::{Fact, Verdict};
 use logwise_runtime::fair::Fair;
 use logwise_runtime::{Allowed, Backoff, ObjectKey, Refused, Shell, crash, guarded, streams};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,20 +82,16 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(clusters), store)
-        // Bounded by the places, where namespaces take turns.
-        .with_config(Config::default())
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    // Bounded by the places, where namespaces take turns.
+    let controller = Controller::for_shared_stream(streams::spec_changes(clusters), store);
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
     let key = ObjectKey::of(cluster.as_ref());
     let _place = context.places.enter(&key.namespace).await;
     if context.shell.term().check().is_err() || cluster.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return Action::await_change();
     }
     let taken = Instant::now();
     let look = async {
@@ -110,7 +105,7 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Resul
     }
     // Nobody listens any more when the term ends.
     let _ = context.told.unbounded_send(cluster);
-    Ok(Action::requeue(if passed { PERIOD } else { context.backoff.failed(&key.uid) }))
+    Action::requeue(if passed { PERIOD } else { context.backoff.failed(&key.uid) })
 }
 
 /// Nothing is called for an object that may not use what it refers to.

@@ -1,10 +1,10 @@
 //! The summary controller: what follows from the parts of a LogwiseCluster, and what its preflight found.
 
 use crate::verdict;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use kube::ResourceExt;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use logwise_api::{
     ChangeMode, Condition, ConditionStatus, Drift, HeldReason, KafkaStatus, LogwiseCluster, LogwiseClusterStatus,
@@ -15,9 +15,8 @@ use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::held::{Held, Plan};
 use logwise_runtime::metrics::Pipeline;
 use logwise_runtime::summary::{PartView, View, summarize};
-use logwise_runtime::{ObjectKey, Part, PartStatus, Report, Shell, words};
+use logwise_runtime::{ObjectKey, Part, PartStatus, Report, Shell, streams, words};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,19 +43,15 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(clusters, store)
-        .watches_shared_stream(verdicts, |cluster| [ObjectRef::from_obj(cluster.as_ref())])
-        // Bounded by the shell, where namespaces take turns: places here would be taken by who waits there.
-        .with_config(Config::default())
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    // Bounded by the shell, where namespaces take turns: places here would be taken by who waits there.
+    let controller = Controller::for_shared_stream(clusters, store)
+        .watches_shared_stream(verdicts, |cluster| [ObjectRef::from_obj(cluster.as_ref())]);
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
     let key = ObjectKey::of(cluster.as_ref());
-    Ok(context.shell.safely(Part::Summary, &key, look(&cluster, &context)).await)
+    context.shell.safely(Part::Summary, &key, look(&cluster, &context)).await
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Action {

@@ -1,8 +1,13 @@
-//! One watch per kind, shared by all controllers.
+//! One watch per kind, shared by all controllers, and how each of them runs on it.
 
 use futures::{Stream, StreamExt};
+use kube::runtime::Controller;
+use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Debug;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -26,6 +31,28 @@ pub fn spec_changes<K: Resource>(objects: impl Stream<Item = Arc<K>>) -> impl St
         }
         ready(seen.insert(key, now.clone()) != Some(now))
     })
+}
+
+/// Runs `reconcile` for every object that `controller` hands out, until `shutdown`. It does not fail: what goes wrong it
+/// reports itself.
+pub async fn drive<K, C, F>(
+    controller: Controller<K>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+    context: Arc<C>,
+    reconcile: impl Fn(Arc<K>, Arc<C>) -> F,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    F: Future<Output = Action> + Send + 'static,
+{
+    let reconcile = |object, context| {
+        let action = reconcile(object, context);
+        async { Ok::<_, Infallible>(action.await) }
+    };
+    controller
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, |_, error, _| match *error {}, context)
+        .for_each(|_| ready(()))
+        .await;
 }
 
 #[cfg(test)]

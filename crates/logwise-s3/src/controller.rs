@@ -3,10 +3,10 @@
 use crate::drift::Changed;
 use crate::policy_report::{self, PolicyLook};
 use crate::{Bucket, Discovery, Look, Tried, Written, change, drift, finalizer, observe, report};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use jiff::Timestamp;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
@@ -17,7 +17,6 @@ use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, chain, streams};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,21 +49,17 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
+    // Bounded by the shell, where namespaces take turns.
+    let controller = Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
         .watches_shared_stream(streams::spec_changes(policies), |policy| {
             let namespace = policy.namespace().unwrap_or_default();
             [ObjectRef::<LogwiseCluster>::new(&policy.spec.cluster_ref.name).within(&namespace)]
-        })
-        // Bounded by the shell, where namespaces take turns.
-        .with_config(Config::default())
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+        });
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
-    Ok(context.shell.reconcile(Part::Storage, cluster.as_ref(), look(&cluster, &context)).await)
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
+    context.shell.reconcile(Part::Storage, cluster.as_ref(), look(&cluster, &context)).await
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {

@@ -1,7 +1,7 @@
 //! Retention policies whose LogwiseCluster does not exist: somebody has to say so and let them go.
 
 use crate::controller::{Context, refuse};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
@@ -9,7 +9,6 @@ use kube::runtime::reflector::ObjectRef;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::{EventDraft, ObjectKey, Part, streams};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,17 +24,14 @@ pub async fn run_orphans(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(policies), context.policies.clone())
-        .with_config(Config::default().concurrency(16))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    let controller = Controller::for_shared_stream(streams::spec_changes(policies), context.policies.clone())
+        .with_config(Config::default().concurrency(16));
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(policy: Arc<RetentionPolicy>, context: Arc<Context>) -> Result<Action, Infallible> {
+async fn reconcile(policy: Arc<RetentionPolicy>, context: Arc<Context>) -> Action {
     let key = ObjectKey::of(policy.as_ref());
-    Ok(context.shell.safely(Part::Retention, &key, look(&policy, &context)).await)
+    context.shell.safely(Part::Retention, &key, look(&policy, &context)).await
 }
 
 async fn look(policy: &Arc<RetentionPolicy>, context: &Context) -> Action {

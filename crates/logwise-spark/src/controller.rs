@@ -2,11 +2,11 @@
 
 use crate::master::{self, Master, NoActiveMaster};
 use crate::{owner, raise, report};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, Invalid, MasterAddress};
@@ -15,7 +15,6 @@ use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
 use logwise_runtime::facts::{Cores, Fact};
 use logwise_runtime::{Part, Refused, Report, Shell, streams};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,17 +40,13 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
-        // Bounded by the shell, where namespaces take turns.
-        .with_config(Config::default())
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| match *error {}, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    // Bounded by the shell, where namespaces take turns.
+    let controller = Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone());
+    streams::drive(controller, shutdown, context, reconcile).await;
 }
 
-async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Result<Action, Infallible> {
-    Ok(context.shell.reconcile(Part::Spark, cluster.as_ref(), look(&cluster, &context)).await)
+async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
+    context.shell.reconcile(Part::Spark, cluster.as_ref(), look(&cluster, &context)).await
 }
 
 /// What one look at the Spark side found.
