@@ -9,7 +9,7 @@ use kube::Client;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::{AwsClients, AwsSettings, EndpointRefused};
 use logwise_runtime::leadership::{Election, Leadership};
-use logwise_runtime::{Access, Intents, Metrics, NotLeading, Seat, Term};
+use logwise_runtime::{Access, Intents, Metrics, NotLeading, Seat, Term, chain};
 use logwise_store::{DatabaseUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -188,7 +188,7 @@ async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) -> Vec<JoinHandle<
         match Intents::load(seat.clone(), term.clone()).await {
             Ok(intents) => break Arc::new(intents),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "nothing is done before the intents are read");
+                tracing::warn!(error = chain(&error), "nothing is done before the intents are read");
                 let _ = tokio::time::timeout(Duration::from_millis(500), term.ended()).await;
                 if term.check().is_err() {
                     return Vec::new();

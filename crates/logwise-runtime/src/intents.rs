@@ -6,7 +6,7 @@ use crate::intent::{Ending, Intent, Owner, Refused, Request, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::record::{Record, document};
 use crate::term::{NotLeading, Sending, Term};
-use crate::{ErrorClass, crash};
+use crate::{ErrorClass, chain, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
@@ -133,7 +133,7 @@ impl Intents {
         resource: &str,
         judge: impl AsyncFnOnce(&Intent) -> Result<(Ending, Instant), String>,
     ) -> Result<(), String> {
-        let text = |error: IntentError| error.to_string();
+        let text = |error: IntentError| chain(&error);
         let Some(intent) = self.open(resource).await.map_err(text)? else { return Ok(()) };
         let (ending, looked) = judge(&intent).await?;
         self.settle(resource, intent, (ending, looked)).await.map_err(text)
@@ -174,7 +174,7 @@ impl Intents {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "what other shards own is as last seen");
+                tracing::warn!(error = chain(&error), "what other shards own is as last seen");
             }
         }
     }
@@ -459,6 +459,6 @@ impl Sent {
 
 async fn close(intents: &Intents, resource: &str, ending: Ending) {
     if let Err(error) = intents.write(resource, |_| Request::Close(ending)).await {
-        tracing::warn!(%resource, error = &error as &dyn std::error::Error, "the intent stays open; the next look closes it");
+        tracing::warn!(%resource, error = chain(&error), "the intent stays open; the next look closes it");
     }
 }

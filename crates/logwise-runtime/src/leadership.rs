@@ -4,7 +4,7 @@ use crate::intent::Writer;
 use crate::kubernetes::{CALL_DEADLINE, KubernetesError, Seat, within_time};
 use crate::lease::{Lease, Seen, Step, step};
 use crate::term::{NotLeading, Term};
-use crate::{Metrics, epoch};
+use crate::{Metrics, chain, epoch};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -53,10 +53,7 @@ impl Leadership {
                 Ok(Some(term)) => self.serve(&Arc::new(term), &mut lead).await,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "no leader election for now; it is tried again"
-                    );
+                    tracing::warn!(error = chain(&error), "no leader election for now; it is tried again");
                     self.pause(RETRY).await;
                 }
             }
@@ -82,10 +79,7 @@ impl Leadership {
             match self.begin(Some(until)).await {
                 Ok(term) => return Some(term),
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the term cannot begin yet; it is tried again"
-                    );
+                    tracing::warn!(error = chain(&error), "the term cannot begin yet; it is tried again");
                     self.pause(RETRY.min(duration / 10)).await;
                 }
             }
@@ -234,10 +228,7 @@ impl Leadership {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the Lease was not renewed; it is tried again"
-                    );
+                    tracing::warn!(error = chain(&error), "the Lease was not renewed; it is tried again");
                     RETRY.min(duration / 10)
                 }
             };
@@ -287,10 +278,7 @@ impl Leadership {
         };
         let released: Result<(), KubernetesError> = released.await;
         if let Err(error) = released {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the Lease was not released: it runs out by itself"
-            );
+            tracing::warn!(error = chain(&error), "the Lease was not released: it runs out by itself");
         }
     }
 

@@ -6,14 +6,13 @@ use crate::fair::Fair;
 use crate::metrics::Ending;
 use crate::{
     Access, Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
-    PartStatus, Secrets, StatusWriter, Term, Transition, crash, guarded,
+    PartStatus, Secrets, StatusWriter, Term, Transition, chain, crash, guarded,
 };
 use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -169,7 +168,7 @@ impl Shell {
             Ok(action) => action,
             Err(broken) => {
                 let (namespace, name) = (&key.namespace, &key.name);
-                tracing::error!(part = part.label(), %namespace, %name, error = &broken as &dyn Error, "not reported");
+                tracing::error!(part = part.label(), %namespace, %name, error = chain(&broken), "not reported");
                 self.next_look(part, key, Some(ErrorClass::Transient), Duration::ZERO)
             }
         }
@@ -201,8 +200,7 @@ impl Shell {
             Ok(transitions) => self.announce(object, &key, &transitions).await,
             Err(error) if error.is_gone() => return Action::await_change(),
             Err(error) => {
-                let why = error.source().map(ToString::to_string);
-                tracing::warn!(part = part.label(), error = &error as &dyn Error, why, "status not written");
+                tracing::warn!(part = part.label(), error = chain(&error), "status not written");
                 failure = failure.or(Some(error.class()));
             }
         }
