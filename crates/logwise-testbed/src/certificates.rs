@@ -8,9 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 
+use crate::clock::Clock;
 use crate::command::{command, output};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Certificates are valid from a day before they are made, so that a program whose clock is behind takes them too.
+const BACKDATED: i64 = -86_400;
 const CURVE: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:prime256v1"];
 /// Without a configuration of ours openssl would add the machine's own extensions.
 const CONFIGURATION: &str = "[req]\ndistinguished_name = name\n[name]\n";
@@ -38,29 +41,52 @@ pub async fn ensure(pki: &Path, host: &str) -> Result<()> {
     fs::set_permissions(part.path(), fs::Permissions::from_mode(0o700))
         .context("closing the folder of certificates")?;
     fs::write(part.path().join("openssl.cnf"), CONFIGURATION).context("writing openssl.cnf")?;
-    authority(part.path()).await?;
+    let clocks = tempfile::tempdir().context("creating a folder for a clock")?;
+    let clock = Clock::within(clocks.path(), "certificates").await?;
+    clock.shift(BACKDATED)?;
+    let place = Place { folder: part.path(), clock };
+    place.authority().await?;
     let names = format!(
         "subjectAltName=IP:{host},IP:10.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     );
-    let clients = CLIENTS.map(|(name, subject)| signed(part.path(), name, subject, &["extendedKeyUsage=clientAuth"]));
+    let clients = CLIENTS.map(|(name, subject)| place.signed(name, subject, &["extendedKeyUsage=clientAuth"]));
     let server_extensions = [names.as_str(), "extendedKeyUsage=serverAuth"];
-    let servers = signed(part.path(), "servers", "/CN=logwise-testbed", &server_extensions);
-    futures::try_join!(servers, try_join_all(clients), accounts(part.path()))?;
+    let servers = place.signed("servers", "/CN=logwise-testbed", &server_extensions);
+    futures::try_join!(servers, try_join_all(clients), place.accounts())?;
     fs::rename(part.keep(), pki).context("moving the certificates into place")
 }
 
-async fn authority(folder: &Path) -> Result<()> {
-    let extensions =
-        ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
-    openssl(folder, &[&request("ca.key", "ca.crt", "/CN=logwise-testbed-ca"), &extensions[..]].concat()).await
+/// Where they are made, and by which clock.
+struct Place<'a> {
+    folder: &'a Path,
+    clock: Clock,
 }
 
-async fn signed(folder: &Path, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
-    let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
-    let mut args = request(&key, &certificate, subject);
-    args.extend(["-CA", "ca.crt", "-CAkey", "ca.key"]);
-    args.extend(extensions.iter().flat_map(|extension| ["-addext", extension]));
-    openssl(folder, &args).await
+impl Place<'_> {
+    async fn authority(&self) -> Result<()> {
+        let extensions =
+            ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
+        self.openssl(&[&request("ca.key", "ca.crt", "/CN=logwise-testbed-ca"), &extensions[..]].concat()).await
+    }
+
+    async fn signed(&self, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+        let mut args = request(&key, &certificate, subject);
+        args.extend(["-CA", "ca.crt", "-CAkey", "ca.key"]);
+        args.extend(extensions.iter().flat_map(|extension| ["-addext", extension]));
+        self.openssl(&args).await
+    }
+
+    async fn accounts(&self) -> Result<()> {
+        self.openssl(&[&["genpkey", "-algorithm", "EC"], &CURVE[..], &["-out", "accounts.key"]].concat()).await?;
+        self.openssl(&["pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"]).await
+    }
+
+    async fn openssl(&self, args: &[&str]) -> Result<()> {
+        let mut openssl = command("openssl", args);
+        openssl.current_dir(self.folder).envs(self.clock.variables());
+        output(openssl, DEADLINE).await.map(drop)
+    }
 }
 
 fn request<'a>(key: &'a str, certificate: &'a str, subject: &'a str) -> Vec<&'a str> {
@@ -68,15 +94,4 @@ fn request<'a>(key: &'a str, certificate: &'a str, subject: &'a str) -> Vec<&'a 
     args.extend(CURVE);
     args.extend(["-nodes", "-days", "3650", "-keyout", key, "-out", certificate, "-subj", subject]);
     args
-}
-
-async fn accounts(folder: &Path) -> Result<()> {
-    openssl(folder, &[&["genpkey", "-algorithm", "EC"], &CURVE[..], &["-out", "accounts.key"]].concat()).await?;
-    openssl(folder, &["pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"]).await
-}
-
-async fn openssl(folder: &Path, args: &[&str]) -> Result<()> {
-    let mut openssl = command("openssl", args);
-    openssl.current_dir(folder);
-    output(openssl, DEADLINE).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! The wall clock of one operator, which a test can put forward and back. The monotonic clock goes on as it is.
+//! The wall clock of one program, which can be put forward and back: that of an operator in a test. The monotonic clock goes on as it is.
 //!
 //! A small C library is loaded before the operator's own ones and answers when the program, or a C library in it, asks
 //! what time it is. It needs a C compiler, as building the operator does.
@@ -30,11 +30,20 @@ impl Clock {
     /// A clock of this world that is right. `name` tells it from others of the world.
     /// Errors when there is no C compiler.
     pub async fn new(world: &World, name: &str) -> Result<Clock> {
-        let home = world.bed.folder.sub(&format!("worlds/{}", world.id))?;
-        let library = compile(&home, name).await?;
-        let clock = Clock { library, seconds: home.join(format!("clock-{name}")) };
+        Self::within(&world.bed.folder.sub(&format!("worlds/{}", world.id))?, name).await
+    }
+
+    /// A clock that is right, with its files in `folder`. Errors when there is no C compiler.
+    pub(crate) async fn within(folder: &Path, name: &str) -> Result<Clock> {
+        let library = compile(folder, name).await?;
+        let clock = Clock { library, seconds: folder.join(format!("clock-{name}")) };
         clock.shift(0)?;
         Ok(clock)
+    }
+
+    /// Variables of a program that reads this clock.
+    pub(crate) fn variables(&self) -> [(&'static str, &Path); 2] {
+        [("LD_PRELOAD", &self.library), (SHIFT, &self.seconds)]
     }
 
     /// Puts the clock: it is that many seconds ahead of the machine's from now on, behind it when negative.
@@ -50,8 +59,8 @@ impl Clock {
 impl Options {
     /// Reads this clock instead of the machine's.
     pub fn clock(self, clock: &Clock) -> Options {
-        let text = |path: &Path| path.display().to_string();
-        self.env("LD_PRELOAD", &text(&clock.library)).env(SHIFT, &text(&clock.seconds))
+        let given = |options: Options, (name, path): (&str, &Path)| options.env(name, &path.display().to_string());
+        clock.variables().into_iter().fold(self, given)
     }
 }
 
@@ -71,8 +80,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_reads_the_clock_that_it_is_given_while_it_runs() {
         let home = tempfile::tempdir().unwrap();
-        let library = compile(home.path(), "a").await.unwrap();
-        let clock = Clock { library, seconds: home.path().join("clock-a") };
+        let clock = Clock::within(home.path(), "a").await.unwrap();
         clock.shift(-300).unwrap();
         let script = "date +%s; read -r _; date +%s";
         let options = Options::default().clock(&clock);

@@ -208,7 +208,8 @@ async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
     let name = format!("logwise-epoch-{}", world.id);
     world.bed.kubectl(&["delete", "configmap", &name, "-n", "logwise-system"], None).await?;
     drop(replicas);
-    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
+    // Whether or not the leader has made it again meanwhile.
+    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system", "--ignore-not-found"], None).await?;
     let last = vec![replica(&world, &url, json!({})).await?];
     leader(&world, &last).await?;
     ensure!(epoch(&world).await? > before, "the intents remember the epoch: {} after {before}", epoch(&world).await?);
