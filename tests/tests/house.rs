@@ -78,27 +78,6 @@ fn unsafe_code_is_forbidden_everywhere_but_in_one_module() -> Result<()> {
     Ok(())
 }
 
-/// Every file below a folder.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files_below(&path)?) } else { found.push(path) }
-    }
-    Ok(found)
-}
-
-#[test]
-fn no_installation_admits_plain_endpoints() -> Result<()> {
-    let files = files_below(&root().join("deploy"))?;
-    ensure!(files.len() > 10, "{files:?}");
-    for file in files {
-        let text = std::fs::read_to_string(&file)?.to_lowercase().replace(['-', '_'], "");
-        ensure!(!text.contains("allowinsecure"), "{} sets allowInsecureEndpoints", file.display());
-    }
-    Ok(())
-}
-
 /// Every Markdown file of the top level and of docs/.
 fn documents() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

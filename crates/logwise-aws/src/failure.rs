@@ -6,7 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use logwise_runtime::ErrorClass;
+use logwise_runtime::{ErrorClass, words};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -139,10 +139,7 @@ fn plain(message: &str) -> String {
         return "(the message of AWS is left out: it repeats parts of the signed request)".to_owned();
     }
     let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
+    words::shortened(&line, LONGEST)
 }
 
 /// The class of an answer with this code, message and HTTP status.

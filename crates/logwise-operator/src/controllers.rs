@@ -162,7 +162,7 @@ impl Memory {
         let (shell, last) = (self.shell.clone(), last.clone());
         tokio::spawn(async move {
             let event = EventDraft { warning: false, reason: "Deleted", action: "Delete", note: note.to_owned() };
-            shell.events.publish(&last, &event).await;
+            shell.event(&last, &event).await;
         });
     }
 }

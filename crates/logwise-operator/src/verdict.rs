@@ -4,6 +4,7 @@ use logwise_api::{LogwiseCluster, LogwiseClusterSpec};
 use logwise_aws::{Check, Outcome, statement_line};
 use logwise_kafka::acl::{self, Acl, NotChecked};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use logwise_runtime::words::shortened;
 use logwise_runtime::{Broken, ErrorClass, Refused};
 
 /// Problems that are told; of the rest the number.
@@ -319,13 +320,6 @@ fn pasted(before: &str, statement: &str, page: &str) -> String {
         return whole;
     }
     format!("{before}what {page} shows")
-}
-
-fn shortened(words: &str, most: usize) -> String {
-    match words.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &words[..end]),
-        None => words.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //!
 //! `LOGWISE_CRASH_AT=<system>:<number>:<before|after>` (for example `kafka:1:after`) ends the process as `kill -9`
 //! would, before or after the n-th write to that system. `LOGWISE_STOP_AT=<the same>` sends the process SIGTERM there
-//! instead and goes on once the term has ended; `LOGWISE_PAUSE_AT=<the same>` stops it as SIGSTOP does, until SIGCONT. `LOGWISE_COUNT_WRITES=<file>` keeps the number of writes per system in a
-//! file, as JSON, so that tests know which points a path has. Only builds with debug assertions know these variables.
+//! instead and goes on once the term has ended; `LOGWISE_PAUSE_AT=<the same>` stops it as SIGSTOP does, until SIGCONT.
+//! `LOGWISE_COUNT_WRITES=<file>` keeps the number of writes per system in a file, as JSON, so that tests know which points
+//! a path has. Only builds with debug assertions know these variables.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

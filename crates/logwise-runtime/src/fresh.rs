@@ -1,6 +1,7 @@
 //! Whether an object is still what a look took it for. A watch lags, may stand still, or may have begun with an old list:
 //! before anything is changed outside, the API server itself is asked.
 
+use crate::ObjectKey;
 use crate::kubernetes::{KubernetesError, within};
 use kube::api::{Api, ListParams, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
@@ -32,8 +33,8 @@ pub(crate) struct Newer(Mutex<HashMap<String, i64>>);
 impl Newer {
     /// Whether a look at this object would be one at the past.
     pub(crate) fn outdates<K: Resource>(&self, object: &K) -> bool {
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        self.lock().get(uid).is_some_and(|newer| *newer > generation(object))
+        let key = ObjectKey::of(object);
+        self.lock().get(&key.uid).is_some_and(|newer| *newer > key.generation)
     }
 
     /// Forgets an object that was deleted.
@@ -68,25 +69,19 @@ impl Newer {
     }
 
     fn compare<K: Resource>(&self, object: &K, there: Option<&PartialObjectMeta<K>>) -> Result<(), NotFresh> {
-        let there = there.filter(|there| there.metadata.uid == object.meta().uid);
-        let now = there.map_or(i64::MAX, |there| there.metadata.generation.unwrap_or_default());
-        if now == generation(object) {
+        let ObjectKey { uid, namespace, name, generation } = ObjectKey::of(object);
+        let there = there.map(ObjectKey::of).filter(|there| there.uid == uid);
+        let now = there.map_or(i64::MAX, |there| there.generation);
+        if now == generation {
             return Ok(());
         }
-        let meta = object.meta();
-        let of =
-            format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-        self.lock().insert(meta.uid.clone().unwrap_or_default(), now);
-        Err(NotFresh::Outdated { object: of })
+        self.lock().insert(uid, now);
+        Err(NotFresh::Outdated { object: format!("{namespace}/{name}") })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn generation<K: Resource>(object: &K) -> i64 {
-    object.meta().generation.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -263,12 +263,15 @@ impl Metrics {
         self.is_leader.set(i64::from(leads));
         self.epoch.set(epoch);
         if !leads {
-            for family in [&self.topics, &self.partitions, &self.limited_topics, &self.pending_changes] {
-                family.clear();
-            }
+            self.gauges().into_iter().for_each(Family::clear);
             self.workers.clear();
             self.rules.clear();
         }
+    }
+
+    /// The gauges with no more labels than those of a pipeline.
+    fn gauges(&self) -> [&Family<Pipeline, Gauge>; 4] {
+        [&self.topics, &self.partitions, &self.limited_topics, &self.pending_changes]
     }
 
     /// One reconcile of `part` ended.
@@ -344,7 +347,7 @@ impl Metrics {
 
     /// Drops every series of a pipeline that was deleted.
     pub fn forget(&self, of: &Pipeline) {
-        for family in [&self.topics, &self.partitions, &self.limited_topics, &self.pending_changes] {
+        for family in self.gauges() {
             family.remove(of);
         }
         self.partition_increases.remove(of);

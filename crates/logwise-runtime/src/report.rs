@@ -71,8 +71,7 @@ pub struct Report {
 pub struct Shell {
     /// Status writer.
     pub status: StatusWriter,
-    /// Event writer.
-    pub events: Events,
+    events: Events,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Record of decisions.
@@ -242,8 +241,8 @@ impl Shell {
         }
     }
 
-    /// Somebody else speaks for the object once the term is over.
-    async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, event: &EventDraft) {
+    /// Writes an event, unless the term is over: somebody else speaks for the object then.
+    pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, event: &EventDraft) {
         if self.term().check() != Err(NotLeading::Over) {
             self.events.publish(object, event).await;
         }

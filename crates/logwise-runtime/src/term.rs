@@ -123,9 +123,7 @@ impl Term {
             let _ = ended.wait_for(Option::is_some).await;
         }
     }
-}
 
-impl Term {
     /// Notes that a call that changes something is about to start.
     pub fn sending(&self) -> Sending {
         self.sending.send_modify(|calls| *calls += 1);

@@ -12,7 +12,15 @@ pub fn first_few<T: AsRef<str>>(entries: &[T]) -> String {
     }
 }
 
-/// A text of at most `longest` characters.
+/// The first `most` characters of a text, with a sign if that is not all of it.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A text of at most `longest` characters, the sign included.
 pub fn cut(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
@@ -32,6 +40,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut() {
+        assert_eq!((shortened("ää", 2).as_str(), shortened("äbc", 2).as_str()), ("ää", "äb..."));
         assert_eq!(cut("ää", 2), "ää");
         assert_eq!(cut("äbcdefghi", 8), "äbcd ...");
     }

@@ -9,6 +9,7 @@ use logwise_aws::{AwsError, Failure};
 use logwise_plan::Known;
 use logwise_plan::retention::{Meaning, ObservedRule, Rule, WriteRules};
 use logwise_runtime::ErrorClass;
+use logwise_runtime::words::shortened;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// longer is left to the next look.
 const PAUSES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400)];
+
+/// Longest text of a rule in a report, in characters.
+const LONGEST_RULE: usize = 200;
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,10 +182,10 @@ fn difference(before: Option<&RawDocument>, after: Option<&RawDocument>, write: 
     let had = others(before, |id| write.remove.contains(id));
     let have = others(after, |id| added.contains(id));
     if let Some(rule) = had.iter().find_map(|(rule, n)| (have.get(rule) < Some(n)).then_some(rule)) {
-        return Some(format!("a rule of another owner is missing or changed: {}", shortened(rule)));
+        return Some(format!("a rule of another owner is missing or changed: {}", shortened(rule, LONGEST_RULE)));
     }
     if let Some(rule) = have.iter().find_map(|(rule, n)| (had.get(rule) < Some(n)).then_some(rule)) {
-        return Some(format!("another writer added a rule: {}", shortened(rule)));
+        return Some(format!("another writer added a rule: {}", shortened(rule, LONGEST_RULE)));
     }
     let setting = |document: &RawDocument| document.minimum_object_size().map(str::to_owned);
     match (before.map(setting), after.map(setting)) {
@@ -199,11 +203,4 @@ fn others(document: Option<&RawDocument>, ours: impl Fn(&str) -> bool) -> BTreeM
         }
     }
     rules
-}
-
-fn shortened(rule: &str) -> String {
-    match rule.char_indices().nth(200) {
-        Some((end, _)) => format!("{}...", &rule[..end]),
-        None => rule.to_owned(),
-    }
 }

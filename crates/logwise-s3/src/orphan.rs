@@ -45,7 +45,7 @@ async fn look(policy: &Arc<RetentionPolicy>, context: &Context) -> Action {
         return Action::requeue(GRACE);
     }
     if leaves && policy.status.as_ref().and_then(|status| status.rules).is_some_and(|rules| rules > 0) {
-        context.shell.events.publish(policy.as_ref(), &rules_left(name)).await;
+        context.shell.event(policy.as_ref(), &rules_left(name)).await;
     }
     let message = format!("LogwiseCluster {name} does not exist in this namespace. Create it, or delete this policy");
     refuse(std::slice::from_ref(policy), context, Reason::ClusterNotFound, &message).await;

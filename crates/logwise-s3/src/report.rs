@@ -238,7 +238,9 @@ fn next_step(class: ErrorClass) -> &'static str {
 /// The fact and the next step where the server keeps less than was written.
 fn not_kept(bucket: &str, why: &str) -> String {
     format!(
-        "The server of bucket {bucket} accepts lifecycle rules and does not keep all of them: {why}. Nothing is written          until a policy or the configuration changes, or ten minutes have passed. Leave out of the policies what this          server does not keep"
+        "The server of bucket {bucket} accepts lifecycle rules and does not keep all of them: {why}. Nothing is written \
+         until a policy or the configuration changes, or ten minutes have passed. Leave out of the policies what this \
+         server does not keep"
     )
 }
 

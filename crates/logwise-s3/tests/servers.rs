@@ -235,28 +235,30 @@ fn with(parts: &str) -> String {
 
 const LOGS_FILTER: &str = "<Filter><Prefix>x/</Prefix></Filter>";
 
-#[tokio::test]
-async fn what_minio_keeps_and_what_it_drops() {
-    let world = World::new(Server::Minio, "keeps").await;
-    let expire = "<Expiration><Days>9</Days></Expiration>";
-    // The rule as sent, what must be in the answer, what must not.
-    let table: Vec<(String, Vec<&str>, Vec<&str>)> = vec![
-        (with(&format!("{LOGS_FILTER}{expire}")), vec!["<ID>r</ID>", "<Prefix>x/</Prefix>", "<Days>9</Days>"], vec![]),
-        (with(&format!("<Prefix>x/</Prefix>{expire}")), vec!["</Status><Prefix>x/</Prefix>"], vec!["<Filter>"]),
-        (with(&format!("<Filter/>{expire}")), vec!["<Filter></Filter>"], vec![]),
+const EXPIRE: &str = "<Expiration><Days>9</Days></Expiration>";
+
+/// The rule as sent, what must be in the answer, what must not.
+type Fate = (String, Vec<&'static str>, Vec<&'static str>);
+
+/// What MinIO makes of each kind of rule that it accepts.
+fn fates() -> Vec<Fate> {
+    vec![
+        (with(&format!("{LOGS_FILTER}{EXPIRE}")), vec!["<ID>r</ID>", "<Prefix>x/</Prefix>", "<Days>9</Days>"], vec![]),
+        (with(&format!("<Prefix>x/</Prefix>{EXPIRE}")), vec!["</Status><Prefix>x/</Prefix>"], vec!["<Filter>"]),
+        (with(&format!("<Filter/>{EXPIRE}")), vec!["<Filter></Filter>"], vec![]),
         (
-            with(&format!("<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>{expire}")),
+            with(&format!("<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>{EXPIRE}")),
             vec!["<Tag><Key>k</Key><Value>v</Value></Tag>"],
             vec![],
         ),
         (
-            with(&format!("<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>{expire}")),
+            with(&format!("<Filter><ObjectSizeGreaterThan>500</ObjectSizeGreaterThan></Filter>{EXPIRE}")),
             vec!["<ObjectSizeGreaterThan>500</ObjectSizeGreaterThan>"],
             vec![],
         ),
         (
             with(&format!(
-                "<Filter><And><Prefix>x/</Prefix><ObjectSizeLessThan>900</ObjectSizeLessThan><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>{expire}"
+                "<Filter><And><Prefix>x/</Prefix><ObjectSizeLessThan>900</ObjectSizeLessThan><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>{EXPIRE}"
             )),
             vec!["<And>", "<ObjectSizeLessThan>900</ObjectSizeLessThan>", "<Key>k</Key>"],
             vec![],
@@ -282,23 +284,28 @@ async fn what_minio_keeps_and_what_it_drops() {
         ),
         (
             with(&format!(
-                "{LOGS_FILTER}{expire}<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
+                "{LOGS_FILTER}{EXPIRE}<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
             )),
             vec!["<Days>9</Days>"],
             vec!["AbortIncomplete"],
         ),
         (
-            with(&format!("{LOGS_FILTER}{expire}<LaterField><A>1</A></LaterField>")),
+            with(&format!("{LOGS_FILTER}{EXPIRE}<LaterField><A>1</A></LaterField>")),
             vec!["<Days>9</Days>"],
             vec!["Later"],
         ),
         (
-            with(&format!("{LOGS_FILTER}{expire}")).replace("Enabled", "Disabled"),
+            with(&format!("{LOGS_FILTER}{EXPIRE}")).replace("Enabled", "Disabled"),
             vec!["<Status>Disabled</Status>"],
             vec![],
         ),
-    ];
-    for (sent, there, not_there) in &table {
+    ]
+}
+
+#[tokio::test]
+async fn what_minio_keeps_and_what_it_drops() {
+    let world = World::new(Server::Minio, "keeps").await;
+    for (sent, there, not_there) in &fates() {
         let found = fate(&world, sent).await.unwrap_or_else(|refusal| panic!("{refusal} to {sent}"));
         assert_eq!(found.len(), 1, "{sent}");
         assert!(there.iter().all(|part| found[0].contains(part)), "{sent}\nbecame {}", found[0]);
@@ -306,7 +313,7 @@ async fn what_minio_keeps_and_what_it_drops() {
         // What it prints it takes for the same again.
         assert_eq!(fate(&world, &found[0]).await.unwrap(), *found, "{sent}");
     }
-    let nameless = fate(&world, &with(&format!("{LOGS_FILTER}{expire}")).replace("<ID>r</ID>", "")).await.unwrap();
+    let nameless = fate(&world, &with(&format!("{LOGS_FILTER}{EXPIRE}")).replace("<ID>r</ID>", "")).await.unwrap();
     assert!(nameless[0].contains("<ID>") && !nameless[0].contains("<ID></ID>"), "{nameless:?}");
     assert_eq!(fate(&world, &nameless[0]).await.unwrap(), nameless, "an id that it made stays");
 }
@@ -314,8 +321,7 @@ async fn what_minio_keeps_and_what_it_drops() {
 #[tokio::test]
 async fn what_minio_refuses() {
     let world = World::new(Server::Minio, "refuses").await;
-    let expire = "<Expiration><Days>9</Days></Expiration>";
-    let good = with(&format!("{LOGS_FILTER}{expire}"));
+    let good = with(&format!("{LOGS_FILTER}{EXPIRE}"));
     let class = |name: &str| {
         with(&format!("{LOGS_FILTER}<Transition><Days>30</Days><StorageClass>{name}</StorageClass></Transition>"))
     };
@@ -331,7 +337,7 @@ async fn what_minio_refuses() {
         (good.replace("Enabled", "On"), "400 InvalidArgument"),
         (good.replace("<Days>9", "<Days>0"), "400 InvalidArgument"),
         (
-            with(&format!("<Filter><Prefix>x/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></Filter>{expire}")),
+            with(&format!("<Filter><Prefix>x/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></Filter>{EXPIRE}")),
             "400 InvalidArgument",
         ),
         (many(1_001), "400 InvalidArgument"),

@@ -82,9 +82,9 @@ fn bad_partition_plans() {
     assert!(found[0].contains("not read") && found[1].contains("must be blocked"), "{found:?}");
 }
 
-#[test]
-fn partition_plans_that_ask_nobody() {
-    use partitions::{Hold, Observed, Pending, Policy, Proposal, ScalingMode, Topic, plan};
+/// Two growths that a person decides about: one was asked about before, one is approved.
+fn growths_to_approve() -> (partitions::Policy, partitions::Observed) {
+    use partitions::{Observed, Pending, Policy, ScalingMode, Topic};
     let topic = Topic { partitions: 3, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(9) };
     let topics: BTreeMap<String, Topic> = ["logs.a", "logs.yes"].map(|name| (name.to_owned(), topic.clone())).into();
     let observed = Observed {
@@ -105,7 +105,13 @@ fn partition_plans_that_ask_nobody() {
         },
         look_period_seconds: 30,
     };
-    type Plan = partitions::Plan;
+    (policy, observed)
+}
+
+#[test]
+fn partition_plans_that_ask_nobody() {
+    use partitions::{Hold, Plan, Policy, Proposal, plan};
+    let (policy, observed) = growths_to_approve();
     let good = plan(&policy, &observed, NOW);
     assert_eq!((good.actions.len(), good.holds.len(), good.proposals.len()), (1, 1, 2));
     let proposal = |plan: &mut Plan, name: &str, spoil: &dyn Fn(&mut Proposal)| {
