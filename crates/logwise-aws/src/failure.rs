@@ -1,6 +1,6 @@
 //! What AWS, or the way to it, answered instead of a result: one class, one code, one text for people.
 
-use crate::fence::Refused;
+use crate::fence::{Refused, TooLate};
 use crate::role::RoleRefused;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -94,6 +94,9 @@ impl Failure {
             }
             if let Some(refused) = cause.downcast_ref::<Refused>() {
                 return Self::stated(ErrorClass::Invalid, refused.to_string());
+            }
+            if let Some(late) = cause.downcast_ref::<TooLate>() {
+                return Self::stated(ErrorClass::Conflict, late.to_string());
             }
         }
         for cause in chain() {

@@ -3,6 +3,7 @@
 use crate::client::autoscaling_once;
 use crate::error::AwsError;
 use crate::failure::Failure;
+use crate::fence::StillAllowed;
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleState};
 use logwise_plan::Known;
@@ -84,12 +85,17 @@ pub async fn check(client: &Client, action: &RaiseDesired) -> Result<Option<Outc
     Ok(superseded.then_some(Outcome::Superseded { desired, max_size }))
 }
 
-/// Sets the desired capacity, once.
+/// Sets the desired capacity, once. `permit` is asked right before the request leaves; a refusal means that nothing is
+/// sent.
 ///
 /// # Errors
-/// [`AwsError::SetDesiredCapacity`] when AWS refused, or no answer came; in the last case (class `Transient`) the
-/// capacity may be set or not, and the next look decides.
-pub async fn send(client: &Client, action: &RaiseDesired) -> Result<(), AwsError> {
+/// [`AwsError::SetDesiredCapacity`] when AWS or `permit` (class `Conflict`) refused, or no answer came; in the last case
+/// (class `Transient`) the capacity may be set or not, and the next look decides.
+pub async fn send(
+    client: &Client,
+    action: &RaiseDesired,
+    permit: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+) -> Result<(), AwsError> {
     let write = crash::begin(crash::System::AutoScaling);
     let answer = client
         .set_desired_capacity()
@@ -98,6 +104,7 @@ pub async fn send(client: &Client, action: &RaiseDesired) -> Result<(), AwsError
         .honor_cooldown(false)
         .customize()
         .config_override(autoscaling_once())
+        .interceptor(StillAllowed::by(permit))
         .send()
         .await;
     write.after();

@@ -24,6 +24,7 @@ mod whom;
 pub use aws_sdk_autoscaling::Client as AutoScaling;
 pub use client::{AwsClients, AwsSettings, Clients, autoscaling_once, s3_once};
 pub use error::AwsError;
+pub use fence::StillAllowed;
 pub use failure::{BoxError, Failure};
 pub use identity::{Base, Identity, MalformedKey, Pipeline, StaticKeys};
 pub use owner::{NotAnAccount, Owner};

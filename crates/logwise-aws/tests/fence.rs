@@ -4,14 +4,16 @@
 mod endpoints;
 mod wire;
 
-use logwise_aws::group::describe;
+use logwise_aws::group::{describe, send};
 use logwise_aws::permissions::{self, Permission};
 use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Identity, Owner, Pipeline, StaticKeys};
 use logwise_aws::{Outcome, Wanted, preflight};
 use logwise_plan::Known;
-use logwise_plan::workers::Group;
+use logwise_plan::workers::{Group, RaiseDesired};
 use logwise_runtime::ErrorClass;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wire::{Answer, Request, Wire, assumed, caller, no_groups, refused};
 
@@ -219,6 +221,27 @@ async fn no_s3_call_goes_out_without_the_expected_owner() {
     let all = permissions::ALL.iter().filter(|permission| permission.service == "S3");
     let all: BTreeSet<_> = all.flat_map(|permission: &Permission| permission.operations).copied().collect();
     assert_eq!(called, all, "every S3 operation of the table is tried here");
+}
+
+/// The permit is good while the call is begun, and no more when the credentials for it have come.
+#[tokio::test]
+async fn a_call_that_came_too_late_while_it_waited_for_credentials_is_not_sent() {
+    let asked = Arc::new(AtomicBool::new(false));
+    let late = asked.clone();
+    let wire = with_sts(move |_| {
+        asked.store(true, Ordering::SeqCst);
+        assumed("ASIAROLE", "role-secret", FAR)
+    })
+    .await;
+    let aws = bed(wire.url());
+    let clients = aws.for_identity(&identity("secret", Some(ROLE)), REGION);
+    let raise = RaiseDesired { group: "workers".into(), from: 1, to: 2 };
+    let permit = move || if late.load(Ordering::SeqCst) { Err("the term is over".to_owned()) } else { Ok(()) };
+    let error = send(&clients.autoscaling(), &raise, permit).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Conflict);
+    assert!(error.to_string().ends_with("nothing was sent: the term is over"), "{error}");
+    let requests = wire.requests();
+    assert!(!requests.is_empty() && requests.iter().all(Request::is_sts), "{requests:?}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const DESCRIBE: &str = "DescribeAutoScalingGroups";
 async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
     match check(client, action).await? {
         Some(outcome) => Ok(outcome),
-        None => send(client, action).await.map(|()| Outcome::Done),
+        None => send(client, action, || Ok(())).await.map(|()| Outcome::Done),
     }
 }
 
@@ -121,7 +121,7 @@ async fn a_check_sends_nothing_and_a_send_does_not_look() {
     }
     assert_eq!((world.describe().await.desired, world.count(SET).await), (2, 0));
     let looks = world.count(DESCRIBE).await;
-    send(&world.client, &world.action(2, 3)).await.unwrap();
+    send(&world.client, &world.action(2, 3), || Ok(())).await.unwrap();
     assert_eq!((world.count(SET).await, world.count(DESCRIBE).await), (1, looks));
     assert_eq!(world.describe().await.desired, 3);
 }

@@ -49,7 +49,7 @@ async fn calls_are_made_in_the_role_that_trusts_the_pipeline() {
     let arn = world.role(&name, "prod/shop/orders", actions).await;
     let client = world.aws.for_identity(&as_role(PIPELINE, &arn), REGION).autoscaling();
     describe(&client, &world.group).await.unwrap();
-    send(&client, &world.raise()).await.unwrap();
+    send(&client, &world.raise(), || Ok(())).await.unwrap();
     let calls = world.bed.calls(&world.group).await;
     assert_eq!(calls.len(), 2, "{calls:?}");
     for call in calls {
@@ -69,7 +69,7 @@ async fn another_pipeline_cannot_use_the_role() {
     ];
     for other in others {
         let client = world.aws.for_identity(&as_role(other, &arn), REGION).autoscaling();
-        let error = send(&client, &world.raise()).await.unwrap_err();
+        let error = send(&client, &world.raise(), || Ok(())).await.unwrap_err();
         assert_eq!((error.class(), error.code()), (ErrorClass::Denied, Some("AccessDenied")), "{error}");
         let Pipeline { installation, namespace, name } = other;
         assert!(error.to_string().contains(&format!("external id {installation}/{namespace}/{name}")), "{error}");

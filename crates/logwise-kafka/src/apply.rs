@@ -98,13 +98,10 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
             Ok(admin) => admin,
             Err(error) => return not_sent(&failed(client, Cause::from_library(&error))),
         };
-        in_parts(&mut batch, |part| ask(client, &admin, Step::Validate, part));
+        in_parts(&mut batch, |part| ask(client, &admin, Step::Validate, part, || Ok(())));
         if batch.iter().any(Growth::is_open) {
             match permit() {
-                Ok(mut may_send) => in_parts(&mut batch, |part| match may_send() {
-                    Ok(()) => ask(client, &admin, Step::Send, part),
-                    Err(why) => withhold(part, &why),
-                }),
+                Ok(mut may_send) => in_parts(&mut batch, |part| ask(client, &admin, Step::Send, part, &mut may_send)),
                 Err(why) => withhold(&mut batch, &why),
             }
         }
@@ -242,8 +239,14 @@ fn part_length(batch: &[Growth]) -> usize {
     fitting.count().max(1)
 }
 
-/// Sends all open growths in one call and takes the answer of each.
-fn ask(client: &KafkaClient, admin: &AdminClient<DefaultClientContext>, step: Step, batch: &mut [Growth]) {
+/// Sends all open growths in one call, if it still may be sent, and takes the answer of each.
+fn ask(
+    client: &KafkaClient,
+    admin: &AdminClient<DefaultClientContext>,
+    step: Step,
+    batch: &mut [Growth],
+    may_send: impl FnOnce() -> Result<(), String>,
+) {
     let open: Vec<&Grow> = batch.iter().filter(|growth| growth.is_open()).map(|growth| &growth.grow).collect();
     let wanted: Vec<NewPartitions<'_>> =
         open.iter().filter_map(|grow| Some(NewPartitions::new(&grow.topic, usize::try_from(grow.to).ok()?))).collect();
@@ -254,6 +257,9 @@ fn ask(client: &KafkaClient, admin: &AdminClient<DefaultClientContext>, step: St
     let options =
         AdminOptions::new().request_timeout(deadline).operation_timeout(deadline).validate_only(step == Step::Validate);
     let write = (step == Step::Send).then(|| crash::begin(System::Kafka));
+    if let Err(why) = may_send() {
+        return withhold(batch, &why);
+    }
     let answers = block_on(admin.create_partitions(&wanted, &options));
     if let Some(write) = write {
         write.after();

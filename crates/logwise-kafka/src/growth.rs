@@ -98,7 +98,7 @@ impl Slot {
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::Sent(sent) => sent.check().map_err(|error| chain(&error)),
+            Self::Sent(sent) => sent.permit().check().map_err(|error| chain(&error)),
             Self::Prepared(_) | Self::Over => Err("the look was given up".to_owned()),
         }
     }

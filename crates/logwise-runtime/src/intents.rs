@@ -442,18 +442,33 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether the call may start now; to be asked right before the request.
-    ///
-    /// # Errors
-    /// [`NotLeading`]: it must not be made any more.
-    pub fn check(&self) -> Result<(), NotLeading> {
-        self.intents.term.check()?;
-        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
+    /// What tells whether the call may start now.
+    pub fn permit(&self) -> Permit {
+        Permit { term: Arc::clone(&self.intents.term), deadline: self.deadline }
     }
 
     /// The call is over and its effect was read.
     pub async fn close(self, ending: Ending) {
         close(&self.intents, &self.resource, ending).await;
+    }
+}
+
+/// Lets the call of an intent start for as long as its record says. It goes down with the call, so that it is asked where
+/// the bytes leave: what comes before (a login, a signature, a process that stood still) may take longer than that.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    term: Arc<Term>,
+    deadline: Instant,
+}
+
+impl Permit {
+    /// Whether the call may start now; to be asked right before it is sent.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: it must not be made any more.
+    pub fn check(&self) -> Result<(), NotLeading> {
+        self.term.check()?;
+        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
     }
 }
 

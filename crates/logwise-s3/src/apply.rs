@@ -43,14 +43,14 @@ pub enum Written {
 }
 
 /// Carries out `write` if the configuration still is the one it assumes. Rules of others stay byte for byte, and the
-/// setting for small objects stays too. `permit` is asked when all is ready; what it returns is asked once more right
-/// before the request. A refusal means that nothing is sent.
+/// setting for small objects stays too. `permit` is asked when all is ready; what it returns is asked once more where the
+/// request leaves. A refusal means that nothing is sent.
 ///
 /// # Errors
 /// [`AwsError::ReadLifecycle`] when the configuration could not be read again: nothing was sent.
 /// [`AwsError::WriteLifecycle`] when the document could not be composed, S3 refused, or no answer came; in the last
 /// case (class `Transient`) the configuration may be written or not, and the next look decides.
-pub async fn apply<P: FnOnce() -> Result<(), String>>(
+pub async fn apply<P: Fn() -> Result<(), String> + Send + Sync + 'static>(
     bucket: &Bucket,
     write: &WriteRules,
     permit: impl AsyncFnOnce() -> Result<P, String>,
@@ -64,13 +64,13 @@ pub async fn apply<P: FnOnce() -> Result<(), String>>(
     }
     let document = composed(before.as_ref(), write).map_err(|why| not_sent(bucket, ErrorClass::Invalid, why))?;
     let withheld = |why| not_sent(bucket, ErrorClass::Conflict, format!("nothing was sent: {why}"));
-    permit().await.map_err(withheld)?().map_err(withheld)?;
+    let permit = permit().await.map_err(withheld)?;
     match document {
         Some(bytes) => {
             let minimum_object_size = before.as_ref().and_then(RawDocument::minimum_object_size);
-            lifecycle::put(bucket, bytes, minimum_object_size).await?;
+            lifecycle::put(bucket, bytes, minimum_object_size, permit).await?;
         }
-        None => lifecycle::delete(bucket).await?,
+        None => lifecycle::delete(bucket, permit).await?,
     }
     Ok(read_back(bucket, before.as_ref(), write).await)
 }

@@ -76,8 +76,8 @@ pub(crate) async fn carry_out(
     let written = apply(bucket, write, async || {
         let prepared = waiting.take().ok_or("the intent was sent already")?;
         let now_sent = sent.insert(prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?);
-        let checked = now_sent.check().map_err(|error| chain(&error));
-        Ok(move || checked)
+        let permit = now_sent.permit();
+        Ok(move || permit.check().map_err(|error| chain(&error)))
     })
     .await;
     match (waiting, sent) {

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextMut,
 };
 use http_body_util::{LengthLimitError, Limited};
-use logwise_aws::{AwsError, Failure, s3_once};
+use logwise_aws::{AwsError, Failure, StillAllowed, s3_once};
 use logwise_plan::Known;
 use logwise_runtime::{ErrorClass, crash};
 use std::error::Error;
@@ -55,8 +55,13 @@ pub async fn read(bucket: &Bucket) -> Result<Known<RawDocument>, AwsError> {
 }
 
 /// Replaces the lifecycle configuration by `document`, once. `minimum_object_size` is the setting to keep: S3 resets
-/// it when it is not sent.
-pub(crate) async fn put(bucket: &Bucket, document: Vec<u8>, minimum_object_size: Option<&str>) -> Result<(), AwsError> {
+/// it when it is not sent. `permit` is asked right before the request leaves; a refusal means that nothing is sent.
+pub(crate) async fn put(
+    bucket: &Bucket,
+    document: Vec<u8>,
+    minimum_object_size: Option<&str>,
+    permit: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+) -> Result<(), AwsError> {
     let request = bucket
         .client
         .put_bucket_lifecycle_configuration()
@@ -66,22 +71,27 @@ pub(crate) async fn put(bucket: &Bucket, document: Vec<u8>, minimum_object_size:
         .set_transition_default_minimum_object_size(minimum_object_size.map(TransitionDefaultMinimumObjectSize::from))
         .customize()
         .config_override(s3_once())
-        .interceptor(Replace(document));
+        .interceptor(Replace(document))
+        .interceptor(StillAllowed::by(permit));
     let write = crash::begin(crash::System::S3);
     let answer = request.send().await;
     write.after();
     answer.map(|_| ()).map_err(|error| AwsError::write_lifecycle(&bucket.name, error))
 }
 
-/// Deletes the lifecycle configuration, once.
-pub(crate) async fn delete(bucket: &Bucket) -> Result<(), AwsError> {
+/// Deletes the lifecycle configuration, once. `permit` is asked right before the request leaves.
+pub(crate) async fn delete(
+    bucket: &Bucket,
+    permit: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+) -> Result<(), AwsError> {
     let request = bucket
         .client
         .delete_bucket_lifecycle()
         .bucket(&bucket.name)
         .set_expected_bucket_owner(bucket.owner.clone())
         .customize()
-        .config_override(s3_once());
+        .config_override(s3_once())
+        .interceptor(StillAllowed::by(permit));
     let write = crash::begin(crash::System::S3);
     let answer = request.send().await;
     write.after();

@@ -134,6 +134,22 @@ async fn a_bucket_without_rules_gets_its_first_ones_and_loses_its_last_ones() {
 }
 
 #[tokio::test]
+async fn a_write_that_came_too_late_is_not_sent() {
+    let world = World::new("late").await;
+    let late = async || Ok(|| Err("the term is over".to_owned()));
+    let rules = [rule("api", 90)];
+    let write = world.write(&rules, &[]).await;
+    let error = logwise_s3::apply(&world.bucket, &write, late).await.unwrap_err();
+    assert_eq!((error.class(), world.count(PUT).await), (ErrorClass::Conflict, 0));
+    assert!(error.to_string().ends_with("nothing was sent: the term is over"), "{error}");
+    assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::Done);
+    let undo = world.write(&[], &[&rules[0]]).await;
+    let error = logwise_s3::apply(&world.bucket, &undo, late).await.unwrap_err();
+    assert_eq!((error.class(), world.count(DELETE).await), (ErrorClass::Conflict, 0));
+    assert_eq!(world.document().await.known().unwrap().rules().count(), 1);
+}
+
+#[tokio::test]
 async fn rules_of_others_and_the_setting_for_small_objects_survive_every_write() {
     let world = World::shared("shared").await;
     let steps: [(Vec<Rule>, Vec<Rule>); 4] = [

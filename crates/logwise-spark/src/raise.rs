@@ -72,11 +72,8 @@ async fn carry_out_one(
         }
     }
     let sent = prepared.send(CALL_TIMEOUT).await.map_err(failed)?;
-    if let Err(error) = sent.check() {
-        sent.close(Ending::Abandoned).await;
-        return Err(not_sent(raise, ErrorClass::Conflict, &chain(&error)));
-    }
-    match group::send(client, raise).await {
+    let permit = sent.permit();
+    match group::send(client, raise, move || permit.check().map_err(|error| chain(&error))).await {
         Ok(()) => {
             sent.close(Ending::Done).await;
             Ok(group::Outcome::Done)

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod audit;
 pub mod aws;
 pub mod bed;
 pub mod cache;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
+use logwise_testbed::audit;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install;
 use logwise_testbed::profile::Part;
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Namespaces of tests that provoke denials begin with this.
@@ -29,7 +29,7 @@ async fn main() -> Result<ExitCode> {
     let granted = granted(&objects);
     ensure!(!granted.is_empty(), "deploy/ grants the operator nothing");
     let account = format!("system:serviceaccount:{}:{}", install::NAMESPACE, install::ACCOUNT);
-    let calls = calls(&log(&bed.dir.join("log"))?, &account)?;
+    let calls = calls(&audit::since(&bed, None)?, &account)?;
     ensure!(
         calls.iter().any(|call| call.verb == "watch"),
         "the audit log holds no watch of {account}: either no operator ran on this bed, or the bed's audit policy leaves \
@@ -165,20 +165,6 @@ fn rights(rule: &Value, place: &Place) -> Vec<Right> {
         }
     }
     found
-}
-
-/// The text of the audit log and of its older parts, which the API server renames when they grow.
-fn log(folder: &Path) -> Result<String> {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
-        let path = entry.context("listing the logs")?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with("audit") && name.ends_with(".jsonl") {
-            text += &std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            text += "\n";
-        }
-    }
-    Ok(text)
 }
 
 /// The calls of an account, in the words of roles. A call of somebody who only acts as the account is no call of it.

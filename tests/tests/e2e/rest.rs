@@ -1,6 +1,7 @@
 //! With nothing changing nothing is written, to Kubernetes, Kafka, AWS or SQL.
 
 use anyhow::{Context, Result, ensure};
+use logwise_testbed::audit;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
@@ -14,9 +15,10 @@ use std::time::{Duration, SystemTime};
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Writes of any kind that the API server's audit log holds for a namespace, from the operator's account.
-fn writes(audit: &Path, namespace: &str) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(audit).with_context(|| format!("reading {}", audit.display()))?;
-    let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+fn writes(world: &World) -> Result<Vec<String>> {
+    let (text, namespace) = (audit::since(&world.bed, None)?, world.namespace.as_str());
+    let about = text.lines().filter(|line| line.contains(namespace));
+    let entries = about.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ours = entries.filter(|entry| {
         let by_operator = entry["user"]["username"].as_str().is_some_and(|name| name.ends_with(":logwise-operator"));
         by_operator && entry["objectRef"]["namespace"] == namespace
@@ -45,7 +47,7 @@ fn files(database: &Path) -> Result<Vec<(String, u64, SystemTime)>> {
 
 /// Everything that a write would move.
 async fn traces(world: &World, database: &Path) -> Result<String> {
-    let kubernetes = writes(&world.bed.audit_log(), &world.namespace)?;
+    let kubernetes = writes(world)?;
     let (bucket, group) = futures::try_join!(world.calls(&world.bucket, true), world.calls(&world.group, true))?;
     let topic = world.bed.kafka_topics_describe(&world.topic("api")).await?;
     let versions: Vec<Value> =

@@ -21,6 +21,17 @@ async fn a_topic_grows_once_and_a_repetition_is_already_so() {
 }
 
 #[tokio::test]
+async fn a_growth_that_came_too_late_is_not_sent() {
+    let world = World::new();
+    world.create(&[("a", 1)]).await;
+    let late = || Ok(|| Err("the term is over".to_owned()));
+    let results = logwise_kafka::apply(&world.client(), &plan(&[world.grow("a", 1, 3)]), late).await;
+    assert_eq!(outcomes(results), [Outcome::Unknown { why: "nothing was sent: the term is over".into() }]);
+    world.settles_at(&[("a", 1)]).await;
+    world.delete(&["a"]).await;
+}
+
+#[tokio::test]
 async fn a_smaller_total_never_shrinks_a_topic() {
     let world = World::new();
     world.create(&[("a", 4)]).await;

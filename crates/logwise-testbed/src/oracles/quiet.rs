@@ -1,16 +1,15 @@
 //! O4: once everything is as it should be, nothing is written anywhere.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::end_state::topics;
 use super::verdict;
+use crate::audit::{self, Mark};
 use crate::install::{ACCOUNT, NAMESPACE};
 use crate::operator::Operator;
 use crate::proxy::tcp::TcpProxy;
@@ -27,7 +26,7 @@ const KAFKA_WRITES: [i16; 7] = [19, 20, 21, 33, 37, 44, 45];
 pub struct Quiet<'a> {
     world: &'a World,
     kafka: Option<&'a TcpProxy>,
-    audited: u64,
+    audited: Mark,
     aws: u64,
     topics: BTreeMap<String, usize>,
     kafka_writes: u64,
@@ -37,7 +36,7 @@ impl<'a> Quiet<'a> {
     /// The silence begins now. A `kafka` proxy between operator and broker counts requests; without one only their
     /// effects on topics are seen.
     pub async fn begin(world: &'a World, kafka: Option<&'a TcpProxy>) -> Result<Quiet<'a>> {
-        let audited = std::fs::metadata(world.bed.audit_log()).context("looking at the audit log")?.len();
+        let audited = audit::end(&world.bed)?;
         let aws = calls(world, 0).await?.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         let (topics, kafka_writes) = (topics(world).await?, writes(kafka));
         Ok(Quiet { world, kafka, audited, aws, topics, kafka_writes })
@@ -47,7 +46,7 @@ impl<'a> Quiet<'a> {
     /// account (Leases aside, which are renewed), at Kafka.
     pub async fn broken(&self) -> Result<Vec<String>> {
         let mut findings: Vec<String> = calls(self.world, self.aws).await?.into_iter().map(|(_, line)| line).collect();
-        let log = read_from(self.world, self.audited)?;
+        let log = audit::since(&self.world.bed, Some(self.audited))?;
         findings.extend(log.lines().filter_map(|line| write_of(line, self.world)));
         let sent = writes(self.kafka) - self.kafka_writes;
         if sent > 0 {
@@ -117,18 +116,6 @@ async fn calls(world: &World, after: u64) -> Result<Vec<(u64, String)>> {
     let (group, bucket) = futures::try_join!(world.calls(&world.group, true), world.calls(&world.bucket, true))?;
     let later = group.into_iter().chain(bucket).filter(|call| call.seq > after);
     Ok(later.map(|call| (call.seq, format!("AWS: {} {}", call.action, call.params))).collect())
-}
-
-/// The complete lines of the audit log from a place on.
-fn read_from(world: &World, place: u64) -> Result<String> {
-    let mut file = File::open(world.bed.audit_log()).context("opening the audit log")?;
-    let mut bytes = Vec::new();
-    // A shorter file is a new one: the API server begins one when it is full.
-    let length = file.metadata().context("looking at the audit log")?.len();
-    let place = if length < place { 0 } else { place };
-    file.seek(SeekFrom::Start(place)).context("reading the audit log")?;
-    file.read_to_end(&mut bytes).context("reading the audit log")?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The operator's write on something of this world: in its namespace, or named after it in the operator's.
