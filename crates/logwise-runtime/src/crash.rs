@@ -32,10 +32,14 @@ pub enum System {
     Events,
     /// Writes of finalizers.
     Finalizers,
+    /// Writes of the Lease: taking, renewing and releasing it.
+    Lease,
+    /// Writes of the epoch.
+    Epoch,
 }
 
 impl System {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Kafka,
         Self::AutoScaling,
         Self::S3,
@@ -44,6 +48,8 @@ impl System {
         Self::Status,
         Self::Events,
         Self::Finalizers,
+        Self::Lease,
+        Self::Epoch,
     ];
 
     const fn name(self) -> &'static str {
@@ -56,11 +62,13 @@ impl System {
             Self::Status => "status",
             Self::Events => "events",
             Self::Finalizers => "finalizers",
+            Self::Lease => "lease",
+            Self::Epoch => "epoch",
         }
     }
 }
 
-static COUNTS: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
+static COUNTS: [AtomicU32; System::ALL.len()] = [const { AtomicU32::new(0) }; System::ALL.len()];
 
 /// One write that is under way.
 #[must_use = "without `after` the point after this write is never reached"]

@@ -1,7 +1,7 @@
 //! The epoch: a number that grows with every start and every take-over, kept where deleting the Lease cannot reset it.
 
 use crate::kubernetes::{KubernetesError, Seat, within};
-use crate::later;
+use crate::{crash, later};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::PostParams;
@@ -25,10 +25,12 @@ pub async fn raise(seat: &Seat, seen: i64) -> Result<i64, KubernetesError> {
         let next = current.as_ref().map_or(0, stored).max(seen).saturating_add(1);
         let wanted = document(seat, &name, current.as_ref(), next);
         let params = PostParams::default();
+        let write = crash::begin(crash::System::Epoch);
         let written = match &current {
             Some(_) => within("writing the epoch", api.replace(&name, &params, &wanted)).await,
             None => within("creating the epoch", api.create(&params, &wanted)).await,
         };
+        write.after();
         match written {
             Ok(_) => return Ok(next),
             // Somebody else was first, or our own write has arrived although its answer was lost: read again.

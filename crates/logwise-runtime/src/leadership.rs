@@ -4,7 +4,7 @@ use crate::intent::Writer;
 use crate::kubernetes::{CALL_DEADLINE, KubernetesError, Seat, within_time};
 use crate::lease::{Lease, Seen, Step, step};
 use crate::term::{NotLeading, Term};
-use crate::{Metrics, chain, epoch};
+use crate::{Metrics, chain, crash, epoch};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -139,10 +139,12 @@ impl Leadership {
         let wanted = self.document(current, Some(duration), takes);
         let (asked, params) = (Instant::now(), PostParams::default());
         let name = self.seat.lease_name();
+        let write = crash::begin(crash::System::Lease);
         let written = match current {
             Some(_) => within_time(deadline(duration), "writing the Lease", api.replace(&name, &params, &wanted)).await,
             None => within_time(deadline(duration), "creating the Lease", api.create(&params, &wanted)).await,
         };
+        write.after();
         match written {
             // From when it was asked: the others count from when they see it, which is later.
             Ok(_) => Ok(Some(asked + duration)),
@@ -272,9 +274,12 @@ impl Leadership {
             let api: Api<Object> = Api::namespaced(self.seat.client.clone(), &self.seat.namespace);
             let wanted = self.document(Some(&object), None, false);
             let name = self.seat.lease_name();
-            within_time(CALL_DEADLINE, "releasing the Lease", api.replace(&name, &PostParams::default(), &wanted))
-                .await
-                .map(drop)
+            let write = crash::begin(crash::System::Lease);
+            let params = PostParams::default();
+            let replaced = api.replace(&name, &params, &wanted);
+            let released = within_time(CALL_DEADLINE, "releasing the Lease", replaced).await;
+            write.after();
+            released.map(drop)
         };
         let released: Result<(), KubernetesError> = released.await;
         if let Err(error) = released {

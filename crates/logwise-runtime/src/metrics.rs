@@ -133,6 +133,7 @@ pub struct Metrics {
     registry: Registry,
     reconciles: Family<Reconciles, Counter>,
     durations: Family<OfPart, Histogram, fn() -> Histogram>,
+    waits: Family<OfPart, Histogram, fn() -> Histogram>,
     errors: Family<Errors, Counter>,
     facts: Family<Facts, Counter>,
     transitions: Family<Transitions, Counter>,
@@ -165,6 +166,7 @@ impl Metrics {
             registry: Registry::default(),
             reconciles: Family::default(),
             durations: Family::new_with_constructor(duration_buckets as fn() -> Histogram),
+            waits: Family::new_with_constructor(duration_buckets as fn() -> Histogram),
             errors: Family::default(),
             facts: Family::default(),
             transitions: Family::default(),
@@ -202,6 +204,11 @@ impl Metrics {
             "logwise_operator_reconcile_duration_seconds",
             "Duration of a reconcile",
             self.durations.clone(),
+        );
+        registry.register(
+            "logwise_operator_queue_duration_seconds",
+            "Time that an object waited for a place before its reconcile",
+            self.waits.clone(),
         );
         registry.register(
             "logwise_operator_reconcile_errors",
@@ -278,6 +285,11 @@ impl Metrics {
     pub fn reconciled(&self, part: Part, ending: Ending, took: Duration) {
         self.reconciles.get_or_create(&Reconciles { part: part.label(), result: ending.label() }).inc();
         self.durations.get_or_create(&OfPart { part: part.label() }).observe(took.as_secs_f64());
+    }
+
+    /// An object waited so long for one of the places of `part`.
+    pub fn waited(&self, part: Part, time: Duration) {
+        self.waits.get_or_create(&OfPart { part: part.label() }).observe(time.as_secs_f64());
     }
 
     /// A read or write of `part` failed.
@@ -379,6 +391,7 @@ mod tests {
         let metrics = Metrics::new("0.0.0-test");
         let of = Pipeline { namespace: "ns".into(), cluster: "demo".into() };
         metrics.reconciled(Part::Kafka, Ending::Success, Duration::from_millis(20));
+        metrics.waited(Part::Kafka, Duration::from_millis(2));
         metrics.failed(Part::Spark, crate::ErrorClass::Transient);
         metrics.told("cores", true);
         metrics.transition(&Draft::new(ConditionType::KafkaReady, true, Reason::Available, ""));

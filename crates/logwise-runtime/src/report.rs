@@ -133,7 +133,9 @@ impl Shell {
         if self.intents.outdated(object) {
             return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
         }
+        let queued = Instant::now();
         let _place = self.places[part as usize].enter(&key.namespace).await;
+        self.metrics.waited(part, queued.elapsed());
         if self.term().check().is_err() {
             return Action::await_change();
         }

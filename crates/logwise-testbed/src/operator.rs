@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::folder::{Folder, write_atomically};
-use crate::process::{Ending, Running, Server, last_words, probe, spawn, wait_ready};
+use crate::process::{Ending, LAST_LINES, Running, Server, last_words, probe, spawn, wait_ready};
 use crate::proxy::kubernetes::{KubernetesProxy, redirect};
 use crate::world::{World, wait_until};
 use crate::{http, install, proc, state, workspace};
@@ -53,6 +53,11 @@ impl Options {
     }
 }
 
+/// Name of the process of a world's operator, and of its log.
+pub(crate) fn operator_name(world: &str, number: u32) -> String {
+    format!("{PREFIX}{world}-{number}")
+}
+
 /// A started operator. Dropped, it is killed.
 pub struct Operator {
     /// Where its HTTP server listens: `host:port`.
@@ -71,7 +76,7 @@ impl Operator {
     pub async fn start(world: &World, options: Options) -> Result<Operator> {
         let folder = world.bed.folder.clone();
         let mut kubeconfig = install::kubeconfig(&world.bed).await?;
-        let name = format!("{PREFIX}{}-{}", world.id, world.next_operator());
+        let name = operator_name(&world.id, world.next_operator());
         let home = folder.sub(&format!("worlds/{}", world.id))?;
         if let Some(url) = &options.api_url {
             kubeconfig = redirect(&kubeconfig, url, home.join(format!("{name}.kubeconfig")))?;
@@ -136,7 +141,7 @@ impl Operator {
         let ended = tokio::time::timeout(LONGEST_END, self.running.wait()).await;
         let log = &self.running.record.log;
         let status = ended.with_context(|| {
-            format!("the operator did not end within {} s{}", LONGEST_END.as_secs(), last_words(log))
+            format!("the operator did not end within {} s{}", LONGEST_END.as_secs(), last_words(log, LAST_LINES))
         })??;
         state::forget(&self.folder, &self.server.name, &self.running.record)?;
         status

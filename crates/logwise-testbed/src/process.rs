@@ -27,6 +27,8 @@ pub const OWNER: &str = "LOGWISE_TESTBED_OWNER";
 /// first, the pipe closes, `read` fails and nothing was started.
 const GATE: &str = "read go || exit 1; exec \"$@\" </dev/null";
 const LOOK: Duration = Duration::from_millis(50);
+/// Lines of a log that an error text shows.
+pub(crate) const LAST_LINES: usize = 15;
 const ONE_PROBE: Duration = Duration::from_secs(5);
 
 /// A question to a server in its own protocol; an error says why it is not ready yet.
@@ -152,7 +154,7 @@ pub async fn complete(folder: &Folder, program: &Server) -> Result<()> {
     let ended = tokio::time::timeout(program.ready_within, running.wait()).await;
     stop(folder, &program.name).await?;
     let (name, seconds) = (&program.name, program.ready_within.as_secs());
-    let last = || last_words(&running.record.log);
+    let last = || last_words(&running.record.log, LAST_LINES);
     match ended {
         Ok(status) if status.as_ref().is_ok_and(ExitStatus::success) => Ok(()),
         Ok(status) => bail!("{name} failed ({}){}", status?, last()),
@@ -227,14 +229,14 @@ pub async fn wait_ready(server: &Server, running: &mut Running) -> Result<()> {
             Err(problem) => problem,
         };
         if let Some(status) = running.child.try_wait().context("looking at a process")? {
-            bail!("{} ended ({status}) before it answered{}", server.name, last_words(&running.record.log));
+            bail!("{} ended ({status}) before it answered{}", server.name, last_words(&running.record.log, LAST_LINES));
         }
         if Instant::now() >= end {
             let seconds = server.ready_within.as_secs();
             return Err(problem.context(format!(
                 "{} did not answer within {seconds} s{}",
                 server.name,
-                last_words(&running.record.log)
+                last_words(&running.record.log, LAST_LINES)
             )));
         }
         tokio::time::sleep(LOOK).await;
@@ -290,14 +292,14 @@ async fn gone(members: &impl Fn() -> Vec<Identity>, patience: Duration) -> bool 
     true
 }
 
-/// The end of a log, made for an error text; empty when there is none.
-pub fn last_words(log: &Path) -> String {
+/// The last lines of a log, made for an error text; empty when there is none.
+pub fn last_words(log: &Path, lines: usize) -> String {
     let Ok(bytes) = std::fs::read(log) else {
         return String::new();
     };
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = &lines[lines.len().saturating_sub(15)..];
+    let all: Vec<&str> = text.lines().collect();
+    let tail = &all[all.len().saturating_sub(lines)..];
     if tail.is_empty() {
         return format!("; its log {} is empty", log.display());
     }

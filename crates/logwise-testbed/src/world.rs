@@ -1,19 +1,24 @@
 //! A corner of a bed for one test: its own namespace, topics, bucket, group and schema, so that tests run side by side.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::bed::Bed;
+use crate::operator::operator_name;
+use crate::process::last_words;
 use crate::stand_in::{Call, Fault, Group, Lifecycle, NewObject, Object, StandIn};
 use crate::supervisor::TAG;
 use crate::topics;
 
 const LOOK: Duration = Duration::from_millis(100);
+/// Lines of each operator's log that a wait in vain shows.
+const LAST_WORDS: usize = 40;
 const LONGEST_NAME: usize = 12;
 
 /// A test's corner of a bed. Dropped, it removes what could cost others time (best effort, and not when the test
@@ -74,9 +79,20 @@ impl World {
     }
 
     /// Asks until `look` succeeds, and returns what it found. After `within` the last error is returned, with what
-    /// was waited for.
+    /// was waited for and what the world's operators said last.
     pub async fn wait_until<T>(&self, what: &str, within: Duration, look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-        wait_until(what, within, look).await
+        wait_until(what, within, look).await.map_err(|error| {
+            let logs = self.operator_logs();
+            let said: Vec<String> = logs.iter().map(|log| last_words(log, LAST_WORDS)).collect();
+            anyhow!("{error:#}{}", said.concat())
+        })
+    }
+
+    /// The logs of the operators that were started here.
+    fn operator_logs(&self) -> Vec<PathBuf> {
+        let names = 1..=self.operators.load(Ordering::Relaxed);
+        let log = |number| self.bed.folder.log(&operator_name(&self.id, number));
+        names.map(log).filter(|log| log.exists()).collect()
     }
 
     /// The whole name of a topic: `name` as it is when it has the world's prefix, else with it.

@@ -1,32 +1,23 @@
 //! What is written down before a change, and what becomes of it when an answer is lost or a person edits it.
 
+use crate::replicas::{intent, stands_still};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
+use logwise_testbed::install::NAMESPACE;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::{Fault, Mode};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, condition, raises, wait_desired, want_workers};
+use logwise_tests::{PATIENCE, condition, raises, wait_condition, wait_desired, want_workers};
 use serde_json::Value;
 
-/// The intents of the world's installation, as (ConfigMap, record).
-async fn intents(world: &World) -> Result<Vec<(String, Value)>> {
-    let selector = format!("logwise.io/installation={},logwise.io/kind=intent", world.id);
-    let text =
-        world.bed.kubectl(&["get", "configmap", "-n", "logwise-system", "-l", &selector, "-o", "json"], None).await?;
-    let list: Value = serde_json::from_str(&text)?;
-    let record = |item: &Value| {
-        let name = item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let record = serde_json::from_str(item["data"]["intent"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
-        (name, record)
-    };
-    Ok(list["items"].as_array().into_iter().flatten().map(record).collect())
+/// The name of the ConfigMap of an intent.
+async fn name_of(world: &World, kind: &str) -> Result<String> {
+    let (object, _) = intent(world, kind).await?;
+    object["metadata"]["name"].as_str().map(str::to_owned).context("no name")
 }
 
-/// The intent whose resource begins with `kind`.
-async fn intent(world: &World, kind: &str) -> Result<(String, Value)> {
-    let found = intents(world).await?;
-    let one = found.iter().find(|(_, record)| record["resource"].as_str().is_some_and(|name| name.starts_with(kind)));
-    one.cloned().with_context(|| format!("no intent of {kind} among {found:?}"))
+async fn delete(world: &World, name: &str) -> Result<()> {
+    world.bed.kubectl(&["delete", "configmap", name, "-n", NAMESPACE], None).await.map(drop)
 }
 
 async fn wait_state(world: &World, kind: &str, state: &str) -> Result<Value> {
@@ -80,10 +71,9 @@ async fn an_intent_that_was_edited_by_hand_holds_its_resource_and_is_named() -> 
     let mut operator = Operator::start(&world, Options::default()).await?;
     operator.wait_ready().await?;
     wait_state(&world, "group/", "Done").await?;
-    let (name, _) = intent(&world, "group/").await?;
+    let name = name_of(&world, "group/").await?;
     let patch = r#"{"data":{"intent":"{\"resource\": \"mine now\"}"}}"#;
-    let system = ["-n", "logwise-system"];
-    world.bed.kubectl(&["patch", "configmap", &name, system[0], system[1], "--type=merge", "-p", patch], None).await?;
+    world.bed.kubectl(&["patch", "configmap", &name, "-n", NAMESPACE, "--type=merge", "-p", patch], None).await?;
     want_workers(&world, 3).await?;
     world
         .wait_until("the edited ConfigMap to be named", PATIENCE, async || {
@@ -95,9 +85,39 @@ async fn an_intent_that_was_edited_by_hand_holds_its_resource_and_is_named() -> 
         })
         .await?;
     ensure!(raises(&world).await? == 1, "nothing is sent over a record that cannot be read");
-    world.bed.kubectl(&["delete", "configmap", &name, system[0], system[1]], None).await?;
+    delete(&world, &name).await?;
     wait_desired(&world, 3).await?;
     wait_state(&world, "group/", "Done").await?;
     ensure!(raises(&world).await? == 2, "each change of the spec is one raise");
+    Ok(())
+}
+
+/// Between the call and its close the record goes: once in the life of the operator that made the call, once after it.
+#[tokio::test]
+async fn an_open_intent_that_was_deleted_by_hand_repeats_nothing() -> Result<()> {
+    for (name, how) in [("intent-gone", "LOGWISE_PAUSE_AT"), ("intent-dead", "LOGWISE_CRASH_AT")] {
+        let world = ground(name).await?;
+        want_workers(&world, 2).await?;
+        let options = Options::default().env(how, "autoscaling:1:after");
+        let mut operator = Operator::start(&world, options).await?;
+        let stopped = async || {
+            ensure!(!operator.alive() || stands_still(&operator)?, "it moves");
+            Ok(())
+        };
+        world.wait_until("the operator to stop at its point", PATIENCE, stopped).await?;
+        wait_state(&world, "group/", "Sent").await?;
+        delete(&world, &name_of(&world, "group/").await?).await?;
+        if operator.alive() {
+            operator.resume().await?;
+        } else {
+            operator = Operator::start(&world, Options::default()).await?;
+        }
+        operator.wait_ready().await?;
+        wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
+        want_workers(&world, 3).await?;
+        wait_desired(&world, 3).await?;
+        wait_state(&world, "group/", "Done").await?;
+        ensure!(raises(&world).await? == 2, "each change of the spec is one raise: {}", raises(&world).await?);
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Several replicas: one leads and changes things, the others follow and serve HTTP.
 
+use crate::replicas::stands_still;
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
@@ -131,11 +132,6 @@ async fn a_leader_that_was_paused_changes_nothing_when_it_wakes() -> Result<()> 
     paused_leader("lead-paused", Duration::from_secs(LEASE * leases)).await
 }
 
-fn stands_still(operator: &Operator) -> Result<bool> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid()))?;
-    Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
-}
-
 /// The leader stands still at this point of its path until others have led for `leases` Lease times. What it had written
 /// down and not sent before is not sent any more.
 async fn paused_at(point: &str, leases: u64) -> Result<()> {
@@ -191,6 +187,38 @@ const PAUSES: [&str; 11] = [
 async fn a_leader_that_was_paused_at_any_point_repeats_nothing() -> Result<()> {
     let Some(_turn) = turn_to_prove().await else { return Ok(()) };
     sweep(PAUSES, 4, async |point| paused_at(point, 10).await).await
+}
+
+/// Steps at which a replica that begins a term may die: it takes the Lease, takes a number, renews the Lease.
+const BEGINNINGS: [&str; 6] =
+    ["lease:1:before", "lease:1:after", "epoch:1:before", "epoch:1:after", "lease:2:before", "lease:2:after"];
+
+/// A replica dies at this point of the beginning of its term, and the next one takes over.
+async fn dies_at(point: &str) -> Result<()> {
+    let world = World::new(&Bed::attach()?, "lead-dies").await?;
+    futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
+    let url = world.create_schema().await?;
+    want_workers(&world, 2).await?;
+    let config = json!({"database": {"url": url}, "leaderElection": {"enabled": true, "leaseSeconds": LEASE}});
+    let mut first = Operator::start(&world, Options::config(config).env("LOGWISE_CRASH_AT", point)).await?;
+    ensure!(first.wait_exit().await? == 128 + 9, "it should have died at {point}");
+    // Without one it has none to count from.
+    let before = epoch(&world).await.unwrap_or(0);
+    ensure!((before > 0) == !matches!(point, "lease:1:before" | "lease:1:after" | "epoch:1:before"), "epoch {before}");
+    let next = vec![replica(&world, &url, json!({})).await?];
+    leader(&world, &next).await?;
+    ensure!(epoch(&world).await? == before + 1, "the next term has a number of its own");
+    wait_desired(&world, 2).await?;
+    want_workers(&world, 3).await?;
+    wait_desired(&world, 3).await?;
+    ensure!(raises(&world).await? == 2, "each change of the spec is one raise: {}", raises(&world).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_while_it_begins_to_lead_holds_up_nobody() -> Result<()> {
+    let points = if is_proving() { &BEGINNINGS[..] } else { &BEGINNINGS[1..3] };
+    sweep(points, 3, async |point| dies_at(point).await).await
 }
 
 #[tokio::test]

@@ -26,6 +26,12 @@ async fn a_json_line_tells_what_failed_and_why() -> Result<()> {
     proxy.add(Rule::new("/retentionpolicies/all(\\?|$)", refusal)?.method("PATCH").times(0));
     let mut operator = Operator::start(&world, Options::default().behind(&proxy)).await?;
     operator.wait_ready().await?;
+    // What is open to everybody is said at every start.
+    for warning in ["no grants are configured", "allowInsecureEndpoints"] {
+        let lines = operator.log()?;
+        let found = lines.lines().any(|line| line.contains("\"WARN\"") && line.contains(warning));
+        ensure!(found, "no warning {warning:?} at the start:\n{lines}");
+    }
     // Nothing waits for an approval, so the first rule is to be written at once.
     let (mut pipeline, mut policy) = (cluster(&world, "demo"), policy("all", "demo", 30));
     for object in [&mut pipeline, &mut policy] {

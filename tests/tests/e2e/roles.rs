@@ -7,7 +7,7 @@ use logwise_testbed::http;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
-use logwise_tests::{apply, cluster, condition, policy, wait_condition, wait_desired, with_spark};
+use logwise_tests::{apply, cluster, condition, policy, raises, wait_condition, wait_desired, with_spark};
 use serde_json::{Value, json};
 
 /// The account of the bed.
@@ -62,6 +62,31 @@ async fn each_pipeline_calls_in_its_own_role_with_its_own_external_id() -> Resul
         ensure!(own > 0 && calls.iter().all(|call| call.caller == format!("role/{role}")), "{resource}: {calls:?}");
         ensure!(calls.iter().any(|call| call.mutating) == changes, "{resource}: {calls:?}");
     }
+    world.bed.stand_in().delete_bucket(&second).await
+}
+
+/// Two ways to one group, which only AWS can tell to be the same.
+#[tokio::test]
+async fn a_group_that_a_pipeline_reached_first_is_its_own_whatever_role_another_comes_in() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "roles-record").await?;
+    let second = format!("{}-second", world.bucket);
+    futures::try_join!(world.create_group(1, 9, 1), async { world.bed.stand_in().create_bucket(&second).await })?;
+    let arn = put_role(&world, &format!("{}-two", world.id), &external_id(&world, "two")).await?;
+    let mut first = with_spark(&world, cluster(&world, "one"), (2, 9))?;
+    first["spec"].as_object_mut().context("a spec")?.remove("kafka");
+    apply(&world, &[&first]).await?;
+    let mut operator = Operator::start(&world, Options::default()).await?;
+    operator.wait_ready().await?;
+    wait_desired(&world, 2).await?;
+    let mut other = pipeline(&world, ("two", &second, &arn), true)?;
+    other["spec"]["spark"]["workers"]["autoscaling"]["minReplicas"] = json!(5);
+    apply(&world, &[&other]).await?;
+    let refused = wait_condition(&world, ("lwc", "two"), ("SparkReady", "False", "Conflicted")).await?;
+    let message = condition(&refused, "SparkReady").and_then(|found| found["message"].as_str()).unwrap_or_default();
+    ensure!(message.contains(&format!("{}/one", world.namespace)), "{message}");
+    ensure!(raises(&world).await? == 1, "{} raises of a group that belongs to another", raises(&world).await?);
+    world.kubectl(&["delete", "lwc/one", "--timeout=60s"]).await?;
+    wait_desired(&world, 5).await?;
     world.bed.stand_in().delete_bucket(&second).await
 }
 

@@ -1,11 +1,11 @@
-//! Two shards of one installation that meet at one bucket: the record says whose it is.
+//! Two shards of one installation: each serves its own, and where they meet at one bucket the record says whose it is.
 
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
-use logwise_tests::{apply, approve, cluster, condition, plan_id, policy, wait_condition};
+use logwise_tests::{PATIENCE, apply, approve, cluster, condition, plan_id, policy, wait_condition};
 use serde_json::json;
 
 async fn shard(world: &World, url: &str, team: &str) -> Result<Operator> {
@@ -26,6 +26,53 @@ async fn claim(world: &World, team: &str, days: i32) -> Result<()> {
     }
     cluster["spec"].as_object_mut().context("a spec")?.remove("kafka");
     apply(world, &[&cluster, &policy]).await
+}
+
+/// A shard that serves one namespace, named on the command line.
+async fn shard_of(world: &World, url: &str, namespace: &str) -> Result<Operator> {
+    let config = json!({"database": {"url": url}, "leaderElection": {"enabled": true, "leaseSeconds": 3}});
+    let args = ["--shard", namespace, "--namespaces", namespace].map(str::to_owned).to_vec();
+    let mut operator = Operator::start(world, Options { args, ..Options::config(config) }).await?;
+    operator.wait_ready().await?;
+    Ok(operator)
+}
+
+#[tokio::test]
+async fn shards_by_namespace_serve_their_own_and_no_other() -> Result<()> {
+    let bed = Bed::attach()?;
+    let (world, other) = (World::new(&bed, "shards-one").await?, World::new(&bed, "shards-two").await?);
+    let url = world.create_schema().await?;
+    futures::try_join!(world.create_topic("api", 1), other.create_topic("api", 1))?;
+    let grow = async |world: &World, partitions: usize| {
+        let mut object = cluster(world, "demo");
+        object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(partitions);
+        apply(world, &[&object]).await
+    };
+    let (one, _two) =
+        futures::try_join!(shard_of(&world, &url, &world.namespace), shard_of(&world, &url, &other.namespace))?;
+    futures::try_join!(grow(&world, 3), grow(&other, 3))?;
+    wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
+    wait_condition(&other, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
+    drop(one);
+    futures::try_join!(grow(&world, 5), grow(&other, 5))?;
+    other
+        .wait_until("growth in the namespace of the shard that lives", PATIENCE, async || {
+            let now = other.topic_partitions("api").await?;
+            ensure!(now == 5, "there are {now}");
+            Ok(())
+        })
+        .await?;
+    ensure!(world.topic_partitions("api").await? == 3, "nobody serves the namespace of the shard that is gone");
+    let again = shard_of(&world, &url, &world.namespace).await?;
+    world
+        .wait_until("growth in the namespace whose shard came back", PATIENCE, async || {
+            let now = world.topic_partitions("api").await?;
+            ensure!(now == 5, "there are {now}");
+            Ok(())
+        })
+        .await?;
+    drop(again);
+    Ok(())
 }
 
 async fn writes(world: &World) -> Result<usize> {

@@ -66,7 +66,8 @@ impl fmt::Display for NoEndpoint {
             Self::LabelsUnread { namespace, why } => write!(
                 f,
                 "AWS is not granted to namespace {namespace}: a grant by label may name its endpoints, and the labels of the \
-                 namespace could not be read: {why}. Let the operator get namespaces, or name the namespace in the grant"
+                 namespace could not be read: {why}. Let the operator list and watch namespaces, or name the namespace in \
+                 the grant"
             ),
         }
     }

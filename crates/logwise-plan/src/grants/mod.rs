@@ -264,7 +264,7 @@ impl fmt::Display for NotGranted {
             Refusal::LabelsUnread(why) => write!(
                 f,
                 "{reference} is not granted to namespace {namespace} by name, and the labels of the namespace could not be \
-                 read: {why}. Let the operator get namespaces, or name the namespace in the grant"
+                 read: {why}. Let the operator list and watch namespaces, or name the namespace in the grant"
             ),
         }
     }

@@ -172,6 +172,8 @@ impl<'a> Lives<'a> {
         let epochs = u32::from(point.system == "kubernetes" && self.started == 1);
         let path = match point.system.as_str() {
             "kubernetes" => "/configmaps($|[?]|/logwise-intent-)",
+            // The first write to any ConfigMap.
+            "epoch" => "/configmaps($|[?]|/logwise-epoch-)",
             "status" => "/apis/logwise[.]io/.*/status($|[?])",
             "events" => "/events($|[?/])",
             "finalizers" => "/retentionpolicies/[^/?]+($|[?])",
