@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Longest wait for something that should happen within seconds. Long, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Whether this is `make prove`, which has time.
 pub fn is_proving() -> bool {

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::address::Addresses;
+use crate::api::Api;
 use crate::cache::Cache;
 use crate::cli::default_dir;
 use crate::environment::BED;
@@ -166,6 +167,11 @@ impl Bed {
             folder,
             addresses,
         }
+    }
+
+    /// A client of the API server. Its connections belong to the runtime that it is first used in.
+    pub fn api(&self) -> Result<Api> {
+        Api::open(&self.folder, &self.kube.api_url)
     }
 
     /// Runs kubectl as the administrator and returns its standard output; `input` becomes its standard input. Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::certificates;
 use crate::command::{command, output};
 use crate::folder::write_atomically;
@@ -18,7 +19,6 @@ use crate::site::Site;
 /// The fake node.
 pub const NODE: &str = "logwise-node";
 const READY_WITHIN: Duration = Duration::from_secs(120);
-const ASK: Duration = Duration::from_secs(4);
 /// Writes by anybody are recorded; reads are too many to be of use.
 const AUDIT_POLICY: &str = include_str!("../kubernetes/audit-policy.yaml");
 
@@ -26,10 +26,10 @@ const AUDIT_POLICY: &str = include_str!("../kubernetes/audit-policy.yaml");
 pub async fn up(site: &Site) -> Result<()> {
     certificates::ensure(&site.folder.path("pki"), &site.addresses.host().to_string()).await?;
     write_files(site).await?;
-    let api = Api::new(site)?;
+    let api = api(site)?;
     let [etcd, api_server, controllers, scheduler, kwok] = servers(site)?;
     futures::try_join!(start(&site.folder, &etcd), start(&site.folder, &api_server))?;
-    api.create_node().await?;
+    create_node(&api).await?;
     futures::try_join!(start(&site.folder, &controllers), start(&site.folder, &scheduler), start(&site.folder, &kwok))?;
     Ok(())
 }
@@ -116,10 +116,10 @@ fn api_server(site: &Site) -> Result<Server> {
     args.extend(words(&["--audit-policy-file", "audit-policy.yaml", "--audit-log-path", "log/audit.jsonl"]));
     // Exact lists at old versions must be able to fail with 410, as they do on a busy cluster.
     args.extend(words(&["--feature-gates=ListFromCacheSnapshot=false"]));
-    let api = Api::new(site)?;
+    let api = api(site)?;
     let ready = probe(move || {
         let api = api.clone();
-        async move { api.answers_ok(&format!("{}/readyz", api.url)).await }
+        async move { api.answers_ok(&format!("{}/readyz", api.url())).await }
     });
     // It waits for open watches for 60 s on SIGTERM; what it promised is in etcd.
     Ok(Server { ending: Ending::Kill, ..server(site, "kube-apiserver", args, ready) })
@@ -140,13 +140,13 @@ fn controllers(site: &Site) -> Result<Server> {
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
     ]));
-    let api = Api::new(site)?;
+    let api = api(site)?;
     let health = format!("https://{}/healthz", site.addresses.at(port));
     let ready = probe(move || {
         let (api, health) = (api.clone(), health.clone());
         async move {
             api.answers_ok(&health).await?;
-            api.answers_ok(&format!("{}/api/v1/namespaces/default/serviceaccounts/default", api.url)).await
+            api.answers_ok(&format!("{}/api/v1/namespaces/default/serviceaccounts/default", api.url())).await
         }
     });
     Ok(Server { ending: Ending::Kill, ..server(site, "kube-controller-manager", args, ready) })
@@ -156,7 +156,7 @@ fn scheduler(site: &Site) -> Result<Server> {
     let port = site.addresses.ports.scheduler;
     let mut args = words(&["kube-scheduler", "--kubeconfig", "pki/scheduler.kubeconfig", "--leader-elect=false"]);
     args.extend(serving(site, port));
-    let api = Api::new(site)?;
+    let api = api(site)?;
     let health = format!("https://{}/healthz", site.addresses.at(port));
     let ready = probe(move || {
         let (api, health) = (api.clone(), health.clone());
@@ -191,13 +191,13 @@ fn kwok(site: &Site) -> Result<Server> {
         "--server-address",
         &own,
     ]));
-    let api = Api::new(site)?;
+    let api = api(site)?;
     let health = format!("http://{own}/healthz");
     let ready = probe(move || {
         let (api, health) = (api.clone(), health.clone());
         async move {
             api.answers_ok(&health).await?;
-            api.node_is_ready().await
+            node_is_ready(&api).await
         }
     });
     Ok(server(site, "kwok", args, ready))
@@ -248,54 +248,21 @@ pub fn kubeconfig_text(server: &str, authority: &str, user: &str, credentials: &
     )
 }
 
-/// The API server, as its administrator, for the few questions the bed itself has.
-#[derive(Clone)]
-struct Api {
-    client: reqwest::Client,
-    url: String,
+/// The administrator's client of this site's API server.
+fn api(site: &Site) -> Result<Api> {
+    Api::open(&site.folder, &api_url(site))
 }
 
-impl Api {
-    fn new(site: &Site) -> Result<Api> {
-        let read = |name: &str| {
-            fs::read(site.folder.path("pki").join(name)).with_context(|| format!("reading {name} of the cluster"))
-        };
-        let authority = reqwest::Certificate::from_pem(&read("ca.crt")?).context("reading the cluster's authority")?;
-        let identity = reqwest::Identity::from_pem(&[read("admin.crt")?, read("admin.key")?].concat())
-            .context("reading the administrator's certificate")?;
-        let client = reqwest::Client::builder().no_proxy().timeout(ASK).tls_certs_only([authority]).identity(identity);
-        Ok(Api { client: client.build().context("building an HTTP client")?, url: api_url(site) })
-    }
+async fn create_node(api: &Api) -> Result<()> {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "annotations": {"kwok.x-k8s.io/node": "fake", "node.alpha.kubernetes.io/ttl": "0"},
+        "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}},
+        "status": {"capacity": {"cpu": "64", "memory": "256Gi", "pods": "1000"}, "allocatable": {"cpu": "64", "memory": "256Gi", "pods": "1000"}}});
+    api.ensure("/api/v1/nodes", &node).await.context("creating the fake node")
+}
 
-    async fn answers_ok(&self, url: &str) -> Result<()> {
-        let status = self.client.get(url).send().await?.status();
-        if status.is_success() { Ok(()) } else { bail!("{url} answers {status}") }
-    }
-
-    async fn create_node(&self) -> Result<()> {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "annotations": {"kwok.x-k8s.io/node": "fake", "node.alpha.kubernetes.io/ttl": "0"},
-            "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}},
-            "status": {"capacity": {"cpu": "64", "memory": "256Gi", "pods": "1000"}, "allocatable": {"cpu": "64", "memory": "256Gi", "pods": "1000"}}});
-        let answer = self
-            .client
-            .post(format!("{}/api/v1/nodes", self.url))
-            .json(&node)
-            .send()
-            .await
-            .context("creating the fake node")?;
-        let status = answer.status();
-        let there_already = status == reqwest::StatusCode::CONFLICT;
-        if status.is_success() || there_already {
-            Ok(())
-        } else {
-            bail!("creating the fake node: {status} {}", answer.text().await.unwrap_or_default())
-        }
-    }
-
-    async fn node_is_ready(&self) -> Result<()> {
-        let node: Value = self.client.get(format!("{}/api/v1/nodes/{NODE}", self.url)).send().await?.json().await?;
-        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-        if ready { Ok(()) } else { bail!("the fake node is not Ready") }
-    }
+async fn node_is_ready(api: &Api) -> Result<()> {
+    let node = api.get(&format!("/api/v1/nodes/{NODE}")).await?;
+    let mut conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+    if ready { Ok(()) } else { bail!("the fake node is not Ready") }
 }

@@ -1,7 +1,6 @@
 //! A corner of a bed for one test: its own namespace, topics, bucket, group and schema, so that tests run side by side.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::api::{Api, path};
 use crate::bed::Bed;
 use crate::operator::operator_name;
 use crate::process::last_words;
@@ -38,6 +38,8 @@ pub struct World {
     pub schema: String,
     /// The bed.
     pub bed: Bed,
+    /// The API server.
+    pub api: Api,
     stand_in: StandIn,
     operators: AtomicU32,
 }
@@ -53,12 +55,13 @@ impl World {
             group: format!("{id}-workers"),
             schema: id.clone(),
             bed: bed.clone(),
+            api: bed.api()?,
             stand_in: bed.stand_in(),
             operators: AtomicU32::new(0),
             id,
         };
-        let namespace = ["create", "namespace", &world.namespace];
-        futures::try_join!(bed.kubectl(&namespace, None), world.stand_in.create_bucket(&world.bucket))?;
+        let (api, namespace) = (&world.api, &world.namespace);
+        futures::try_join!(api.create_namespace(namespace), world.stand_in.create_bucket(&world.bucket))?;
         Ok(world)
     }
 
@@ -74,6 +77,9 @@ impl World {
 
     /// Reads one object of the namespace.
     pub async fn get_json(&self, kind: &str, name: &str) -> Result<Value> {
+        if let Some(path) = path(kind, &self.namespace, name) {
+            return self.api.get(&path).await;
+        }
         let text = self.kubectl(&["get", kind, name, "-o", "json"]).await?;
         serde_json::from_str(&text).with_context(|| format!("reading {kind} {name}"))
     }
@@ -189,19 +195,16 @@ impl Drop for World {
         if std::thread::panicking() {
             return;
         }
-        let args = ["delete", "namespace", &self.namespace, "--wait=false"];
-        let mut kubectl = std::process::Command::new(self.bed.folder.bin().join("kubectl"));
-        kubectl
-            .args(args)
-            .env("KUBECONFIG", &self.bed.kube.kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
         // The group's instances may have real workers behind them, which cost memory.
         let endpoint = self.bed.aws.endpoint.clone();
         let paths = [format!("/_groups?name={}", self.group), format!("/_buckets?name={}", self.bucket)];
-        let ending = std::thread::spawn(move || paths.iter().for_each(|path| drop(delete(&endpoint, path))));
-        drop(kubectl.status());
+        let (bed, namespace) = (self.bed.clone(), self.namespace.clone());
+        // The test's runtime may be at its end: another one, on a thread of its own.
+        let ending = std::thread::spawn(move || -> Result<()> {
+            paths.iter().for_each(|path| drop(delete(&endpoint, path)));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { bed.api()?.delete_namespace(&namespace).await })
+        });
         drop(ending.join());
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::world::World;
-use logwise_tests::{apply, cluster, wait_condition};
+use logwise_tests::{PATIENCE, apply, cluster, wait_condition};
 use serde_json::{Value, json};
 
 /// A pipeline without a bucket, over one topic.
@@ -25,8 +25,13 @@ async fn a_panic_is_a_condition_of_that_object_and_of_no_other() -> Result<()> {
     let broken = format!("kafka:{}/bad:panic", world.namespace);
     let mut operator = Operator::start(&world, Options::default().env("LOGWISE_BREAK", &broken)).await?;
     operator.wait_ready().await?;
-    let bad = wait_condition(&world, ("lwc", "bad"), ("KafkaReady", "Unknown", "InternalError")).await?;
-    ensure!(bad["status"]["observedGeneration"] == bad["metadata"]["generation"], "{}", bad["status"]);
+    wait_condition(&world, ("lwc", "bad"), ("KafkaReady", "Unknown", "InternalError")).await?;
+    let summed_up = async || {
+        let bad = world.get_json("lwc", "bad").await?;
+        ensure!(bad["status"]["observedGeneration"] == bad["metadata"]["generation"], "{}", bad["status"]);
+        Ok(())
+    };
+    world.wait_until("the summary", PATIENCE, summed_up).await?;
     wait_condition(&world, ("lwc", "good"), ("Ready", "True", "Running")).await?;
     ensure!(world.topic_partitions("good").await? == 3 && world.topic_partitions("bad").await? == 1, "topics");
     ensure!(operator.alive(), "the process goes on");

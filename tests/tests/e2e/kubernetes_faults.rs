@@ -67,6 +67,8 @@ async fn on_status(name: &str, faults: Vec<Action>) -> Result<()> {
         ground.reach(2, partitions).await?;
         ground.hit(rule, &fault).await?;
         ground.settled().await?;
+        // What the next change brings is not to be taken for a second try.
+        tokio::time::sleep(PAUSE).await;
     }
     ground.at_rest(1, u64::try_from(partitions)? - 2).await?;
     no_blind_retries(&ground.proxy.requests(), "/logwiseclusters/demo/status")

@@ -1,6 +1,6 @@
 //! Several replicas: one leads and changes things, the others follow and serve HTTP.
 
-use crate::replicas::stands_still;
+use crate::replicas::{epoch, stands_still};
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
@@ -54,15 +54,6 @@ async fn leader(world: &World, replicas: &[Operator]) -> Result<usize> {
         }
     };
     world.wait_until("one leader", PATIENCE, one).await
-}
-
-async fn epoch(world: &World) -> Result<i64> {
-    let name = format!("logwise-epoch-{}", world.id);
-    let text = world
-        .bed
-        .kubectl(&["get", "configmap", &name, "-n", "logwise-system", "-o", "jsonpath={.data.epoch}"], None)
-        .await?;
-    text.trim().parse().with_context(|| format!("{name} holds {text:?}"))
 }
 
 /// A world with a group of one worker that may grow to nine, a topic, a schema, and `count` replicas.

@@ -1,6 +1,7 @@
 //! What tests of several replicas ask of them.
 
 use anyhow::{Context, Result, ensure};
+use logwise_testbed::api::path;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install::NAMESPACE;
 use logwise_testbed::operator::{Operator, Options};
@@ -59,8 +60,7 @@ pub(crate) async fn wait_follows(world: &World, operator: &Operator) -> Result<(
 
 /// An object of the operator's own namespace.
 pub(crate) async fn own(world: &World, kind: &str, name: &str) -> Result<Value> {
-    let text = world.bed.kubectl(&["get", kind, name, "-n", NAMESPACE, "-o", "json"], None).await?;
-    serde_json::from_str(&text).with_context(|| format!("reading {kind} {name}"))
+    world.api.get(&path(kind, NAMESPACE, name).with_context(|| format!("no path of {kind}"))?).await
 }
 
 /// The world's Lease.
@@ -78,8 +78,8 @@ pub(crate) async fn epoch(world: &World) -> Result<i64> {
 /// The world's intents, as (ConfigMap, record).
 pub(crate) async fn intents(world: &World) -> Result<Vec<(Value, Value)>> {
     let selector = format!("logwise.io/installation={},logwise.io/kind=intent", world.id);
-    let text = world.bed.kubectl(&["get", "configmap", "-n", NAMESPACE, "-l", &selector, "-o", "json"], None).await?;
-    let list: Value = serde_json::from_str(&text).context("reading the intents")?;
+    let all = path("configmap", NAMESPACE, "").context("no path of ConfigMaps")?;
+    let list = world.api.get(&format!("{}?labelSelector={selector}", all.trim_end_matches('/'))).await?;
     let record = |item: &Value| {
         let record = serde_json::from_str(item["data"]["intent"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
         (item.clone(), record)
