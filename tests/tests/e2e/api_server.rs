@@ -9,7 +9,7 @@ use logwise_testbed::cache::Cache;
 use logwise_testbed::command::{command, output};
 use logwise_testbed::folder::Folder;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::Quiet;
+use logwise_testbed::oracles::quiet::settles;
 use logwise_testbed::profile::{Profile, parts};
 use logwise_testbed::progress::Progress;
 use logwise_testbed::proxy::kubernetes::KubernetesProxy;
@@ -195,8 +195,7 @@ async fn on_own_bed(own: &OwnBed) -> Result<()> {
     grown(4).await?;
     ensure!(partitions_of(&world, "web").await? == 4 && partitions_of(&world, "app").await? == 4, "left behind");
     ensure!(operator.alive(), "{}", operator.log()?);
-    let quiet = Quiet::begin(&world, None).await?;
-    quiet.for_looks(&operator, &["kafka", "storage"], 3, PATIENCE).await?;
+    settles(&world, &operator, &["kafka", "storage"], 3, PATIENCE).await?;
     ensure!(operator.stop().await? == 0, "{}", operator.log()?);
     Ok(())
 }

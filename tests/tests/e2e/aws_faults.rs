@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::{Quiet, looks};
+use logwise_testbed::oracles::quiet::{looks, settles};
 use logwise_testbed::stand_in::{Call, Fault, Mode, NewObject, Pace, Stale, StandIn, Throttle};
 use logwise_testbed::world::World;
 use logwise_tests::{
@@ -384,7 +384,7 @@ async fn old_answers_after_a_write_cause_no_second_one() -> Result<()> {
     ensure!(!left.open, "the old answers were not seen: {left:?}");
     ensure!(puts(&world).await? == 1, "{} writes", puts(&world).await?);
     holds_theirs_and(&world, 30).await?;
-    Quiet::begin(&world, None).await?.for_looks(&operator, &["storage"], 3, PATIENCE).await
+    settles(&world, &operator, &["storage"], 3, PATIENCE).await
 }
 
 #[tokio::test]

@@ -110,6 +110,22 @@ impl Ground {
         self.kafka.requests().get(&CREATE_PARTITIONS).copied().unwrap_or_default().div_ceil(2)
     }
 
+    /// Looks at Kafka so far.
+    pub(crate) async fn kafka_looks(&self) -> Result<u64> {
+        Ok(looks(&self.operator.metrics().await?).get("kafka").copied().unwrap_or_default())
+    }
+
+    /// Waits until there were so many looks at Kafka.
+    pub(crate) async fn wait_kafka_looks(&self, number: u64) -> Result<()> {
+        self.world
+            .wait_until(&format!("{number} looks at Kafka"), PATIENCE, async || {
+                let now = self.kafka_looks().await?;
+                ensure!(now >= number, "{now} so far");
+                Ok(())
+            })
+            .await
+    }
+
     /// [`looks_quietly`].
     pub(crate) async fn looks_quietly(&self, number: u64) -> Result<()> {
         looks_quietly((&self.world, &self.proxy, &self.kafka), &self.operator, number).await

@@ -65,10 +65,11 @@ async fn on_status(name: &str, faults: Vec<Action>) -> Result<()> {
         let rule = Rule::new("/logwiseclusters/demo/status.*kafka", fault.clone())?.method("PATCH");
         let rule = ground.proxy.add(rule);
         ground.reach(2, partitions).await?;
+        let looked = ground.kafka_looks().await?;
         ground.hit(rule, &fault).await?;
         ground.settled().await?;
-        // What the next change brings is not to be taken for a second try.
-        tokio::time::sleep(PAUSE).await;
+        // The second try meets no fault of the next change, and what that brings is not taken for a second try.
+        ground.wait_kafka_looks(looked + 2).await?;
     }
     ground.at_rest(1, u64::try_from(partitions)? - 2).await?;
     no_blind_retries(&ground.proxy.requests(), "/logwiseclusters/demo/status")

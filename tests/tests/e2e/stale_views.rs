@@ -6,7 +6,7 @@ use crate::replicas::{intent, wait_partitions};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::Quiet;
+use logwise_testbed::oracles::quiet::{Quiet, settles};
 use logwise_testbed::proxy::kubernetes::{KubernetesProxy, Request};
 use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::stand_in::NewObject;
@@ -197,7 +197,7 @@ async fn a_policy_that_was_deleted_while_nobody_looked_takes_its_rules_along() -
     world.kubectl(&["wait", "--for=delete", "lrp/default", "--timeout=90s"]).await?;
     ensure!(world.lifecycle(&world.bucket).await?.document.is_none(), "the rules are still there");
     wait_condition(&world, ("lwc", "demo"), ("StorageReady", "True", "Available")).await?;
-    Quiet::begin(&world, None).await?.for_looks(&second, &["kafka", "storage"], 3, PATIENCE).await
+    settles(&world, &second, &["kafka", "storage"], 3, PATIENCE).await
 }
 
 #[tokio::test]

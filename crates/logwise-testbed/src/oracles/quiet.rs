@@ -93,6 +93,17 @@ impl<'a> Quiet<'a> {
     }
 }
 
+/// It becomes quiet and stays so while the operator looks `number` times at each of these parts. What was under way may
+/// come to its end first; who writes again and again fails each of three tries.
+pub async fn settles(world: &World, operator: &Operator, parts: &[&str], number: u64, within: Duration) -> Result<()> {
+    for _ in 0..2 {
+        if Quiet::begin(world, None).await?.for_looks(operator, parts, number, within).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Quiet::begin(world, None).await?.for_looks(operator, parts, number, within).await
+}
+
 /// How often an operator has looked at each of its parts, from its metrics.
 pub fn looks(metrics: &str) -> BTreeMap<String, u64> {
     let mut looks = BTreeMap::new();
