@@ -62,21 +62,26 @@ fn observed(group: &AutoScalingGroup) -> Known<Group> {
     Known::Known(Group { min_size, max_size, desired, in_service: i32::try_from(in_service).unwrap_or(i32::MAX) })
 }
 
-/// Reads the group again and says whether the raise may be sent; `None`: it may. Anything else is what became of it.
+/// Reads the group again and says whether the raise may be sent; `None`: it may. Anything else is what became of it. A
+/// group that has another ARN than `arn` was made anew under the name and is not the one that was planned for.
 ///
 /// # Errors
 /// [`AwsError::DescribeGroup`] when the group could not be read, [`AwsError::SetDesiredCapacity`] when it is gone.
-pub async fn check(client: &Client, action: &RaiseDesired) -> Result<Option<Outcome>, AwsError> {
+pub async fn check(client: &Client, action: &RaiseDesired, arn: &str) -> Result<Option<Outcome>, AwsError> {
     let failed = |class, text: String| AwsError::SetDesiredCapacity {
         group: action.group.clone(),
         failure: Failure::stated(class, text),
         source: None,
     };
-    let Group { desired, max_size, .. } = match describe(client, &action.group).await?.group {
+    let Described { group, arn: now } = describe(client, &action.group).await?;
+    let Group { desired, max_size, .. } = match group {
         Known::Known(group) => group,
         Known::Absent => return Err(failed(ErrorClass::NotFound, "no group has that name".to_owned())),
         Known::Unknown(why) => return Err(failed(ErrorClass::Transient, why)),
     };
+    if now.as_deref() != Some(arn) {
+        return Ok(Some(Outcome::Superseded { desired, max_size }));
+    }
     // Checked first: whatever was assumed, a raise never lowers.
     if desired >= action.to {
         return Ok(Some(Outcome::AlreadySo));

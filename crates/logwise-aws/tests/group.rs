@@ -19,7 +19,8 @@ const DESCRIBE: &str = "DescribeAutoScalingGroups";
 
 /// A raise without an intent: what [`check`] says, or else [`send`].
 async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
-    match check(client, action).await? {
+    let arn = describe(client, &action.group).await?.arn.unwrap_or_default();
+    match check(client, action, &arn).await? {
         Some(outcome) => Ok(outcome),
         None => send(client, action, || Ok(())).await.map(|()| Outcome::Done),
     }
@@ -116,9 +117,15 @@ async fn a_check_sends_nothing_and_a_send_does_not_look() {
     let already = Some(Outcome::AlreadySo);
     let superseded = Some(Outcome::Superseded { desired: 2, max_size: 4 });
     let table = [(2, 3, None), (2, 2, already), (1, 2, already), (1, 3, superseded), (2, 5, superseded)];
+    let arn = describe(&world.client, &world.action(2, 3).group).await.unwrap().arn.unwrap();
     for (from, to, outcome) in table {
-        assert_eq!(check(&world.client, &world.action(from, to)).await.unwrap(), outcome, "{from} to {to}");
+        assert_eq!(check(&world.client, &world.action(from, to), &arn).await.unwrap(), outcome, "{from} to {to}");
     }
+    // Planned for one that has gone since, and was made again with the same numbers.
+    assert_eq!(
+        check(&world.client, &world.action(2, 3), "another").await.unwrap(),
+        Some(Outcome::Superseded { desired: 2, max_size: 4 })
+    );
     assert_eq!((world.describe().await.desired, world.count(SET).await), (2, 0));
     let looks = world.count(DESCRIBE).await;
     send(&world.client, &world.action(2, 3), || Ok(())).await.unwrap();

@@ -18,6 +18,9 @@ const MAX_NEW_PARTITIONS: i32 = 10_000;
 /// Largest total that librdkafka accepts; one larger would spoil the whole request.
 const MAX_TOTAL: i32 = 100_000;
 
+/// How long all validations of a batch may take.
+const VALIDATING: Duration = Duration::from_secs(20);
+
 /// How long brokers may take to show what their controller has decided.
 const SETTLING: Duration = Duration::from_secs(1);
 
@@ -98,7 +101,16 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
             Ok(admin) => admin,
             Err(error) => return not_sent(&failed(client, Cause::from_library(&error))),
         };
-        in_parts(&mut batch, |part| ask(client, &admin, Step::Validate, part, || Ok(())));
+        let until = Instant::now() + VALIDATING;
+        let mut silent = false;
+        in_parts(&mut batch, |part| {
+            // One that does not answer is not asked again and again, each time for a whole deadline.
+            if silent || Instant::now() >= until {
+                return withhold(part, "the brokers take too long to validate");
+            }
+            ask(client, &admin, Step::Validate, part, || Ok(()));
+            silent = part.iter().any(Growth::is_unanswered);
+        });
         if batch.iter().any(Growth::is_open) {
             match permit() {
                 Ok(mut may_send) => in_parts(&mut batch, |part| ask(client, &admin, Step::Send, part, &mut may_send)),
@@ -172,6 +184,11 @@ impl Growth {
 
     fn new_partitions(&self) -> i32 {
         if self.is_open() { self.grow.to.saturating_sub(self.grow.from) } else { 0 }
+    }
+
+    /// Nothing was said about it, and nothing was sent.
+    fn is_unanswered(&self) -> bool {
+        matches!(self.state, State::Settled(Outcome::Unknown { .. }))
     }
 
     fn is_open(&self) -> bool {

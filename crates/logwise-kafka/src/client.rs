@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 /// How long an answer of Kafka is waited for, unless said otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Largest answer that is read, in bytes: some 100,000 partitions. Whoever runs the brokers must not fill the memory.
+const LARGEST_ANSWER: u32 = 32 * 1024 * 1024;
+
 /// Time-outs in a row after which the connection is made anew.
 const MAX_UNANSWERED: u32 = 3;
 
@@ -130,6 +133,8 @@ impl KafkaClients {
             .set("enable.metrics.push", "false")
             // A topic that vanishes between two requests must not come back by our asking for it.
             .set("allow.auto.create.topics", "false")
+            .set("receive.message.max.bytes", LARGEST_ANSWER.to_string())
+            .set("fetch.max.bytes", (LARGEST_ANSWER / 2).to_string())
             .set("socket.timeout.ms", &wait)
             .set("socket.connection.setup.timeout.ms", &wait)
             .set("socket.keepalive.enable", "true")

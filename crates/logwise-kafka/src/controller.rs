@@ -11,7 +11,7 @@ use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
 use logwise_runtime::facts::Fact;
-use logwise_runtime::{Part, Refused, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,7 +57,8 @@ pub async fn run(
 }
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
-    context.shell.reconcile(Part::Kafka, cluster.as_ref(), look(&cluster, &context)).await
+    let look = async { secrets::sooner(&validate::secrets(&cluster), look(&cluster, &context).await) };
+    context.shell.reconcile(Part::Kafka, cluster.as_ref(), look).await
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {

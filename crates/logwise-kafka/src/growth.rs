@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// Topics of one intent, which has to fit into a ConfigMap; the next look goes on with the others.
+const MOST: usize = 1_000;
+
 /// The intent's name of the cluster: the id that it keeps for life, whatever its addresses.
 fn resource(look: &Look) -> Option<String> {
     look.cluster.known()?.cluster_id.as_ref().map(|id| format!("kafka/{id}"))
@@ -59,6 +62,7 @@ pub(crate) async fn carry_out(
     if plan.actions.is_empty() {
         return Vec::new();
     }
+    let plan = &Plan { actions: plan.actions.iter().take(MOST).cloned().collect(), ..plan.clone() };
     let prepared = match cleared {
         Ok(resource) => intents.prepare(&resource, cluster, wish(cluster, &plan.actions)).await.map_err(|e| chain(&e)),
         Err(why) => Err(why),
@@ -69,10 +73,10 @@ pub(crate) async fn carry_out(
     };
     // Held here, so that it can be closed once the effect is known; the calls run on another thread.
     let slot = Arc::new(Mutex::new(Slot::Prepared(prepared)));
-    let (place, handle, timeout) = (slot.clone(), Handle::current(), call_timeout(client, plan));
+    let (place, handle, timeout) = (slot.clone(), Handle::current(), call_timeout(client));
     let permit = move || {
         let sent = handle.block_on(Slot::send(&place, timeout))?;
-        Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).check())
+        Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).may_send())
     };
     let outcomes = apply(client, plan, permit).await;
     let slot = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Over);
@@ -83,7 +87,8 @@ pub(crate) async fn carry_out(
 /// How far the intent of one batch is.
 enum Slot {
     Prepared(logwise_runtime::intents::Prepared),
-    Sent(logwise_runtime::intents::Sent),
+    /// With whether a request was let out.
+    Sent(logwise_runtime::intents::Sent, bool),
     Over,
 }
 
@@ -92,13 +97,18 @@ impl Slot {
         let taken = std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), Self::Over);
         let Self::Prepared(prepared) = taken else { return Err("the intent was sent already".to_owned()) };
         let sent = prepared.send(timeout).await.map_err(|error| chain(&error))?;
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent);
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent, false);
         Ok(place.clone())
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// To be asked right before each request.
+    fn may_send(&mut self) -> Result<(), String> {
         match self {
-            Self::Sent(sent) => sent.permit().check().map_err(|error| chain(&error)),
+            Self::Sent(sent, any) => {
+                sent.permit().check().map_err(|error| chain(&error))?;
+                *any = true;
+                Ok(())
+            }
             Self::Prepared(_) | Self::Over => Err("the look was given up".to_owned()),
         }
     }
@@ -108,8 +118,10 @@ impl Slot {
         let unknown = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unknown { .. }));
         match self {
             Self::Prepared(prepared) => prepared.abandon(Ending::Abandoned).await,
-            Self::Sent(sent) if !unknown => sent.close(ended(outcomes)).await,
-            Self::Sent(_) | Self::Over => {}
+            // All of it came too late.
+            Self::Sent(sent, false) => sent.close(Ending::Abandoned).await,
+            Self::Sent(sent, true) if !unknown => sent.close(ended(outcomes)).await,
+            Self::Sent(..) | Self::Over => {}
         }
     }
 }
@@ -119,11 +131,9 @@ fn ended(outcomes: &[(Grow, Outcome)]) -> Ending {
     if outcomes.iter().any(|(_, outcome)| there(outcome)) { Ending::Done } else { Ending::Superseded }
 }
 
-/// Every request of the batch, each with the client's deadline and a moment for the library.
-fn call_timeout(client: &KafkaClient, plan: &Plan) -> Duration {
-    let new: i64 = plan.actions.iter().map(|grow| i64::from(grow.to) - i64::from(grow.from)).sum();
-    let requests = u32::try_from(new / 5_000 + 1).unwrap_or(u32::MAX);
-    (client.deadline() + Duration::from_secs(1)).saturating_mul(requests)
+/// One request with the client's deadline and a moment for the library: each begins only while the intent allows it.
+fn call_timeout(client: &KafkaClient) -> Duration {
+    client.deadline() + Duration::from_secs(1)
 }
 
 fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {

@@ -1,7 +1,7 @@
 //! Every controller with what it works with, for one term of leading.
 
 use crate::cli::Config;
-use crate::mirror::{Mirror, Watched};
+use crate::mirror::{End, Mirror, Watched};
 use crate::watch::Watch;
 use crate::{preflight, summary};
 use futures::FutureExt;
@@ -79,7 +79,7 @@ fn mirrors(stage: &Stage<'_>, memory: Memory) -> [BoxFuture<'static, ()>; 2] {
     let policies = Watched { watch: ground.policies.clone(), scope, client };
     let of_policies = shell.clone();
     [
-        ground.mirror.clone().follow(clusters, move |key, last| memory.cluster_ended(key, last), term.ended()).boxed(),
+        ground.mirror.clone().follow(clusters, move |key, end| memory.cluster_ended(key, &end), term.ended()).boxed(),
         ground.mirror.clone().follow(policies, move |key, _| of_policies.forget(&key.uid), term.ended()).boxed(),
     ]
 }
@@ -144,7 +144,7 @@ struct Memory {
 
 impl Memory {
     /// Forgets a LogwiseCluster and says what is left behind.
-    fn cluster_ended(&self, key: &ObjectKey, last: Option<&LogwiseCluster>) {
+    fn cluster_ended(&self, key: &ObjectKey, end: &End<'_, LogwiseCluster>) {
         self.shell.forget(&key.uid);
         self.kafka.in_use.forget(&key.uid);
         self.summary.forget(&key.uid);
@@ -153,13 +153,17 @@ impl Memory {
         let (aws, installation) = &self.aws;
         aws.forget(&logwise_aws::Pipeline { installation, namespace, name }.external_id());
         self.shell.metrics.forget(&Pipeline { namespace: namespace.clone(), cluster: name.clone() });
+        if matches!(end, End::Left) {
+            tracing::info!(kind = "LogwiseCluster", %namespace, %name, "its labels no longer fit the selector");
+            return;
+        }
         let note = "Deleted; topics, instances, driver and bucket are left as they are";
         tracing::info!(kind = "LogwiseCluster", %namespace, %name, "{note}");
-        let Some(last) = last else { return };
+        let End::Deleted(last) = end else { return };
         if let Some(storage) = &last.spec.storage {
             self.s3.discovery.forget(&storage.bucket_name);
         }
-        let (shell, last) = (self.shell.clone(), last.clone());
+        let (shell, last) = (self.shell.clone(), LogwiseCluster::clone(last));
         tokio::spawn(async move {
             let event = EventDraft { warning: false, reason: "Deleted", action: "Delete", note: note.to_owned() };
             shell.event(&last, &event).await;

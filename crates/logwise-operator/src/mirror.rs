@@ -9,6 +9,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt};
 use logwise_api::{Condition, LogwiseCluster, RetentionPolicy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
+use logwise_runtime::kubernetes::within;
 use logwise_runtime::{Metrics, ObjectKey, Part, PartStatus, Recorded, Report, Shell, crash};
 use logwise_store::{
     CommitHooks, ConditionRow, DatabaseUrl, DecisionRow, LiveList, MirrorHealth, ObjectRow, Outbox, OutboxHandle,
@@ -123,12 +124,11 @@ impl Mirror {
         });
     }
 
-    /// Mirrors what the watch of one kind shows until `shutdown`; `gone` is told of every object that ended, with its
-    /// last state if the end was seen.
+    /// Mirrors what the watch of one kind shows until `shutdown`; `gone` is told of every object that is no longer served.
     pub async fn follow<K: Mirrored>(
         self: Arc<Self>,
         watched: Watched<K>,
-        gone: impl Fn(&ObjectKey, Option<&K>),
+        gone: impl Fn(&ObjectKey, End<'_, K>),
         shutdown: impl Future<Output = ()>,
     ) {
         let store = watched.watch.store();
@@ -144,10 +144,16 @@ impl Mirror {
                 change = changes.next() => match change {
                     Some(Change::Listed) => {
                         let live = live(&store);
-                        known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, None));
+                        known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, End::Unseen));
                         self.listed(&watched, &live).await;
                         known = live;
                         listed_once = true;
+                    }
+                    Some(Change::Gone(object)) if has_left(&watched, object.as_ref()).await => {
+                        // Whoever serves it now writes its rows.
+                        let key = ObjectKey::of(object.as_ref());
+                        known.remove(&key.uid);
+                        gone(&key, End::Left);
                     }
                     Some(change) => self.seen(&change, &mut known, &gone),
                     None => return,
@@ -163,7 +169,7 @@ impl Mirror {
         }
     }
 
-    fn seen<K: Mirrored>(&self, change: &Change<K>, known: &mut Known, gone: &impl Fn(&ObjectKey, Option<&K>)) {
+    fn seen<K: Mirrored>(&self, change: &Change<K>, known: &mut Known, gone: &impl Fn(&ObjectKey, End<'_, K>)) {
         match change {
             Change::Now(object) => {
                 let key = ObjectKey::of(object.as_ref());
@@ -174,7 +180,7 @@ impl Mirror {
                 let key = ObjectKey::of(object.as_ref());
                 known.remove(&key.uid);
                 self.handle.send_object(row(object.as_ref(), true));
-                gone(&key, Some(object));
+                gone(&key, End::Deleted(object));
             }
             Change::Listed => {}
         }
@@ -240,6 +246,33 @@ impl Mirror {
             tracing::warn!("the Orchestrator DB did not take everything before the end: {unflushed}");
         }
     }
+}
+
+/// How an object left this operator.
+pub enum End<'a, K> {
+    /// It was deleted; its last state.
+    Deleted(&'a K),
+    /// It was deleted while nobody looked.
+    Unseen,
+    /// Its labels no longer fit the selector: another shard serves it.
+    Left,
+}
+
+/// Whether an object that the watch no longer shows is there all the same, under labels that the selector does not fit.
+/// What cannot be read is taken for it: a row that stays is mended by whoever serves the object.
+async fn has_left<K: Mirrored>(watched: &Watched<K>, object: &K) -> bool {
+    if watched.scope.selector.is_none() {
+        return false;
+    }
+    let api: Api<K> = Api::namespaced(watched.client.clone(), &object.namespace().unwrap_or_default());
+    let name = object.name_any();
+    for pause in [Duration::ZERO, Duration::from_millis(500)] {
+        tokio::time::sleep(pause).await;
+        if let Ok(there) = within("reading an object that left", api.get_metadata_opt(&name)).await {
+            return there.is_some_and(|there| there.metadata.uid == object.meta().uid);
+        }
+    }
+    true
 }
 
 /// Objects by uid.

@@ -105,7 +105,7 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Actio
     }
     // Nobody listens any more when the term ends.
     let _ = context.told.unbounded_send(cluster);
-    Action::requeue(if passed { PERIOD } else { context.backoff.failed(&key.uid) })
+    Action::requeue(if passed { PERIOD } else { context.backoff.failed(&key.uid, key.generation) })
 }
 
 /// Nothing is called for an object that may not use what it refers to.

@@ -4,7 +4,7 @@ use crate::cli::Config;
 use crate::controllers::{self, Ground};
 use crate::mirror::Mirror;
 use crate::{http, logging, namespaces, watch};
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
 use kube::Client;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::{AwsClients, AwsSettings, EndpointRefused};
@@ -21,8 +21,8 @@ use tokio::sync::watch as watch_channel;
 use tokio::task::JoinHandle;
 
 /// Time from the end of a term to the release of its Lease, which the next replica waits for: calls under way end in it, or
-/// stay recorded as sent.
-const HAND_OVER: Duration = Duration::from_millis(1_500);
+/// stay recorded as sent. With the next replica's half second and the calls of both it stays below two.
+const HAND_OVER: Duration = Duration::from_millis(1_200);
 
 /// Time in it that the last write to the Orchestrator DB has at least.
 const LAST_FLUSH: Duration = Duration::from_millis(300);
@@ -106,8 +106,8 @@ async fn serve(config: Config, database: DatabaseUrl) -> Result<(), RunError> {
     let readiness = Arc::new(http::Readiness { synced, leads, mirror: mirror.clone(), stop: stop.clone() });
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| RunError::Listen { address: config.listen, source })?;
-    let server = axum::serve(listener, http::router(readiness.clone(), metrics.clone()));
-    let server = tokio::spawn(server.with_graceful_shutdown(stopped(&stop)).into_future());
+    // To the very end: a probe is to hear that the operator is stopping.
+    let server = tokio::spawn(axum::serve(listener, http::router(readiness.clone(), metrics.clone())).into_future());
     let (client, default_namespace) = kubernetes().await?;
     let (clusters, drive_clusters) = watch::watch::<LogwiseCluster>(client.clone(), &config.scope());
     let (policies, drive_policies) = watch::watch::<RetentionPolicy>(client.clone(), &config.scope());
@@ -171,7 +171,7 @@ async fn work(
         .run(|term| async move {
             readiness.leads.store(true, Ordering::Release);
             let mut tasks = lead(ground, seat, &term).await;
-            term.ended().await;
+            work_through(&mut tasks, &term).await;
             readiness.leads.store(false, Ordering::Release);
             let ended = Instant::now();
             drain(&mut tasks).await;
@@ -182,10 +182,32 @@ async fn work(
         .await;
 }
 
+/// Waits for the end of the term. A task that ends before it has broken off: then the term ends too, and the next one
+/// begins with all of them.
+async fn work_through(tasks: &mut Vec<JoinHandle<()>>, term: &Term) {
+    if tasks.is_empty() {
+        return term.ended().await;
+    }
+    let broken = tokio::select! {
+        biased;
+        () = term.ended() => return,
+        (ended, place, _) = select_all(tasks.iter_mut()) => (ended, place),
+    };
+    if term.check().is_ok() {
+        tracing::error!(ended = ?broken.0, "a part of the operator has ended before its term: the term ends, the next begins anew");
+        term.end(NotLeading::Over);
+    }
+    drop(tasks.swap_remove(broken.1));
+}
+
 /// Begins the work of one term: the intents are read first. Nothing runs if it ends before.
 async fn lead(ground: &Ground, seat: &Seat, term: &Arc<Term>) -> Vec<JoinHandle<()>> {
     let intents = loop {
-        match Intents::load(seat.clone(), term.clone()).await {
+        let loaded = tokio::select! {
+            loaded = Intents::load(seat.clone(), term.clone()) => loaded,
+            () = term.ended() => return Vec::new(),
+        };
+        match loaded {
             Ok(intents) => break Arc::new(intents),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "nothing is done before the intents are read");

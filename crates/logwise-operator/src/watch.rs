@@ -23,6 +23,10 @@ const WATCH_SECONDS: u32 = 30;
 /// that died silently is noticed then.
 pub(crate) const IDLE: Duration = Duration::from_secs(35);
 
+/// How long a watch goes on from its first list: then it begins anew with another, so that what a watch has lost, by
+/// whatever defect, is not lost for ever.
+const RESYNC: Duration = Duration::from_secs(600);
+
 /// First and longest pause before a watch that failed begins again: short, so that an API server that comes back is seen
 /// soon, however long it was away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
@@ -45,7 +49,7 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        Some(self.0.failed(""))
+        Some(self.0.failed("", 0))
     }
 }
 
@@ -209,8 +213,12 @@ where
             config = config.labels(selector);
         }
         let namespaces: BTreeSet<String> = scope.namespaces.into_iter().collect();
-        let events = watcher(api, config)
-            .backoff(Pauses::default())
+        let anew = move || {
+            let one = watcher(api.clone(), config.clone()).backoff(Pauses::default());
+            one.take_until(tokio::time::sleep(RESYNC))
+        };
+        let events = futures::stream::repeat_with(anew)
+            .flatten()
             .try_filter_map(|event| ready(Ok(readable(event))))
             .try_filter(move |event| ready(concerns(event, &namespaces)))
             .map_ok(|event| {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Nothing may be changed outside on behalf of the object as it was looked at.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +26,30 @@ pub enum NotFresh {
     Unread(#[from] KubernetesError),
 }
 
-/// Generations that are known to be there, by uid, although the watch has not shown them yet. An object that is gone has
-/// the greatest one.
+/// How long that is believed without another question: whatever answered, a balancer or an API server that does not serve
+/// the kind yet, may have been wrong.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// Generations that are known to be there, by uid, although the watch has not shown them yet, and when they were found. An
+/// object that is gone has the greatest one.
 #[derive(Debug, Default)]
-pub(crate) struct Newer(Mutex<HashMap<String, i64>>);
+pub(crate) struct Newer(Mutex<HashMap<String, (i64, Instant)>>);
 
 impl Newer {
     /// Whether a look at this object would be one at the past.
     pub(crate) fn outdates<K: Resource>(&self, object: &K) -> bool {
+        self.outdates_at(object, Instant::now())
+    }
+
+    fn outdates_at<K: Resource>(&self, object: &K, now: Instant) -> bool {
         let key = ObjectKey::of(object);
-        self.lock().get(&key.uid).is_some_and(|newer| *newer > key.generation)
+        let mut known = self.lock();
+        let Some((newer, found)) = known.get(&key.uid).copied() else { return false };
+        if newer > key.generation && now.saturating_duration_since(found) < BELIEVED {
+            return true;
+        }
+        known.remove(&key.uid);
+        false
     }
 
     /// Forgets an object that was deleted.
@@ -75,11 +90,11 @@ impl Newer {
         if now == generation {
             return Ok(());
         }
-        self.lock().insert(uid, now);
+        self.lock().insert(uid, (now, Instant::now()));
         Err(NotFresh::Outdated { object: format!("{namespace}/{name}") })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (i64, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,6 +136,15 @@ mod tests {
         assert!(newer.outdates(&object("u", 3)) && !newer.outdates(&object("u", 4)));
         newer.forget("u");
         assert!(!newer.outdates(&object("u", 2)));
+    }
+
+    #[test]
+    fn a_wrong_answer_freezes_nothing_for_long() {
+        let newer = Newer::default();
+        assert!(newer.compare(&object("u", 2), None).is_err());
+        assert!(newer.outdates(&object("u", 2)));
+        assert!(!newer.outdates_at(&object("u", 2), Instant::now() + BELIEVED));
+        assert!(!newer.outdates(&object("u", 2)), "it is asked for again");
     }
 
     #[test]

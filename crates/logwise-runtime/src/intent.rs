@@ -119,11 +119,14 @@ pub struct Intent {
     pub written: Timestamp,
 }
 
+/// What the names of shared resources begin with: the topics of a Kafka cluster belong to many.
+pub(crate) const SHARED: &str = "kafka/";
+
 impl Intent {
     /// Whether objects may change this resource by turns. A bucket or a group has one owner; topics of one Kafka cluster
     /// belong to many.
     pub fn is_shared(&self) -> bool {
-        self.resource.starts_with("kafka/")
+        self.resource.starts_with(SHARED)
     }
 
     /// When a call of this intent is over, whatever became of it; none while nothing was sent.

@@ -2,7 +2,7 @@
 //! write. Every write replaces the version that was read.
 
 use crate::fresh::{Newer, NotFresh};
-use crate::intent::{Ending, Intent, Owner, Refused, Request, Wish, advance};
+use crate::intent::{Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::record::{Record, document};
 use crate::term::{NotLeading, Sending, Term};
@@ -26,6 +26,9 @@ const SEND_WITHIN: Duration = Duration::from_secs(2);
 /// Records listed at once, each with a pre-image of some kilobytes at most.
 const PAGE: u32 = 200;
 
+/// Records of Kafka clusters that objects of one namespace make: brokers state their ids themselves.
+const MOST_NAMES: usize = 100;
+
 /// With shards, how old the records of others may be.
 const SEE_OTHERS: Duration = Duration::from_secs(10);
 
@@ -44,6 +47,14 @@ pub enum IntentError {
     /// The API server did not take it.
     #[error("the intent was not written")]
     Kubernetes(#[from] KubernetesError),
+    /// Names of resources that others state, such as the id of a Kafka cluster, must not fill the API server.
+    #[error(
+        "namespace {namespace} has {MOST_NAMES} records of Kafka clusters: delete the ConfigMaps of those that are gone in the operator's namespace"
+    )]
+    TooMany {
+        /// The namespace of the object.
+        namespace: String,
+    },
     /// Another object was first.
     #[error("it was claimed for {owner} meanwhile")]
     Claimed {
@@ -71,7 +82,7 @@ impl IntentError {
             | Self::Claimed { .. }
             | Self::NotFresh(NotFresh::Outdated { .. }) => ErrorClass::Conflict,
             Self::Kubernetes(_) | Self::NotFresh(NotFresh::Unread(_)) => ErrorClass::Transient,
-            Self::Unreadable { .. } => ErrorClass::Invalid,
+            Self::Unreadable { .. } | Self::TooMany { .. } => ErrorClass::Invalid,
         }
     }
 }
@@ -254,8 +265,20 @@ impl Intents {
     {
         let turn = self.turn(resource).await;
         self.newer.ask(self.client(), object).await?;
+        self.few_names(resource, &wish.owner.namespace)?;
         self.write(resource, |_| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() }).await?;
         Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn })
+    }
+
+    /// Whether objects of this namespace may make one more record, if it would be one.
+    fn few_names(&self, resource: &str, namespace: &str) -> Result<(), IntentError> {
+        let records = self.lock();
+        if !resource.starts_with(SHARED) || records.contains_key(&self.name(resource)) {
+            return Ok(());
+        }
+        let intents = records.values().filter_map(|record| record.intent.as_ref().ok());
+        let of = intents.filter(|one| one.is_shared() && one.wish.owner.namespace == namespace);
+        if of.count() < MOST_NAMES { Ok(()) } else { Err(IntentError::TooMany { namespace: namespace.to_owned() }) }
     }
 
     /// Objects that share a resource take turns within this process; between processes the record decides.

@@ -155,8 +155,11 @@ pub(crate) mod pace {
     }
 }
 
-/// Waits for one call, at most the deadline.
-pub(crate) async fn within<T>(
+/// Waits for one call, at most 5 s, and not at all while the API server asks to wait with calls of this kind.
+///
+/// # Errors
+/// [`KubernetesError`]
+pub async fn within<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, KubernetesError> {

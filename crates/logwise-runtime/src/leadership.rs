@@ -224,10 +224,10 @@ impl Leadership {
                 return;
             }
             pause = match self.renew_once(term, duration).await {
-                Ok(Some(until)) => {
-                    term.extend(until);
-                    duration / 3
-                }
+                Ok(Some(until)) => match term.extend(until) {
+                    Ok(()) => duration / 3,
+                    Err(_) => return,
+                },
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "the Lease was not renewed; it is tried again");

@@ -199,7 +199,10 @@ impl Shell {
         let mut failure = report.failure;
         match self.status.write(part, object, &report.status).await {
             Ok(transitions) => self.announce(object, &key, &transitions).await,
-            Err(error) if error.is_gone() => return Action::await_change(),
+            // It is looked at again unless the watch says so too: whatever answers 404 in between may be wrong.
+            Err(error) if error.is_gone() => {
+                return self.next_look(part, &key, Some(ErrorClass::NotFound), Duration::ZERO);
+            }
             Err(error) => {
                 tracing::warn!(part = part.label(), error = chain(&error), "status not written");
                 failure = failure.or(Some(error.class()));
@@ -215,7 +218,7 @@ impl Shell {
         let of = format!("{}/{}", part.label(), key.uid);
         if let Some(class) = failure {
             self.metrics.failed(part, class);
-            return Action::requeue(self.backoff.failed(&of));
+            return Action::requeue(self.backoff.failed(&of, key.generation));
         }
         self.backoff.succeeded(&of);
         if next_look.is_zero() { Action::await_change() } else { Action::requeue(next_look) }

@@ -77,9 +77,13 @@ impl Term {
         }
     }
 
+    /// Once it has run out it is over for good: a late renewal would revive it for those alone who have not asked.
     fn check_time(&self) -> Result<(), NotLeading> {
         match self.until() {
-            Some(until) if Instant::now() >= until => Err(NotLeading::Over),
+            Some(until) if Instant::now() >= until => {
+                self.end(NotLeading::Over);
+                Err(NotLeading::Over)
+            }
             _ => Ok(()),
         }
     }
@@ -93,9 +97,15 @@ impl Term {
         Ok(self.until().map_or(most, |until| until.saturating_duration_since(Instant::now()).min(most)))
     }
 
-    /// The Lease was renewed: the term lasts until then.
-    pub fn extend(&self, until: Instant) {
+    /// The Lease was renewed: the term lasts until then. One that has run out meanwhile stays over: looks have ended
+    /// because of it.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: it is over.
+    pub fn extend(&self, until: Instant) -> Result<(), NotLeading> {
+        self.check_time()?;
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        Ok(())
     }
 
     /// The Lease's own deadline, if there is a Lease.
@@ -160,37 +170,44 @@ mod tests {
         term.idle().await;
     }
 
+    /// A term that lasts for as long from now.
+    fn lasting(time: Duration) -> Term {
+        Term::new(Term::alone(1).writer().clone(), Some(Instant::now() + time))
+    }
+
     #[test]
-    fn a_term_ends_by_itself_at_its_deadline() {
-        let term = Term::alone(1);
-        assert_eq!(term.check(), Ok(()));
-        term.extend(Instant::now());
-        assert_eq!(term.check(), Err(NotLeading::Over));
-        assert_eq!(term.window(Duration::from_secs(1)), Err(NotLeading::Over));
-        term.extend(Instant::now() + Duration::from_secs(60));
+    fn a_term_ends_by_itself_at_its_deadline_and_a_late_renewal_does_not_revive_it() {
+        let term = lasting(Duration::from_secs(60));
         assert_eq!(term.window(Duration::from_secs(1)), Ok(Duration::from_secs(1)));
         assert!(term.window(Duration::from_secs(90)).unwrap() <= Duration::from_secs(60));
+        assert_eq!(term.extend(Instant::now() + Duration::from_secs(90)), Ok(()));
+        assert!(term.window(Duration::from_secs(90)).unwrap() > Duration::from_secs(60));
+        assert_eq!(term.extend(Instant::now()), Ok(()));
+        assert_eq!((term.check(), term.window(Duration::from_secs(1))), (Err(NotLeading::Over), Err(NotLeading::Over)));
+        let ended = term.ended();
+        assert_eq!(term.extend(Instant::now() + Duration::from_secs(60)), Err(NotLeading::Over));
+        assert_eq!(term.check(), Err(NotLeading::Over));
+        assert!(ended.now_or_never().is_some(), "nobody works on in a term that was over");
     }
 
     #[tokio::test]
     async fn an_ended_term_stays_ended_for_its_first_reason() {
-        let term = Term::alone(1);
+        let term = lasting(Duration::from_secs(60));
         let ended = term.ended();
         term.end(NotLeading::Stopping);
         term.end(NotLeading::Over);
         ended.await;
         term.ended().await;
-        term.extend(Instant::now() + Duration::from_secs(60));
+        assert_eq!(term.extend(Instant::now() + Duration::from_secs(90)), Ok(()));
         assert_eq!(term.check(), Err(NotLeading::Stopping));
     }
 
     #[test]
     fn a_stopping_process_may_close_while_its_lease_lasts_and_one_that_lost_it_may_not() {
-        let stopping = Term::alone(1);
-        stopping.extend(Instant::now() + Duration::from_secs(60));
+        let stopping = lasting(Duration::from_secs(60));
         stopping.end(NotLeading::Stopping);
         assert_eq!((stopping.check(), stopping.check_close()), (Err(NotLeading::Stopping), Ok(())));
-        stopping.extend(Instant::now());
+        assert_eq!(stopping.extend(Instant::now()), Ok(()));
         assert_eq!(stopping.check_close(), Err(NotLeading::Over));
         let over = Term::alone(1);
         over.end(NotLeading::Over);

@@ -16,7 +16,7 @@ use logwise_plan::retention::{self, PolicyEntry, WriteRules};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
-use logwise_runtime::{Part, Refused, Report, Shell, chain, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, chain, secrets, streams};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,8 @@ pub async fn run(
 }
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
-    context.shell.reconcile(Part::Storage, cluster.as_ref(), look(&cluster, &context)).await
+    let look = async { secrets::sooner(&validate::secrets(&cluster), look(&cluster, &context).await) };
+    context.shell.reconcile(Part::Storage, cluster.as_ref(), look).await
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {

@@ -4,18 +4,15 @@ use crate::controller::Context;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use logwise_api::RetentionPolicy;
+use logwise_runtime::kubernetes::{KubernetesError, within};
 use logwise_runtime::{NotLeading, crash};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Name of the finalizer.
 pub(crate) const FINALIZER: &str = "logwise.io/lifecycle-rules";
 
 /// Field manager of the finalizer, apart from those of status.
 const MANAGER: &str = "logwise.io/finalizer";
-
-/// Longest time one write may take.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The finalizer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +21,8 @@ pub(crate) enum FinalizerError {
     Patch {
         policy: String,
         #[source]
-        source: kube::Error,
+        source: KubernetesError,
     },
-    #[error("the API server did not answer for the finalizer of {policy} within 5 s")]
-    Deadline { policy: String },
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
 }
@@ -56,7 +51,7 @@ pub(crate) async fn remove(context: &Context, policy: &RetentionPolicy) -> Resul
     let metadata = json!({"resourceVersion": policy.resource_version(), "uid": policy.uid(), "finalizers": rest});
     let body = Patch::Merge(json!({"metadata": metadata}));
     match patch(context, policy, &PatchParams::default(), &body).await {
-        Err(FinalizerError::Patch { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
+        Err(FinalizerError::Patch { source, .. }) if source.is_absent() => Ok(()),
         other => other,
     }
 }
@@ -72,11 +67,7 @@ async fn patch(
     let label = format!("{namespace}/{name}");
     context.shell.term().check()?;
     let write = crash::begin(crash::System::Finalizers);
-    let written = tokio::time::timeout(DEADLINE, api.patch(&name, params, body)).await;
+    let written = within("writing a finalizer", api.patch(&name, params, body)).await;
     write.after();
-    match written {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(source)) => Err(FinalizerError::Patch { policy: label, source }),
-        Err(_) => Err(FinalizerError::Deadline { policy: label }),
-    }
+    written.map(drop).map_err(|source| FinalizerError::Patch { policy: label, source })
 }

@@ -14,7 +14,7 @@ use logwise_aws::group::{self, Described};
 use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
 use logwise_plan::{Known, workers};
 use logwise_runtime::facts::{Cores, Fact};
-use logwise_runtime::{Part, Refused, Report, Shell, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,8 @@ pub async fn run(
 }
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
-    context.shell.reconcile(Part::Spark, cluster.as_ref(), look(&cluster, &context)).await
+    let look = async { secrets::sooner(&validate::secrets(&cluster), look(&cluster, &context).await) };
+    context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await
 }
 
 /// What one look at the Spark side found.

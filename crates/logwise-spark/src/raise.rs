@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 /// Longest time the call takes: one attempt, and a moment more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// What the intent's name of a group begins with; its ARN follows.
+const KIND: &str = "group/";
+
 /// Judges an intent that an earlier look or an earlier leader left open, by a look that began at `looked`. Returns the
 /// name under which the next one may be written, or why nothing may be sent.
 pub(crate) async fn clear_the_way(intents: &Intents, observed: &Observed, looked: Instant) -> Result<String, String> {
     // The ARN, not the name: a group that was made again under the same name is another one.
     let arn = observed.arn.as_ref().ok_or("the ARN of the group is not known")?;
-    let resource = format!("group/{arn}");
+    let resource = format!("{KIND}{arn}");
     let judge = async |intent: &Intent| {
         let group = observed.facts.as_ref().and_then(|facts| facts.group.known()).ok_or("the group was not read")?;
         Ok((ending(intent, group), looked))
@@ -64,7 +67,8 @@ async fn carry_out_one(
     let failed = |error: IntentError| not_sent(raise, error.class(), &chain(&error));
     let wish = Wish { owner: ObjectKey::of(cluster).into(), targets: json!(raise), pre_image: None };
     let prepared = context.shell.intents.prepare(resource, cluster, wish).await.map_err(failed)?;
-    match group::check(client, raise).await {
+    let arn = resource.strip_prefix(KIND).unwrap_or(resource);
+    match group::check(client, raise, arn).await {
         Ok(None) => {}
         other => {
             prepared.abandon(Ending::Superseded).await;
