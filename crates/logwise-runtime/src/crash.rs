@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Time in which the kernel stops or ends all threads.
+const TAKEN_WITHIN: Duration = Duration::from_millis(300);
+
 /// Longest wait at a point until the stop was noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -152,6 +155,8 @@ fn reached(system: System, number: u32, when: &str) {
 
 fn signal(signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+    // Another thread may take the signal: this one must not go on before it has.
+    std::thread::sleep(TAKEN_WITHIN);
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);

@@ -4,7 +4,7 @@
 use crate::fresh::{Newer, NotFresh};
 use crate::intent::{Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
-use crate::record::{Record, document};
+use crate::record::{Record, SEND_WITHIN, document, over};
 use crate::term::{NotLeading, Sending, Term};
 use crate::{ErrorClass, chain, crash};
 use jiff::{SignedDuration, Timestamp};
@@ -19,9 +19,6 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
-
-/// A call starts at most this long after its intent says that it is sent.
-const SEND_WITHIN: Duration = Duration::from_secs(2);
 
 /// Records listed at once, each with a pre-image of some kilobytes at most.
 const PAGE: u32 = 200;
@@ -392,20 +389,11 @@ impl Intents {
         Ok(true)
     }
 
-    /// When the call of a sent intent is over, on this process's clock: what the clocks of others show does not count.
-    fn over(&self, record: &Record, intent: &Intent) -> Instant {
-        let call = Duration::from_secs(intent.call_timeout_seconds.into());
-        let sending = intent.send_before.map_or(SEND_WITHIN, |before| {
-            // A clock that was put forward in between must not shorten the wait.
-            Duration::try_from(before.duration_since(intent.written)).unwrap_or(SEND_WITHIN).max(SEND_WITHIN)
-        });
-        record.first_seen + sending + call
-    }
-
     /// `looked` in the time of the record's writer.
     fn as_seen(&self, record: Option<&Record>, looked: Instant) -> Timestamp {
         let sent = record.and_then(|record| Some((record, record.intent.as_ref().ok()?)));
-        let Some((over, over_at)) = sent.and_then(|(r, intent)| Some((self.over(r, intent), intent.over_at()?))) else {
+        let Some((over, over_at)) = sent.and_then(|(r, intent)| Some((over(r.first_seen, intent), intent.over_at()?)))
+        else {
             return Timestamp::now();
         };
         let early = SignedDuration::try_from(over.saturating_duration_since(looked)).unwrap_or(SignedDuration::MAX);

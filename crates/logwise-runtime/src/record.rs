@@ -7,10 +7,13 @@ use crate::later;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Key of the record in the ConfigMap.
 const KEY: &str = "intent";
+
+/// A call starts at most this long after its intent says that it is sent.
+pub(crate) const SEND_WITHIN: Duration = Duration::from_secs(2);
 
 /// A record as last seen.
 #[derive(Clone, Debug)]
@@ -81,9 +84,22 @@ fn text(object: &ConfigMap) -> &str {
     object.data.as_ref().and_then(|data| data.get(KEY)).map_or("", String::as_str)
 }
 
+/// When the call of a sent intent whose record was first seen then is over, on this process's clock: what the clocks of
+/// others show does not count.
+pub(crate) fn over(first_seen: Instant, intent: &Intent) -> Instant {
+    let call = Duration::from_secs(intent.call_timeout_seconds.into());
+    let sending = intent.send_before.map_or(SEND_WITHIN, |before| {
+        // A clock that was put forward in between must not shorten the wait.
+        Duration::try_from(before.duration_since(intent.written)).unwrap_or(SEND_WITHIN).max(SEND_WITHIN)
+    });
+    first_seen + sending + call
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intent::{Owner, State, Wish, Writer};
+    use jiff::{SignedDuration, Timestamp};
     use serde_json::json;
 
     fn stored(record: &Value) -> Record {
@@ -111,7 +127,7 @@ mod tests {
     #[test]
     fn what_a_later_version_has_added_stays() {
         let record = stored(&written("Prepared"));
-        let (object, fields) = next(&record, |intent| intent.state = crate::intent::State::Sent);
+        let (object, fields) = next(&record, |intent| intent.state = State::Sent);
         assert_eq!((&fields["state"], &fields["laterField"]), (&json!("Sent"), &json!({"x": 1})));
         assert_eq!(fields["wish"]["laterWish"], 1);
         assert_eq!(object.data.unwrap()["otherKey"], "kept");
@@ -132,5 +148,26 @@ mod tests {
         assert!(record.intent.as_ref().unwrap_err().contains("`Verified`"), "{:?}", record.intent);
         assert_eq!(record.epoch(), Some(9));
         assert_eq!(stored(&json!("mine now")).epoch(), None);
+    }
+
+    #[test]
+    fn a_call_is_over_when_it_could_have_begun_last_and_taken_longest_whatever_the_clocks_show() {
+        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
+        let written = Timestamp::UNIX_EPOCH;
+        let sent = |before: i64| Intent {
+            resource: "group/arn".into(),
+            wish: Wish { owner: owner.clone(), targets: Value::Null, pre_image: None },
+            writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
+            state: State::Sent,
+            send_before: Some(written + SignedDuration::from_secs(before)),
+            call_timeout_seconds: 6,
+            written,
+        };
+        let seen = Instant::now();
+        let after = |before| over(seen, &sent(before)).duration_since(seen).as_secs();
+        assert_eq!(after(2), 8, "2 s to begin it, 6 s for the call");
+        assert_eq!(after(1), 8, "never less than any call may begin after");
+        assert_eq!(after(5), 11, "longer, if the record says so");
+        assert_eq!(after(-300), 8, "a clock that was put forward between the two times shortens nothing");
     }
 }

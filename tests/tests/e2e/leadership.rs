@@ -5,9 +5,11 @@ use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
-    PATIENCE, apply, cluster, is_proving, raises, turn_to_prove, wait_condition, wait_desired, want_workers,
+    PATIENCE, apply, cluster, is_proving, policy, raises, turn_to_prove, wait_condition, wait_desired, want_workers,
+    with_spark,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -39,7 +41,7 @@ async fn leads(operator: &Operator) -> bool {
     operator.metrics().await.is_ok_and(|text| text.contains("logwise_operator_is_leader 1\n"))
 }
 
-/// The one of `replicas` that leads. Fails at once when two do.
+/// The one of `replicas` that leads, once it is exactly one.
 async fn leader(world: &World, replicas: &[Operator]) -> Result<usize> {
     let one = async || {
         let mut leading = Vec::new();
@@ -104,6 +106,7 @@ async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
     let paused = tokio::time::Instant::now();
     want_workers(&world, 4).await?;
     wait_desired(&world, 4).await?;
+    wait_condition(&world, ("lrp", "default"), ("Programmed", "True", "Programmed")).await?;
     tokio::time::sleep_until(paused + pause).await;
     replicas[first].resume().await?;
     let now = leader(&world, &replicas).await?;
@@ -123,18 +126,29 @@ async fn a_leader_that_was_paused_changes_nothing_when_it_wakes() -> Result<()> 
     paused_leader("lead-paused", Duration::from_secs(LEASE * leases)).await
 }
 
+/// Wants so many workers, and rules without anybody's approval.
+async fn want_unattended(world: &World, min: i32) -> Result<()> {
+    let (mut pipeline, mut kept) =
+        (with_spark(world, cluster(world, "demo"), (min, 9))?, policy("default", "demo", 30));
+    for object in [&mut pipeline, &mut kept] {
+        object["spec"]["changePolicy"] = json!({"approval": "Never"});
+    }
+    apply(world, &[&pipeline, &kept]).await
+}
+
 /// The leader stands still at this point of its path until others have led for `leases` Lease times. What it had written
 /// down and not sent before is not sent any more.
 async fn paused_at(point: &str, leases: u64) -> Result<()> {
     let world = World::new(&Bed::attach()?, "lead-point").await?;
     futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
     let url = world.create_schema().await?;
+    world.put_objects(&[NewObject::sized("logs/service_name=api/year=2026/part-0.parquet", 10)]).await?;
     let mut replicas = vec![replica_with(&world, &url, json!({}), Some(point)).await?];
     leader(&world, &replicas).await?;
     for _ in 0..2 {
         replicas.push(replica(&world, &url, json!({})).await?);
     }
-    want_workers(&world, 2).await?;
+    want_unattended(&world, 2).await?;
     world
         .wait_until("the leader to stand still", PATIENCE, async || {
             ensure!(stands_still(&replicas[0])?, "it moves");
@@ -143,27 +157,32 @@ async fn paused_at(point: &str, leases: u64) -> Result<()> {
         .await?;
     let paused = tokio::time::Instant::now();
     wait_desired(&world, 2).await?;
-    want_workers(&world, 4).await?;
+    want_unattended(&world, 4).await?;
     wait_desired(&world, 4).await?;
+    wait_condition(&world, ("lrp", "default"), ("Programmed", "True", "Programmed")).await?;
     tokio::time::sleep_until(paused + Duration::from_secs(LEASE * leases)).await;
     let before = raises(&world).await?;
     replicas[0].resume().await?;
     ensure!(leader(&world, &replicas).await? != 0, "the paused replica must not lead by what it remembers");
-    want_workers(&world, 5).await?;
+    want_unattended(&world, 5).await?;
     wait_desired(&world, 5).await?;
     wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     ensure!(world.topic_partitions("api").await? == 3, "the topic grew once");
     let after = raises(&world).await? - before;
     ensure!(before == 2 && after == 1, "{before} raises during the pause at {point}, {after} after it");
+    let puts = world.calls(&world.bucket, true).await?;
+    ensure!(puts.len() == 1, "not one write of rules around the pause at {point}: {puts:?}");
     Ok(())
 }
 
 /// Points at which a leader that acts may be stopped, and goes on when others lead.
-const PAUSES: [&str; 11] = [
+const PAUSES: [&str; 13] = [
     "kafka:1:before",
     "kafka:1:after",
     "autoscaling:1:before",
     "autoscaling:1:after",
+    "s3:1:before",
+    "s3:1:after",
     "kubernetes:1:before",
     "kubernetes:2:after",
     "kubernetes:3:before",
@@ -172,6 +191,15 @@ const PAUSES: [&str; 11] = [
     "status:1:before",
     "sql:1:before",
 ];
+
+/// Between the last write of the intent and the call: what is not sent yet when it wakes is not sent any more.
+#[tokio::test]
+async fn a_leader_that_was_paused_before_its_calls_sends_none_of_them_late() -> Result<()> {
+    if is_proving() {
+        return Ok(());
+    }
+    sweep(["autoscaling:1:before", "s3:1:before"], 2, async |point| paused_at(point, 2).await).await
+}
 
 /// In `make prove` only.
 #[tokio::test]
@@ -218,7 +246,16 @@ async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
     leader(&world, &replicas).await?;
     let before = epoch(&world).await?;
     let lease = format!("logwise-{}", world.id);
+    let holder = crate::replicas::lease(&world).await?["spec"]["holderIdentity"].clone();
     world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
+    world
+        .wait_until("the Lease to be there again", PATIENCE, async || {
+            let now = crate::replicas::lease(&world).await?["spec"]["holderIdentity"].clone();
+            ensure!(now == holder, "held by {now} after {holder}");
+            Ok(())
+        })
+        .await?;
+    ensure!(epoch(&world).await? == before, "a Lease that was deleted counts as held: nobody takes over");
     leader(&world, &replicas).await?;
     want_workers(&world, 2).await?;
     wait_desired(&world, 2).await?;

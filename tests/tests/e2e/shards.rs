@@ -5,7 +5,7 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, approve, cluster, condition, plan_id, policy, wait_condition};
+use logwise_tests::{PATIENCE, apply, approve, cluster, condition, events, plan_id, policy, wait_condition};
 use serde_json::json;
 
 async fn shard(world: &World, url: &str, team: &str) -> Result<Operator> {
@@ -97,5 +97,32 @@ async fn a_bucket_that_another_shard_owns_is_left_alone_until_its_owner_is_gone(
     ensure!(writes(&world).await? == before, "the other shard wrote to a bucket that is not its own");
     world.kubectl(&["delete", "lrp/a", "lwc/a", "--timeout=60s"]).await?;
     wait_condition(&world, ("lwc", "b"), ("StorageReady", "True", "Available")).await?;
+    Ok(())
+}
+
+/// A label moves an object from one selector to the other: nothing has ended.
+#[tokio::test]
+async fn an_object_that_changes_its_shard_is_not_taken_for_deleted() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "shards-move").await?;
+    let url = world.create_schema().await?;
+    world.create_topic("api", 1).await?;
+    let (_a, _b) = futures::try_join!(shard(&world, &url, "a"), shard(&world, &url, "b"))?;
+    let mut object = cluster(&world, "demo");
+    object["metadata"]["labels"] = json!({"team": "a"});
+    apply(&world, &[&object]).await?;
+    wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
+    object["metadata"]["labels"] = json!({"team": "b"});
+    object["spec"]["kafka"]["topics"]["defaultPartitions"] = json!(5);
+    apply(&world, &[&object]).await?;
+    world
+        .wait_until("the other shard to serve it", PATIENCE, async || {
+            let rows = world.query("SELECT generation, deleted FROM logwise_objects WHERE name = 'demo'").await?;
+            ensure!(rows.split_whitespace().collect::<Vec<_>>() == ["2", "0"], "{rows}");
+            ensure!(world.topic_partitions("api").await? == 5, "the topic");
+            Ok(())
+        })
+        .await?;
+    let deleted = events(&world, "demo", "Deleted").await?;
+    ensure!(deleted.is_empty(), "a living object is said to be deleted: {deleted:?}");
     Ok(())
 }
