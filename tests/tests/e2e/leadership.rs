@@ -106,7 +106,6 @@ async fn paused_leader(name: &str, pause: Duration) -> Result<()> {
     let paused = tokio::time::Instant::now();
     want_workers(&world, 4).await?;
     wait_desired(&world, 4).await?;
-    wait_condition(&world, ("lrp", "default"), ("Programmed", "True", "Programmed")).await?;
     tokio::time::sleep_until(paused + pause).await;
     replicas[first].resume().await?;
     let now = leader(&world, &replicas).await?;
