@@ -191,15 +191,6 @@ const PAUSES: [&str; 13] = [
     "sql:1:before",
 ];
 
-/// Between the last write of the intent and the call: what is not sent yet when it wakes is not sent any more.
-#[tokio::test]
-async fn a_leader_that_was_paused_before_its_calls_sends_none_of_them_late() -> Result<()> {
-    if is_proving() {
-        return Ok(());
-    }
-    sweep(["autoscaling:1:before", "s3:1:before"], 2, async |point| paused_at(point, 2).await).await
-}
-
 /// In `make prove` only.
 #[tokio::test]
 async fn a_leader_that_was_paused_at_any_point_repeats_nothing() -> Result<()> {
