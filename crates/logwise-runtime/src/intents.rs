@@ -5,7 +5,7 @@ use crate::fresh::{Newer, NotFresh};
 use crate::intent::{Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::record::{Record, SEND_WITHIN, document, over};
-use crate::term::{NotLeading, Sending, Term};
+use crate::term::{NotLeading, Permit, Sending, Term};
 use crate::{ErrorClass, chain, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -455,31 +455,12 @@ pub struct Sent {
 impl Sent {
     /// What tells whether the call may start now.
     pub fn permit(&self) -> Permit {
-        Permit { term: Arc::clone(&self.intents.term), deadline: self.deadline }
+        self.intents.term.permit(self.deadline)
     }
 
     /// The call is over and its effect was read.
     pub async fn close(self, ending: Ending) {
         close(&self.intents, &self.resource, ending).await;
-    }
-}
-
-/// Lets the call of an intent start for as long as its record says. It goes down with the call, so that it is asked where
-/// the bytes leave: what comes before (a login, a signature, a process that stood still) may take longer than that.
-#[derive(Clone, Debug)]
-pub struct Permit {
-    term: Arc<Term>,
-    deadline: Instant,
-}
-
-impl Permit {
-    /// Whether the call may start now; to be asked right before it is sent.
-    ///
-    /// # Errors
-    /// [`NotLeading`]: it must not be made any more.
-    pub fn check(&self) -> Result<(), NotLeading> {
-        self.term.check()?;
-        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
     }
 }
 

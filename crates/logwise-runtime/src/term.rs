@@ -2,7 +2,7 @@
 
 use crate::crash;
 use crate::intent::Writer;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -33,6 +33,25 @@ pub struct Sending(watch::Sender<usize>);
 impl Drop for Sending {
     fn drop(&mut self) {
         self.0.send_modify(|calls| *calls -= 1);
+    }
+}
+
+/// Lets the call of an intent start for as long as its record says. It goes down with the call, so that it is asked where
+/// the bytes leave: what comes before (a login, a signature, a process that stood still) may take longer than that.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    term: Arc<Term>,
+    deadline: Instant,
+}
+
+impl Permit {
+    /// Whether the call may start now; to be asked right before it is sent.
+    ///
+    /// # Errors
+    /// [`NotLeading`]: it must not be made any more.
+    pub fn check(&self) -> Result<(), NotLeading> {
+        self.term.check()?;
+        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
     }
 }
 
@@ -134,6 +153,11 @@ impl Term {
         }
     }
 
+    /// Lets one call start in this term until `deadline`.
+    pub fn permit(self: &Arc<Self>, deadline: Instant) -> Permit {
+        Permit { term: Arc::clone(self), deadline }
+    }
+
     /// Notes that a call that changes something is about to start.
     pub fn sending(&self) -> Sending {
         self.sending.send_modify(|calls| *calls += 1);
@@ -188,6 +212,21 @@ mod tests {
         assert_eq!(term.extend(Instant::now() + Duration::from_secs(60)), Err(NotLeading::Over));
         assert_eq!(term.check(), Err(NotLeading::Over));
         assert!(ended.now_or_never().is_some(), "nobody works on in a term that was over");
+    }
+
+    #[test]
+    fn a_permit_ends_with_its_deadline_and_with_its_term() {
+        let term = Arc::new(lasting(Duration::from_secs(60)));
+        let permit = |seconds| term.permit(Instant::now() + Duration::from_secs(seconds));
+        let (late, good) = (permit(0), permit(30));
+        assert_eq!((late.check(), good.check()), (Err(NotLeading::Over), Ok(())));
+        assert_eq!(term.check(), Ok(()), "a call that came too late ends no term");
+        assert_eq!(term.extend(Instant::now()), Ok(()));
+        assert_eq!(good.check(), Err(NotLeading::Over));
+        let stopping = Arc::new(lasting(Duration::from_secs(60)));
+        let good = stopping.permit(Instant::now() + Duration::from_secs(30));
+        stopping.end(NotLeading::Stopping);
+        assert_eq!(good.check(), Err(NotLeading::Stopping));
     }
 
     #[tokio::test]

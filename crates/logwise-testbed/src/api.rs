@@ -56,12 +56,12 @@ impl Api {
     /// ever otherwise.
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         self.ask(Method::DELETE, &format!("/api/v1/namespaces/{name}"), None).await?;
-        let all = path("lrp", name, "").context("no path")?;
-        let policies = self.get(all.trim_end_matches('/')).await?;
+        let all = collection("lrp", name).context("no path of policies")?;
+        let policies = self.get(&all).await?;
         let none = json!({"metadata": {"finalizers": null}});
         for policy in policies["items"].as_array().into_iter().flatten() {
             let name = policy["metadata"]["name"].as_str().unwrap_or_default();
-            self.ask(Method::PATCH, &format!("{all}{name}"), Some(&none)).await?;
+            self.ask(Method::PATCH, &format!("{all}/{name}"), Some(&none)).await?;
         }
         Ok(())
     }
@@ -111,8 +111,13 @@ impl Api {
     }
 }
 
-/// The path of an object of a kind that tests read often, by the name that `kubectl` knows it by.
+/// The path of an object of a kind that tests read often.
 pub fn path(kind: &str, namespace: &str, name: &str) -> Option<String> {
+    Some(format!("{}/{name}", collection(kind, namespace)?))
+}
+
+/// The path of all objects of such a kind, which goes by the name that `kubectl` knows it by.
+pub fn collection(kind: &str, namespace: &str) -> Option<String> {
     let (group, plural) = match kind {
         "lwc" => ("apis/logwise.io/v1alpha1", "logwiseclusters"),
         "lrp" => ("apis/logwise.io/v1alpha1", "retentionpolicies"),
@@ -120,5 +125,5 @@ pub fn path(kind: &str, namespace: &str, name: &str) -> Option<String> {
         "lease" => ("apis/coordination.k8s.io/v1", "leases"),
         _ => return None,
     };
-    Some(format!("/{group}/namespaces/{namespace}/{plural}/{name}"))
+    Some(format!("/{group}/namespaces/{namespace}/{plural}"))
 }

@@ -1,6 +1,6 @@
 //! Several replicas: one leads and changes things, the others follow and serve HTTP.
 
-use crate::replicas::{epoch, stands_still};
+use crate::replicas::{LEASE, elected, epoch, lease, stands_still};
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
@@ -14,19 +14,13 @@ use logwise_tests::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Seconds of the Lease in these tests.
-const LEASE: u64 = 3;
-
 async fn replica(world: &World, url: &str, more: Value) -> Result<Operator> {
     replica_with(world, url, more, None).await
 }
 
 /// A replica that stands still at a point of its life.
 async fn replica_with(world: &World, url: &str, more: Value, pause_at: Option<&str>) -> Result<Operator> {
-    let mut config = json!({
-        "database": {"url": url},
-        "leaderElection": {"enabled": true, "leaseSeconds": LEASE},
-    });
+    let mut config = elected(url);
     for (key, value) in more.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }
@@ -208,8 +202,8 @@ async fn dies_at(point: &str) -> Result<()> {
     futures::try_join!(world.create_topic("api", 1), world.create_group(1, 9, 1))?;
     let url = world.create_schema().await?;
     want_workers(&world, 2).await?;
-    let config = json!({"database": {"url": url}, "leaderElection": {"enabled": true, "leaseSeconds": LEASE}});
-    let mut first = Operator::start(&world, Options::config(config).env("LOGWISE_CRASH_AT", point)).await?;
+    let options = Options::config(elected(&url)).env("LOGWISE_CRASH_AT", point);
+    let mut first = Operator::start(&world, options).await?;
     ensure!(first.wait_exit().await? == 128 + 9, "it should have died at {point}");
     // Without one it has none to count from.
     let before = epoch(&world).await.unwrap_or(0);
@@ -235,12 +229,12 @@ async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
     let (world, url, replicas) = ground("lead-deleted", 2).await?;
     leader(&world, &replicas).await?;
     let before = epoch(&world).await?;
-    let lease = format!("logwise-{}", world.id);
-    let holder = crate::replicas::lease(&world).await?["spec"]["holderIdentity"].clone();
-    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system"], None).await?;
+    let name = format!("logwise-{}", world.id);
+    let holder = lease(&world).await?["spec"]["holderIdentity"].clone();
+    world.bed.kubectl(&["delete", "lease", &name, "-n", "logwise-system"], None).await?;
     world
         .wait_until("the Lease to be there again", PATIENCE, async || {
-            let now = crate::replicas::lease(&world).await?["spec"]["holderIdentity"].clone();
+            let now = lease(&world).await?["spec"]["holderIdentity"].clone();
             ensure!(now == holder, "held by {now} after {holder}");
             Ok(())
         })
@@ -249,11 +243,11 @@ async fn a_deleted_lease_turns_nothing_back() -> Result<()> {
     leader(&world, &replicas).await?;
     want_workers(&world, 2).await?;
     wait_desired(&world, 2).await?;
-    let name = format!("logwise-epoch-{}", world.id);
-    world.bed.kubectl(&["delete", "configmap", &name, "-n", "logwise-system"], None).await?;
+    let epochs = format!("logwise-epoch-{}", world.id);
+    world.bed.kubectl(&["delete", "configmap", &epochs, "-n", "logwise-system"], None).await?;
     drop(replicas);
     // Whether or not the leader has made it again meanwhile.
-    world.bed.kubectl(&["delete", "lease", &lease, "-n", "logwise-system", "--ignore-not-found"], None).await?;
+    world.bed.kubectl(&["delete", "lease", &name, "-n", "logwise-system", "--ignore-not-found"], None).await?;
     let last = vec![replica(&world, &url, json!({})).await?];
     leader(&world, &last).await?;
     ensure!(epoch(&world).await? > before, "the intents remember the epoch: {} after {before}", epoch(&world).await?);

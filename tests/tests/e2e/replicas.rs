@@ -1,7 +1,7 @@
 //! What tests of several replicas ask of them.
 
 use anyhow::{Context, Result, ensure};
-use logwise_testbed::api::path;
+use logwise_testbed::api::{collection, path};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install::NAMESPACE;
 use logwise_testbed::operator::{Operator, Options};
@@ -78,8 +78,8 @@ pub(crate) async fn epoch(world: &World) -> Result<i64> {
 /// The world's intents, as (ConfigMap, record).
 pub(crate) async fn intents(world: &World) -> Result<Vec<(Value, Value)>> {
     let selector = format!("logwise.io/installation={},logwise.io/kind=intent", world.id);
-    let all = path("configmap", NAMESPACE, "").context("no path of ConfigMaps")?;
-    let list = world.api.get(&format!("{}?labelSelector={selector}", all.trim_end_matches('/'))).await?;
+    let all = collection("configmap", NAMESPACE).context("no path of ConfigMaps")?;
+    let list = world.api.get(&format!("{all}?labelSelector={selector}")).await?;
     let record = |item: &Value| {
         let record = serde_json::from_str(item["data"]["intent"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
         (item.clone(), record)

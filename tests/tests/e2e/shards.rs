@@ -1,5 +1,6 @@
 //! Two shards of one installation: each serves its own, and where they meet at one bucket the record says whose it is.
 
+use crate::replicas::{elected, wait_partitions};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
@@ -30,9 +31,8 @@ async fn claim(world: &World, team: &str, days: i32) -> Result<()> {
 
 /// A shard that serves one namespace, named on the command line.
 async fn shard_of(world: &World, url: &str, namespace: &str) -> Result<Operator> {
-    let config = json!({"database": {"url": url}, "leaderElection": {"enabled": true, "leaseSeconds": 3}});
     let args = ["--shard", namespace, "--namespaces", namespace].map(str::to_owned).to_vec();
-    let mut operator = Operator::start(world, Options { args, ..Options::config(config) }).await?;
+    let mut operator = Operator::start(world, Options { args, ..Options::config(elected(url)) }).await?;
     operator.wait_ready().await?;
     Ok(operator)
 }
@@ -55,24 +55,10 @@ async fn shards_by_namespace_serve_their_own_and_no_other() -> Result<()> {
     wait_condition(&other, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
     drop(one);
     futures::try_join!(grow(&world, 5), grow(&other, 5))?;
-    other
-        .wait_until("growth in the namespace of the shard that lives", PATIENCE, async || {
-            let now = other.topic_partitions("api").await?;
-            ensure!(now == 5, "there are {now}");
-            Ok(())
-        })
-        .await?;
+    wait_partitions(&other, 5).await?;
     ensure!(world.topic_partitions("api").await? == 3, "nobody serves the namespace of the shard that is gone");
-    let again = shard_of(&world, &url, &world.namespace).await?;
-    world
-        .wait_until("growth in the namespace whose shard came back", PATIENCE, async || {
-            let now = world.topic_partitions("api").await?;
-            ensure!(now == 5, "there are {now}");
-            Ok(())
-        })
-        .await?;
-    drop(again);
-    Ok(())
+    let _again = shard_of(&world, &url, &world.namespace).await?;
+    wait_partitions(&world, 5).await
 }
 
 async fn writes(world: &World) -> Result<usize> {
