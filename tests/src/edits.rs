@@ -17,9 +17,10 @@ pub async fn client(bed: &Bed) -> Result<Client> {
     Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
 }
 
-/// An edit of a LogwiseCluster that changes nothing outside; each other `turn` is another value.
+/// An edit of a LogwiseCluster that changes nothing outside. Each other `turn` is another value, none of them that of a
+/// new object, whose edit would be none and wait in vain for what follows.
 pub fn idle_edit(turn: usize) -> Patch<Value> {
-    Patch::Merge(json!({"spec": {"kafka": {"topics": {"maxPartitions": 12 + turn % 2}}}}))
+    Patch::Merge(json!({"spec": {"kafka": {"topics": {"maxPartitions": 13 + turn % 2}}}}))
 }
 
 /// Edits of one namespace's LogwiseClusters and the conditions that follow.

@@ -43,7 +43,7 @@ fn a_section_that_is_absent_is_not_managed() {
     assert!(validate::kafka_topics(&nothing, 60).is_none());
     assert!(validate::workers(&nothing, 60).is_none());
     assert!(validate::spark_masters(&nothing).is_none());
-    assert!(validate::retention(&nothing, Vec::new(), 60).is_none());
+    assert!(validate::retention(&nothing, Vec::new(), Default::default(), 60).is_none());
     let watched = cluster(json!({
         "kafka": {"bootstrapServers": ["k:9092"]},
         "spark": {"masters": [{"host": "s"}],
@@ -143,7 +143,7 @@ fn spark_masters_get_their_default_ports() {
 #[test]
 fn storage_becomes_a_policy_with_default_prefixes() {
     let given = cluster(json!({"storage": {"bucketName": "b"}}));
-    let policy = validate::retention(&given, Vec::new(), 300).unwrap().unwrap();
+    let policy = validate::retention(&given, Vec::new(), Default::default(), 300).unwrap().unwrap();
     assert_eq!((policy.logs_prefix.as_str(), policy.checkpoint_prefix.as_str()), ("logs/", "checkpoint/"));
     assert_eq!(policy.look_period_seconds, 300);
 }
@@ -334,7 +334,7 @@ proptest! {
     fn accepted_prefixes_keep_rules_off_checkpoints(logs in "[ab/]{0,6}", checkpoints in "[ab/]{0,6}") {
         let given = cluster(json!({"storage":
             {"bucketName": "b", "logsPrefix": logs, "checkpointPrefix": checkpoints}}));
-        if let Ok(policy) = validate::retention(&given, Vec::new(), 60).unwrap() {
+        if let Ok(policy) = validate::retention(&given, Vec::new(), Default::default(), 60).unwrap() {
             let rule = retention::service_prefix(&policy.logs_prefix, "a");
             prop_assert!(!rule.starts_with(&policy.checkpoint_prefix));
             prop_assert!(!policy.checkpoint_prefix.starts_with(&rule));

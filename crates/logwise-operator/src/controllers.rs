@@ -127,6 +127,8 @@ fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
         period_seconds: ground.config.s3_seconds,
         clusters: ground.clusters.store(),
         policies: ground.policies.store(),
+        unreadable_clusters: ground.clusters.unreadable(),
+        unreadable_policies: ground.policies.unreadable(),
     })
 }
 

@@ -143,7 +143,7 @@ impl Mirror {
                 () = &mut shutdown => return,
                 change = changes.next() => match change {
                     Some(Change::Listed) => {
-                        let live = live(&store);
+                        let live = live(&watched);
                         known.iter().filter(|(uid, _)| !live.contains_key(*uid)).for_each(|(_, key)| gone(key, End::Unseen));
                         self.listed(&watched, &live).await;
                         known = live;
@@ -162,7 +162,7 @@ impl Mirror {
                     let resend = health.borrow_and_update().resend;
                     if std::mem::replace(&mut sent_again, resend) != resend && listed_once {
                         store.state().iter().for_each(|object| self.handle.send_object(row(object.as_ref(), false)));
-                        self.listed(&watched, &live(&store)).await;
+                        self.listed(&watched, &live(&watched)).await;
                     }
                 }
             }
@@ -279,8 +279,11 @@ async fn has_left<K: Mirrored>(watched: &Watched<K>, object: &K) -> bool {
 /// Objects by uid.
 type Known = HashMap<String, ObjectKey>;
 
-fn live<K: Mirrored>(store: &Store<K>) -> Known {
-    store.state().iter().map(|object| ObjectKey::of(object.as_ref())).map(|key| (key.uid.clone(), key)).collect()
+/// Objects that exist; of one that cannot be read nothing is mirrored, and its row stays.
+fn live<K: Mirrored>(watched: &Watched<K>) -> Known {
+    let read = watched.watch.store().state();
+    let read = read.iter().map(|object| ObjectKey::of(object.as_ref()));
+    read.chain(watched.watch.unreadable().keys()).map(|key| (key.uid.clone(), key)).collect()
 }
 
 /// What to say about the mirror on `cluster`: nothing before a failure has lasted, the truth from then on.

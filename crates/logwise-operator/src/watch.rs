@@ -7,7 +7,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use logwise_runtime::kubernetes::retry_after;
-use logwise_runtime::{Backoff, chain};
+use logwise_runtime::{Backoff, ObjectKey, Unreadable, chain, words};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -30,6 +30,9 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// First and longest pause before a watch that failed begins again: short, so that an API server that comes back is seen
 /// soon, however long it was away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+
+/// Length of the text that says why an object cannot be read.
+const MAX_WHY: usize = 256;
 
 /// How all watches begin and go on.
 pub(crate) fn config() -> watcher::Config {
@@ -93,6 +96,7 @@ pub enum Change<K> {
 pub struct Watch<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
     followers: Mutex<Followers<K>>,
+    unreadable: Unreadable,
 }
 
 struct Followers<K> {
@@ -124,7 +128,8 @@ where
         [only] => Api::namespaced(client, only),
         _ => Api::all(client),
     };
-    let watch = Arc::new(Watch { store, followers: Mutex::new(Followers { listed: false, queues: Vec::new() }) });
+    let followers = Mutex::new(Followers { listed: false, queues: Vec::new() });
+    let watch = Arc::new(Watch { store, followers, unreadable: Unreadable::default() });
     (watch.clone(), Driver { api, scope: scope.clone(), writer, watch })
 }
 
@@ -135,6 +140,11 @@ where
     /// The objects as last seen.
     pub fn store(&self) -> Store<K> {
         self.store.clone()
+    }
+
+    /// Objects that exist and are not served, or as last read, since they cannot be read.
+    pub fn unreadable(&self) -> Unreadable {
+        self.unreadable.clone()
     }
 
     /// Everything that is there and everything that happens from now on. A queue of its own per follower: kube's shared
@@ -162,6 +172,52 @@ where
                 Change::Gone(_) | Change::Listed => None,
             })
         })
+    }
+
+    /// The event with its object in our own type. One object that cannot be read, such as one written under a newer
+    /// version of its definition, is named, and the others are served. As long as this process remembers how it was, it is
+    /// taken for that: nothing is written for it, since every write asks first whether its object is still so.
+    fn readable(&self, event: watcher::Event<DeserializeGuard<K>>) -> Option<watcher::Event<K>> {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        Some(match event {
+            Apply(object) => Apply(self.read(object)?),
+            Delete(object) => {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                let last = object.0.or_else(|_| self.last(&namespace, &name).ok_or(()));
+                self.unreadable.remove(&namespace, &name);
+                Delete(last.ok()?)
+            }
+            InitApply(object) => InitApply(self.read(object)?),
+            Init => {
+                self.unreadable.list_begins();
+                Init
+            }
+            InitDone => {
+                self.unreadable.list_ends();
+                InitDone
+            }
+        })
+    }
+
+    fn read(&self, object: DeserializeGuard<K>) -> Option<K> {
+        let key = ObjectKey::of(&object);
+        match object.0 {
+            Ok(object) => {
+                self.unreadable.remove(&key.namespace, &key.name);
+                Some(object)
+            }
+            Err(invalid) => {
+                let (kind, namespace, name) = (K::kind(&()), key.namespace.clone(), key.name.clone());
+                tracing::error!(%kind, namespace, name, error = %invalid.error, "this object cannot be read and is not served");
+                self.unreadable.insert(key, words::cut(&invalid.error.to_string(), MAX_WHY));
+                self.last(&namespace, &name)
+            }
+        }
+    }
+
+    /// The object as last read.
+    fn last(&self, namespace: &str, name: &str) -> Option<K> {
+        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| object.as_ref().clone())
     }
 
     /// Tells the followers what `event` changed; the store shows it already.
@@ -213,14 +269,15 @@ where
             config = config.labels(selector);
         }
         let namespaces: BTreeSet<String> = scope.namespaces.into_iter().collect();
+        let reading = watch.clone();
         let anew = move || {
             let one = watcher(api.clone(), config.clone()).backoff(Pauses::default());
             one.take_until(tokio::time::sleep(RESYNC))
         };
         let events = futures::stream::repeat_with(anew)
             .flatten()
-            .try_filter_map(|event| ready(Ok(readable(event))))
             .try_filter(move |event| ready(concerns(event, &namespaces)))
+            .try_filter_map(move |event| ready(Ok(reading.readable(event))))
             .map_ok(|event| {
                 event.modify(|object| {
                     // Nobody here reads them and they are half of an object's size.
@@ -237,30 +294,6 @@ where
                     as_asked(&error).await;
                 }
             }
-        }
-    }
-}
-
-/// The event with its object in our own type. One object that cannot be read, such as one written under a newer
-/// version of its definition, is named and left out; the others are served.
-fn readable<K: Resource<DynamicType = ()>>(event: watcher::Event<DeserializeGuard<K>>) -> Option<watcher::Event<K>> {
-    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
-    Some(match event {
-        Apply(object) => Apply(own(object)?),
-        Delete(object) => Delete(own(object)?),
-        InitApply(object) => InitApply(own(object)?),
-        Init => Init,
-        InitDone => InitDone,
-    })
-}
-
-fn own<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
-    match object.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref());
-            tracing::error!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "this object cannot be read and is not served");
-            None
         }
     }
 }

@@ -127,6 +127,8 @@ pub enum Reason {
     PartitionCeiling,
     /// Not looked at yet.
     Pending,
+    /// A retention policy of the bucket cannot be understood.
+    PolicyUnclear,
     /// Credentials or permissions are missing.
     PermissionDenied,
     /// The operator's configuration switches the preflight off.
@@ -208,6 +210,7 @@ impl Reason {
             Self::ObserveOnly => "ObserveOnly",
             Self::PartitionCeiling => "PartitionCeiling",
             Self::Pending => "Pending",
+            Self::PolicyUnclear => "PolicyUnclear",
             Self::PermissionDenied => "PermissionDenied",
             Self::PreflightDisabled => "PreflightDisabled",
             Self::PreflightPassed => "PreflightPassed",
@@ -248,6 +251,7 @@ impl Reason {
                 | Self::GroupNotFound
                 | Self::InvalidSpec
                 | Self::NotGranted
+                | Self::PolicyUnclear
                 | Self::PermissionDenied
                 | Self::RuleNotKept
                 | Self::RulesLeft
@@ -275,7 +279,7 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 50] = [
+const ALL: [Reason; 51] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
@@ -301,6 +305,7 @@ const ALL: [Reason; 50] = [
     Reason::ObserveOnly,
     Reason::PartitionCeiling,
     Reason::Pending,
+    Reason::PolicyUnclear,
     Reason::PermissionDenied,
     Reason::PreflightDisabled,
     Reason::PreflightPassed,

@@ -31,6 +31,7 @@ mod status;
 pub mod streams;
 pub mod summary;
 pub mod term;
+mod unreadable;
 pub mod words;
 
 pub use access::{Access, Allowed, Refused};
@@ -50,3 +51,4 @@ pub use report::{ObjectKey, Report, Shell};
 pub use secrets::{SecretText, Secrets};
 pub use status::{PartStatus, StatusError, StatusWriter, Transition};
 pub use term::{NotLeading, Term};
+pub use unreadable::Unreadable;

@@ -16,7 +16,7 @@ use logwise_plan::retention::{self, PolicyEntry, WriteRules};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
-use logwise_runtime::{Part, Refused, Report, Shell, chain, secrets, streams};
+use logwise_runtime::{Part, Refused, Report, Shell, Unreadable, chain, secrets, streams};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,10 @@ pub struct Context {
     pub clusters: Store<LogwiseCluster>,
     /// All retention policies.
     pub policies: Store<RetentionPolicy>,
+    /// Pipelines that cannot be read.
+    pub unreadable_clusters: Unreadable,
+    /// Retention policies that cannot be read.
+    pub unreadable_policies: Unreadable,
 }
 
 /// Looks at the bucket of every LogwiseCluster until `shutdown`.
@@ -144,8 +148,11 @@ fn validated(
     let entry = |policy: &Arc<RetentionPolicy>| validate::retention_entry(policy, &context.installation, cluster);
     let entries: Vec<Result<PolicyEntry, Invalid>> = policies.iter().map(entry).collect();
     let good = entries.iter().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
+    let mut unclear = context.unreadable_policies.within(&cluster.namespace().unwrap_or_default());
+    let stay = policies.iter().zip(&entries).filter(|(policy, _)| policy.meta().deletion_timestamp.is_none());
+    unclear.extend(stay.filter_map(|(policy, entry)| Some((policy.name_any(), entry.as_ref().err()?.to_string()))));
     let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
-    let policy = validate::retention(cluster, good, context.period_seconds).transpose()?.ok_or_else(absent)?;
+    let policy = validate::retention(cluster, good, unclear, context.period_seconds).transpose()?.ok_or_else(absent)?;
     Ok(Validated { policy, entries })
 }
 

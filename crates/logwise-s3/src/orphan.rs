@@ -40,6 +40,10 @@ async fn look(policy: &Arc<RetentionPolicy>, context: &Context) -> Action {
     if context.clusters.get(&cluster).is_some() {
         return Action::requeue(PERIOD);
     }
+    if context.unreadable_clusters.why(&policy.namespace().unwrap_or_default(), name).is_some() {
+        // It exists: its policies wait with it.
+        return Action::requeue(PERIOD);
+    }
     let leaves = policy.metadata.deletion_timestamp.is_some();
     if !leaves && is_new(policy) {
         return Action::requeue(GRACE);

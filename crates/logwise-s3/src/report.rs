@@ -249,6 +249,7 @@ pub(crate) const fn blocked_reason(blocked: &Blocked) -> Reason {
     match blocked {
         Blocked::DocumentUnreadable { .. } | Blocked::ServicesUnreadable { .. } => Reason::Unreadable,
         Blocked::ForeignRuleNotPreservable { .. } => Reason::ForeignRuleNotPreservable,
+        Blocked::PolicyUnclear { .. } => Reason::PolicyUnclear,
         Blocked::TooManyRules { .. } => Reason::TooManyRules,
         Blocked::ProtectedPrefix { .. } => Reason::InvalidSpec,
     }
@@ -265,6 +266,9 @@ pub(crate) fn blocked_message(blocked: &Blocked) -> String {
                 "A lifecycle rule of somebody else cannot be carried through a rewrite: {why}. Nothing is written until that rule is changed or removed"
             )
         }
+        Blocked::PolicyUnclear { policy, why } => format!(
+            "RetentionPolicy {policy} is not understood: {why}. What it wants for its services is unknown, so that no rule of this bucket is changed until it is corrected or deleted"
+        ),
         Blocked::TooManyRules { foreign, ours } => format!(
             "{ours} rules are needed and others have {foreign}; S3 allows {} together. Merge or remove rules of others, or let policies cover fewer services",
             retention::MAX_RULES

@@ -429,6 +429,7 @@ async fn what_was_planned_and_written_needs_no_second_write() {
             observe_only: false,
             removal: None,
         }],
+        unclear: Default::default(),
         look_period_seconds: 60,
     };
     let discovery = Discovery::new(Duration::ZERO);

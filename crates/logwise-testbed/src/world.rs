@@ -173,9 +173,9 @@ impl World {
         self.stand_in.objects(&self.bucket, prefix).await
     }
 
-    /// Creates the schema in MariaDB and returns its address.
+    /// Creates the schema in MariaDB, if it is not there yet, and returns its address.
     pub async fn create_schema(&self) -> Result<String> {
-        self.bed.query(&format!("CREATE DATABASE `{}` CHARACTER SET utf8mb4", self.schema)).await?;
+        self.bed.query(&format!("CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4", self.schema)).await?;
         Ok(self.bed.sql.url(&self.schema))
     }
 

@@ -34,6 +34,7 @@ mod shards;
 mod shutdown;
 mod stale_views;
 mod tcp_faults;
+mod unclear;
 mod validated;
 mod versions;
 mod waiting;

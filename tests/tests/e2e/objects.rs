@@ -243,7 +243,7 @@ fn converts(stored: Value) -> Result<()> {
         validate::kafka_topics(&cluster, 60).transpose()?;
         validate::workers(&cluster, 60).transpose()?;
         validate::spark_masters(&cluster).transpose()?;
-        validate::retention(&cluster, Vec::new(), 60).transpose()?;
+        validate::retention(&cluster, Vec::new(), Default::default(), 60).transpose()?;
         return Ok(());
     }
     let policy: RetentionPolicy = serde_json::from_value(stored)?;

@@ -16,6 +16,7 @@ use crate::{
 use kube::ResourceExt;
 use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
 use logwise_plan::{change::ChangePolicy, change::Mode, partitions, retention, workers};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Port of a Spark master if none is given.
@@ -168,6 +169,7 @@ fn port(field: &str, given: Option<i32>, default: u16) -> Result<u16, Invalid> {
 pub fn retention(
     cluster: &LogwiseCluster,
     policies: Vec<retention::PolicyEntry>,
+    unclear: BTreeMap<String, String>,
     look_period_seconds: u32,
 ) -> Option<Result<retention::Policy, Invalid>> {
     let storage = cluster.spec.storage.as_ref()?;
@@ -175,6 +177,7 @@ pub fn retention(
         logs_prefix: storage.logs_prefix.clone(),
         checkpoint_prefix: storage.checkpoint_prefix.clone(),
         policies,
+        unclear,
         look_period_seconds,
     }))
 }

@@ -147,6 +147,7 @@ impl<'a> View<'a> {
         let faults = [
             (write.remove.is_empty() && write.add.is_empty(), "writes although nothing changes"),
             (document.is_some_and(|d| d.not_preservable.is_some()), "writes although foreign rules would be harmed"),
+            (!self.policy.unclear.is_empty(), "writes although a policy is not understood"),
             (write.assumes.as_ref() != document.map(|d| &d.version), "assumes another version than was seen"),
             (write.add.windows(2).any(|pair| pair[0].id >= pair[1].id), "added rules are not in the order of ids"),
             (write.add.iter().any(|rule| kept.contains(rule.id.as_str())), "adds a rule under an id that is in use"),
@@ -217,7 +218,7 @@ impl<'a> View<'a> {
 
     fn afterwards(&self, found: &mut Vec<String>) {
         let preservable = self.observed.document.known().is_none_or(|d| d.not_preservable.is_none());
-        if !preservable {
+        if !preservable || !self.policy.unclear.is_empty() {
             return;
         }
         for (i, held) in self.after.iter().enumerate() {

@@ -124,13 +124,17 @@ pub(super) fn fit(document: Option<&Document>, ours: &Ours, write: &mut WriteRul
     write.add.retain(|rule| ours.has_rule_at(&rule.prefix));
 }
 
-/// Refuses the whole write if it could not carry the rules of others through.
-pub(super) fn refuse(document: Option<&Document>, write: &mut WriteRules, plan: &mut Plan) {
-    let Some(why) = document.and_then(|d| d.not_preservable.clone()) else { return };
+/// Refuses the whole write if it could not carry the rules of others through, or if not all policies are understood.
+pub(super) fn refuse((policy, document): (&Policy, Option<&Document>), write: &mut WriteRules, plan: &mut Plan) {
+    let harmful = document.and_then(|d| d.not_preservable.clone());
+    let harmful = harmful.map(|why| Blocked::ForeignRuleNotPreservable { why });
+    let unclear = policy.unclear.first_key_value();
+    let unclear = unclear.map(|(policy, why)| Blocked::PolicyUnclear { policy: policy.clone(), why: why.clone() });
+    let Some(blocked) = harmful.or(unclear) else { return };
     if write.remove.is_empty() && write.add.is_empty() {
         return;
     }
-    plan.blocked = Some(Blocked::ForeignRuleNotPreservable { why });
+    plan.blocked = Some(blocked);
     for decision in plan.policies.values_mut().flat_map(|part| part.services.values_mut()) {
         if *decision == Decision::Write {
             *decision = Decision::Blocked;

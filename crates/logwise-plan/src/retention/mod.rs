@@ -28,6 +28,10 @@ pub struct Policy {
     pub checkpoint_prefix: String,
     /// All retention policies of the bucket, those being deleted included.
     pub policies: Vec<PolicyEntry>,
+    /// Policies of the bucket that exist and cannot be understood, by name, with what is wrong. What they want is unknown,
+    /// so that another policy might take their services: nothing is written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unclear: BTreeMap<String, String>,
     /// Seconds between two looks.
     pub look_period_seconds: u32,
 }
@@ -266,6 +270,13 @@ pub enum Blocked {
         /// What stands in the way.
         why: String,
     },
+    /// A policy of the bucket cannot be understood: nothing is written.
+    PolicyUnclear {
+        /// Its name.
+        policy: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Ours and foreign rules together would pass S3's limit: services that have no rule yet get none.
     TooManyRules {
         /// Rules of others.
@@ -301,7 +312,7 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let verdicts = question.resolve(&mut plan);
     let mut write = compile::compose(&ours, &verdicts);
     compile::fit(document, &ours, &mut write, &mut plan);
-    compile::refuse(document, &mut write, &mut plan);
+    compile::refuse((policy, document), &mut write, &mut plan);
     compile::count_rules(&ours, &write, &mut plan);
     compile::count_kept(&ours, (&free, &write), &held, &mut plan);
     for (owner, request) in requests {

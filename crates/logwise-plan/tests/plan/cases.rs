@@ -196,7 +196,7 @@ fn retention() {
     assert_all_occur!(decisions, Decision: InForce, Write, ApprovalRequired, WaitingForWindow,
         ObserveOnly, Blocked);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.blocked), Blocked:
-        DocumentUnreadable, ServicesUnreadable, ForeignRuleNotPreservable, TooManyRules, ProtectedPrefix);
+        DocumentUnreadable, ServicesUnreadable, ForeignRuleNotPreservable, PolicyUnclear, TooManyRules, ProtectedPrefix);
 }
 
 #[test]

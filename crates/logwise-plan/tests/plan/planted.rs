@@ -267,6 +267,7 @@ fn bucket() -> (retention::Policy, retention::Observed) {
         logs_prefix: "logs/".into(),
         checkpoint_prefix: "checkpoint/".into(),
         policies: vec![keep, see, gone, orphan],
+        unclear: Default::default(),
         look_period_seconds: 300,
     };
     let rules = [
@@ -488,6 +489,10 @@ fn writes_that_must_not_be_made_at_all() {
     };
     let found = with(&|document| document.not_preservable = Some("a comment".into()));
     assert!(found.iter().any(|v| v.contains("would be harmed")), "{found:?}");
+    let mut unclear = policy.clone();
+    unclear.unclear.insert("odd".into(), "cannot be read".into());
+    let found = checks::retention::violations(&unclear, &observed, &good, NOW);
+    assert!(found.iter().any(|v| v.contains("is not understood")), "{found:?}");
     let crowd = (0..1_000).map(|i| ObservedRule { id: Some(format!("theirs-{i}")), meaning: None });
     let found = with(&|document| {
         document.rules.extend(crowd.clone().take(994));

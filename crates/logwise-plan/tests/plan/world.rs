@@ -196,7 +196,7 @@ pub fn world() -> impl Strategy<Value = World> {
     let checkpoint = prop_oneof![
         18 => Just("checkpoint/"), 2 => Just("logs/service_name=b/checkpoint/"), 1 => Just("logs/"),
     ];
-    let document = prop_oneof![16 => Just("known"), 1 => Just("absent"), 1 => Just("unknown"), 2 => Just("odd")];
+    let document = prop_oneof![16 => Just("known"), 1 => Just("absent"), 1 => Just("unknown"), 2 => Just("odd"), 2 => Just("unclear")];
     let parts = (policies, rules(), services(), checkpoint, document, any::<[bool; 4]>());
     parts.prop_map(|(policies, rules, services, checkpoint, kind, approved)| {
         let (rules, truth): (Vec<_>, Vec<_>) = if kind == "absent" { Vec::new() } else { rules }.into_iter().unzip();
@@ -210,6 +210,7 @@ pub fn world() -> impl Strategy<Value = World> {
             logs_prefix: "logs/".to_owned(),
             checkpoint_prefix: checkpoint.to_owned(),
             policies,
+            unclear: (kind == "unclear").then(|| ("p9".to_owned(), "cannot be read".to_owned())).into_iter().collect(),
             look_period_seconds: 30,
         };
         let world = World { policy, observed: Observed { services, document }, truth };
@@ -225,6 +226,7 @@ pub fn settled() -> impl Strategy<Value = World> {
             (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::DestructiveOnly);
             entry.windows.clear();
         }
+        world.policy.unclear.clear();
         if world.observed.document.known().is_none_or(|d| d.not_preservable.is_some()) {
             (world.observed.document, world.truth) = (Known::Absent, Vec::new());
         }
