@@ -12,10 +12,14 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time one status write may take.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long our own last write is believed more than an older state from the watch. A watch that died is noticed before;
+/// an API server whose data was restored from a backup shows older states for good.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 /// Under which name the API server asks to wait with it.
 const WRITE: &str = "writing a status";
@@ -176,6 +180,7 @@ fn is_abnormal(draft: &Draft, before: &Value) -> bool {
 #[derive(Clone)]
 struct Written {
     revision: u64,
+    at: Instant,
     share: Value,
 }
 
@@ -208,7 +213,7 @@ impl StatusWriter {
             return Ok(Vec::new());
         }
         let revision = self.apply(part, object, &composed.share).await?;
-        self.remember((uid, part), Written { revision, share: composed.share });
+        self.remember((uid, part), Written { revision, at: Instant::now(), share: composed.share });
         Ok(composed.transitions)
     }
 
@@ -229,7 +234,8 @@ impl StatusWriter {
             .unwrap_or(Value::Null);
         let seen = revision(object.meta().resource_version.as_deref());
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = written.get(&(uid.to_owned(), part)).filter(|own| own.revision > seen) {
+        let lags = |own: &&Written| own.revision > seen && own.at.elapsed() < BELIEVED;
+        if let Some(own) = written.get(&(uid.to_owned(), part)).filter(lags) {
             overlay(part, &mut status, &own.share);
         }
         status

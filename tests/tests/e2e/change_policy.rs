@@ -4,6 +4,8 @@ use crate::waiting::kstatus;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::oracles::quiet::kafka_writes;
+use logwise_testbed::proxy::tcp::TcpProxy;
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
@@ -274,7 +276,7 @@ fn spoken_of(object: &Value) -> Vec<&Value> {
 }
 
 /// All parts look, say what they see of the current generation, and change nothing.
-async fn only_looks(world: &World, reason: &str, topic: &str) -> Result<()> {
+async fn only_looks(world: &World, kafka: &TcpProxy, reason: &str, topic: &str) -> Result<()> {
     world.create_topic(topic, 1).await?;
     patch(world, DEMO, json!({"kafka": {"topics": {"maxPartitions": 20 + topic.len()}}})).await?;
     patch(world, KEPT, json!({"priority": topic.len()})).await?;
@@ -297,6 +299,7 @@ async fn only_looks(world: &World, reason: &str, topic: &str) -> Result<()> {
     ensure!(kept["status"]["observedGeneration"] == kept["metadata"]["generation"], "{}", kept["status"]);
     ensure!(kstatus(world, KEPT.0, KEPT.1).await? == "Current", "{}", kept["status"]);
     ensure!(raises(world).await? == 0 && lifecycle_writes(world).await? == 0, "something was changed");
+    ensure!(kafka_writes(kafka) == 0, "Kafka was asked to change something: {:?}", kafka.requests());
     ensure!(world.topic_partitions("api").await? == 1 && world.topic_partitions(topic).await? == 1, "a topic grew");
     Ok(())
 }
@@ -306,15 +309,21 @@ async fn observe_and_suspend_change_nothing_and_go_on_looking() -> Result<()> {
     let (world, _operator) = ground("only-looks").await?;
     let never = json!({"approval": "Never"});
     let observe = json!({"approval": "Never", "mode": "Observe"});
-    apply(&world, &[&pipeline(&world, 2, observe)?, &retention(30, never.clone())]).await?;
-    only_looks(&world, "ObserveOnly", "b").await?;
+    let (mut demo, kafka) = (pipeline(&world, 2, observe)?, world.kafka_proxy().await?);
+    demo["spec"]["kafka"]["bootstrapServers"] = json!([kafka.address]);
+    apply(&world, &[&demo, &retention(30, never.clone())]).await?;
+    only_looks(&world, &kafka, "ObserveOnly", "b").await?;
     patch(&world, DEMO, json!({"suspend": true, "changePolicy": {"mode": "Apply"}})).await?;
-    only_looks(&world, "SuspendedByUser", "cc").await?;
+    only_looks(&world, &kafka, "SuspendedByUser", "cc").await?;
     patch(&world, DEMO, json!({"suspend": false})).await?;
     wait_desired(&world, 2).await?;
     wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
     ensure!(raises(&world).await? == 1 && lifecycle_writes(&world).await? == 1, "each once");
-    Ok(())
+    let grown = async || {
+        ensure!(kafka_writes(&kafka) > 0, "no growth was seen: {:?}", kafka.requests());
+        Ok(())
+    };
+    world.wait_until("growth, which this count shows", PATIENCE, grown).await
 }
 
 #[tokio::test]

@@ -28,11 +28,11 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Objects of the crowd in `make prove`.
 const GREAT_CROWD: usize = 1_000;
 
-/// Edits of the crowd per second in `make prove`: each of its objects changes every 50 s.
-const CROWD_EDITS: f64 = 20.0;
+/// Edits of the crowd per second in `make prove`: each of its objects changes every 100 s.
+const CROWD_EDITS: f64 = 10.0;
 
 /// Rounds of measuring, and edits of each side per round.
-const ROUNDS: (usize, usize) = (5, 200);
+const ROUNDS: (usize, usize) = (7, 200);
 
 /// What the crowd may add to the 99th percentile.
 const MOST: f64 = 1.2;

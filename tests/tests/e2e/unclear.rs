@@ -73,7 +73,8 @@ async fn rules(world: &World) -> Result<String> {
 async fn the_services_of_an_invalid_policy_are_not_given_to_another() -> Result<()> {
     let (world, _operator) = programmed("unclear-invalid").await?;
     let before = rules(&world).await?;
-    let windows = json!([{"name": "night", "schedule": "0 2 * * *", "durationMinutes": 60, "timeZone": "Mars/Olympus"}]);
+    let windows =
+        json!([{"name": "night", "schedule": "0 2 * * *", "durationMinutes": 60, "timeZone": "Mars/Olympus"}]);
     let patch = json!({"spec": {"changePolicy": {"windows": windows}}}).to_string();
     world.kubectl(&["patch", "lrp", "keep", "--type", "merge", "-p", &patch]).await?;
     wait_condition(&world, ("lrp", "keep"), ("Accepted", "False", "InvalidSpec")).await?;

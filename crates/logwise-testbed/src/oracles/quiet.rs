@@ -119,7 +119,12 @@ pub fn looks(metrics: &str) -> BTreeMap<String, u64> {
 }
 
 fn writes(proxy: Option<&TcpProxy>) -> u64 {
-    let requests = proxy.map(TcpProxy::requests).unwrap_or_default();
+    proxy.map(kafka_writes).unwrap_or_default()
+}
+
+/// Requests through this proxy that change topics, or try to.
+pub fn kafka_writes(proxy: &TcpProxy) -> u64 {
+    let requests = proxy.requests();
     KAFKA_WRITES.iter().filter_map(|kind| requests.get(kind)).sum()
 }
 
