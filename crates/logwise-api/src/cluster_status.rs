@@ -155,6 +155,14 @@ pub struct HeldTopic {
     /// Why it was left alone: one word in CamelCase.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
+    /// Records per second that came in when the reason or the wanted count changed last; absent when load was not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub records_per_second: Option<i64>,
+    /// The reason with its numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub message: Option<String>,
     /// Partitions it gets when its plan is approved; stays the same while at least that many are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

@@ -33,6 +33,9 @@ pub struct Kafka {
     /// not at all otherwise. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<KafkaAuthentication>,
+    /// What the cluster should be like. It is reported in `KafkaReady`, never changed. Absent: not looked at. No default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedKafka>,
     /// Which topics belong to the pipeline and how many partitions they have. Absent: the brokers are watched, no topic
     /// is. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,14 +98,97 @@ fn max_partitions() -> i32 {
     96
 }
 
-/// Whether topics grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+/// Whether topics grow, when, and how far. The floor, `topics.defaultPartitions`, obeys all of it but
+/// `maxStepFactor` and `cooldownSeconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PartitionScaling {
     /// Automatic: topics grow, which cannot be undone. Recommend: what would grow is reported. Disabled: topics are
     /// watched only. Default: Recommend.
-    #[serde(default)]
     pub mode: PartitionScalingMode,
+    /// Records per second that one partition shall carry, 1 to 1000000: a topic wants as many partitions as its rate
+    /// needs. The rate is the 95th percentile of the slopes between samples of `windowSeconds`. Default: 2000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub target_records_per_second_per_partition: i32,
+    /// Seconds over which the rate is measured, 10 to 3600; at least 5 samples are needed. Default: 600.
+    #[schemars(range(min = 10, max = 3600))]
+    pub window_seconds: i32,
+    /// Seconds within which records that were not read yet shall have been read, 10 to 86400. Left out of the count
+    /// while it is not known how many they are. Default: 600.
+    #[schemars(range(min = 10, max = 86400))]
+    pub catch_up_seconds: i32,
+    /// How many times its partitions a topic gets by one growth, 2 to 100. Default: 2.
+    #[schemars(range(min = 2, max = 100))]
+    pub max_step_factor: i32,
+    /// Seconds between two growths of one topic, 0 to 86400. Default: 1800.
+    #[schemars(range(min = 0, max = 86400))]
+    pub cooldown_seconds: i32,
+    /// Replicas that brokers may have on average after a growth, those of other topics included, 1 to 200000.
+    /// Default: 4000.
+    #[schemars(range(min = 1, max = 200_000))]
+    pub max_replicas_per_broker: i32,
+    /// Partitions that the operator may add to the Kafka cluster within 24 hours, 0 to 1000000; of several
+    /// LogwiseClusters of one Kafka cluster the smallest number holds for all. Default: 1000.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_new_partitions_per_day: i32,
+    /// Hold: topics whose newest records carry keys do not grow, since growth sends a key's records to another partition
+    /// and so breaks their order once. Allow: they grow. Default: Hold.
+    pub keyed_topics: KeyedTopics,
+    /// Whether a count beyond the cores of the Spark workers is rounded up to a multiple of them, so that all cores are
+    /// busy to the end of a batch. Without effect while the cores are not known. Default: false.
+    pub align_to_spark_cores: bool,
+}
+
+impl Default for PartitionScaling {
+    fn default() -> Self {
+        Self {
+            mode: PartitionScalingMode::default(),
+            target_records_per_second_per_partition: 2000,
+            window_seconds: 600,
+            catch_up_seconds: 600,
+            max_step_factor: 2,
+            cooldown_seconds: 1800,
+            max_replicas_per_broker: 4000,
+            max_new_partitions_per_day: 1000,
+            keyed_topics: KeyedTopics::default(),
+            align_to_spark_cores: false,
+        }
+    }
+}
+
+/// Whether topics grow whose records carry keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyedTopics {
+    /// They do not grow.
+    #[default]
+    Hold,
+    /// They grow.
+    Allow,
+}
+
+/// What the Kafka cluster should be like. It is reported, never changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = check_at(
+    ".minInSyncReplicas",
+    "!has(self.minInSyncReplicas) || !has(self.replicationFactor) || self.minInSyncReplicas <= self.replicationFactor",
+    "must be less than or equal to `replicationFactor`"
+))]
+pub struct ExpectedKafka {
+    /// Brokers that should be up, 1 to 10000. Absent: not looked at. No default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub brokers: Option<i32>,
+    /// Replicas that each partition of the pipeline's topics should have at least, 1 to 100. Absent: not looked at. No
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replication_factor: Option<i32>,
+    /// `min.insync.replicas` that each topic of the pipeline should have at least, 1 to 100. Absent: not looked at. No
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub min_in_sync_replicas: Option<i32>,
 }
 
 /// Whether partition growth is carried out, only recommended, or not considered.

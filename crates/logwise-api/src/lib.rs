@@ -31,7 +31,8 @@ pub use cluster_status::{
 pub use condition::{Condition, ConditionStatus};
 pub use crd::{crd_files, crds};
 pub use kafka::{
-    Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, PartitionScaling, PartitionScalingMode, Topics,
+    ExpectedKafka, Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, KeyedTopics, PartitionScaling,
+    PartitionScalingMode, Topics,
 };
 pub use references::{CaSecretRef, SecretRef};
 pub use retention::{

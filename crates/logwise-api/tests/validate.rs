@@ -62,6 +62,7 @@ fn topics_become_a_policy() {
         default_partitions: Some(3),
         max_partitions: 96,
         mode: partitions::ScalingMode::Recommend,
+        scaling: partitions::Scaling { target_rate: Some(2_000), ..partitions::Scaling::default() },
         change: change::ChangePolicy::default(),
         look_period_seconds: 60,
     };

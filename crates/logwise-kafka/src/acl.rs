@@ -5,7 +5,7 @@ use crate::error::{Cause, KafkaError};
 use crate::ffi::{self, Authorized, NotDescribed};
 use crate::{login, observe};
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{ChangeMode, Kafka, LogwiseCluster, PartitionScalingMode};
+use logwise_api::{ChangeMode, Kafka, KeyedTopics, LogwiseCluster, PartitionScalingMode};
 use logwise_plan::selector::TopicSelector;
 use logwise_runtime::{Refused, Secrets};
 use rdkafka::error::RDKafkaErrorCode;
@@ -26,6 +26,8 @@ pub enum Operation {
     Describe,
     /// Reading settings of topics.
     DescribeConfigs,
+    /// Reading records of topics that are about to grow, to see whether they carry keys.
+    Read,
     /// Growing topics.
     Alter,
 }
@@ -36,6 +38,7 @@ impl Operation {
         match self {
             Self::Describe => "Describe",
             Self::DescribeConfigs => "DescribeConfigs",
+            Self::Read => "Read",
             Self::Alter => "Alter",
         }
     }
@@ -43,6 +46,7 @@ impl Operation {
     /// The number in Kafka's protocol.
     const fn code(self) -> u32 {
         match self {
+            Self::Read => 3,
             Self::Alter => 7,
             Self::Describe => 8,
             Self::DescribeConfigs => 10,
@@ -107,8 +111,12 @@ pub async fn check(
 fn wanted(cluster: &LogwiseCluster, kafka: &Kafka) -> &'static [Operation] {
     let grows = kafka.partition_scaling.mode == PartitionScalingMode::Automatic
         && cluster.spec.change_policy.mode == ChangeMode::Apply;
-    let all = &[Operation::Describe, Operation::DescribeConfigs, Operation::Alter];
-    if grows { all } else { &all[..2] }
+    const ALL: &[Operation] = &[Operation::Describe, Operation::DescribeConfigs, Operation::Alter, Operation::Read];
+    match (grows, kafka.partition_scaling.keyed_topics) {
+        (false, _) => &ALL[..2],
+        (true, KeyedTopics::Allow) => &ALL[..3],
+        (true, KeyedTopics::Hold) => ALL,
+    }
 }
 
 /// Whether `operations` are allowed on the first [`MOST_TOPICS`] topics that `selector` chooses.
@@ -161,9 +169,9 @@ fn judge(operation: Operation, described: &[Authorized]) -> Outcome {
             Ok(Some(may)) if may.contains(&operation.code()) => allowed = true,
             Ok(Some(_)) => denied.push(topic.clone()),
             Ok(None) => unknown = Some("the brokers do not tell".to_owned()),
-            // Who may alter a topic may also describe it.
+            // Who may alter or read a topic may also describe it.
             Err(NotDescribed { name, .. }) if name == "TOPIC_AUTHORIZATION_FAILED" => match operation {
-                Operation::Describe | Operation::Alter => denied.push(topic.clone()),
+                Operation::Describe | Operation::Alter | Operation::Read => denied.push(topic.clone()),
                 Operation::DescribeConfigs => unknown = Some("told only to those who may describe topics".to_owned()),
             },
             // The topic went, or was only a name to ask about: whoever is told so may describe it.

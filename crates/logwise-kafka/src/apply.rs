@@ -1,4 +1,5 @@
 use crate::client::{KafkaClient, off_the_async_threads};
+use crate::confirm;
 use crate::error::{Cause, KafkaError};
 use crate::observe::fetch_metadata;
 use futures::executor::block_on;
@@ -15,14 +16,20 @@ use std::time::{Duration, Instant};
 /// New partitions in one request: a controller refuses what would pass this number.
 const MAX_NEW_PARTITIONS: i32 = 10_000;
 
+/// Topics in one request.
+const MAX_TOPICS: usize = 100;
+
+/// How long the answer to a growth is waited for: a quota of the brokers shows only in how long it takes.
+pub(crate) const GROWING: Duration = Duration::from_secs(60);
+
 /// Largest total that librdkafka accepts; one larger would spoil the whole request.
 const MAX_TOTAL: i32 = 100_000;
 
 /// How long all validations of a batch may take.
 const VALIDATING: Duration = Duration::from_secs(20);
 
-/// How long brokers may take to show what their controller has decided.
-const SETTLING: Duration = Duration::from_secs(1);
+/// How long a growth is looked for whose answer was lost.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Pause between two looks while that is awaited.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
@@ -54,9 +61,10 @@ pub enum Outcome {
 /// Carries out the growths of `plan` and says of each what became of it, in the order of the plan.
 ///
 /// The count that each growth assumes is read again, the broker validates all that hold, and those that pass are sent
-/// as one batch (of at most 10,000 new partitions, or several); each topic succeeds or fails by itself. A growth without
-/// an answer is looked up before it is reported. Partitions never shrink. Each call is waited for at most the
-/// client's deadline: two calls for a batch, one before and one after all batches.
+/// in requests of at most 100 topics and 10,000 new partitions; each topic succeeds or fails by itself. A growth without
+/// an answer is looked up before it is reported, and one that was accepted is reported as done when two looks agree on
+/// the count and each new partition can be read. Partitions never shrink. Each call is waited for at most the client's
+/// deadline, a growth for at most a minute.
 ///
 /// `permit` is asked once, after the validation and before anything is sent; what it returns is asked again right before
 /// each request. A refusal means that nothing (more) is sent.
@@ -119,6 +127,7 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
         }
     }
     look_up_doubtful(client, &mut batch);
+    confirm::seen(client, &mut batch);
     batch.into_iter().map(|Growth { grow, state }| (grow, state.outcome())).collect()
 }
 
@@ -140,12 +149,12 @@ fn withhold(batch: &mut [Growth], why: &str) {
 }
 
 /// One growth on its way.
-struct Growth {
-    grow: Grow,
-    state: State,
+pub(crate) struct Growth {
+    pub(crate) grow: Grow,
+    pub(crate) state: State,
 }
 
-enum State {
+pub(crate) enum State {
     /// To be sent.
     Open,
     /// Decided.
@@ -154,7 +163,7 @@ enum State {
     Doubtful(Doubt),
 }
 
-struct Doubt {
+pub(crate) struct Doubt {
     why: String,
     /// Whether the wanted count, if found, is our work.
     sent: bool,
@@ -253,7 +262,11 @@ fn part_length(batch: &[Growth]) -> usize {
         new = new.saturating_add(growth.new_partitions());
         new <= MAX_NEW_PARTITIONS
     });
-    fitting.count().max(1)
+    let open = batch.iter().scan(0, |open, growth| {
+        *open += usize::from(growth.is_open());
+        Some(*open)
+    });
+    fitting.count().min(open.take_while(|open| *open <= MAX_TOPICS).count()).max(1)
 }
 
 /// Sends all open growths in one call, if it still may be sent, and takes the answer of each.
@@ -270,7 +283,7 @@ fn ask(
     if wanted.is_empty() {
         return;
     }
-    let deadline = Some(client.deadline());
+    let deadline = Some(if step == Step::Send { GROWING } else { client.deadline() });
     let options =
         AdminOptions::new().request_timeout(deadline).operation_timeout(deadline).validate_only(step == Step::Validate);
     let write = (step == Step::Send).then(|| crash::begin(System::Kafka));
@@ -324,8 +337,16 @@ fn take_failure(step: Step, error: &KafkaError, batch: &mut [Growth]) {
 fn look_up_doubtful(client: &KafkaClient, batch: &mut [Growth]) {
     let until = Instant::now() + SETTLING;
     while batch.iter().any(|growth| matches!(growth.state, State::Doubtful(_))) {
-        let Ok(counts) = partition_counts(client) else { return };
+        let counts = partition_counts(client);
         let last = Instant::now() >= until;
+        // A connection that was cut may take a moment to come back.
+        let Ok(counts) = counts else {
+            if last {
+                return;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+            continue;
+        };
         for growth in batch.iter_mut() {
             if let State::Doubtful(doubt) = &growth.state {
                 let outcome = growth.looked_up(doubt, counts.get(&growth.grow.topic).copied());
@@ -341,7 +362,7 @@ fn look_up_doubtful(client: &KafkaClient, batch: &mut [Growth]) {
 }
 
 /// Partitions of every topic of the cluster.
-fn partition_counts(client: &KafkaClient) -> Result<BTreeMap<String, i32>, KafkaError> {
+pub(crate) fn partition_counts(client: &KafkaClient) -> Result<BTreeMap<String, i32>, KafkaError> {
     let (metadata, _) = fetch_metadata(client)?;
     let counted = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), counted(topic.partitions().len()))).collect())
@@ -413,6 +434,8 @@ mod tests {
         assert_eq!(part_length(&batch[2..]), 1);
         assert_eq!(part_length(&batch[3..]), 1, "one that is too large alone goes alone");
         assert_eq!(part_length(&batch[4..]), 1);
+        let many: Vec<Growth> = (0..150).map(|number| open(&number.to_string(), 1, 2)).collect();
+        assert_eq!((part_length(&many), part_length(&many[100..])), (100, 50));
         let settled = Growth::checked(&Grow { topic: "x".into(), from: 1, to: 20_000 }, &BTreeMap::new());
         assert_eq!(part_length(&[settled, open("b", 1, 10_001)]), 2, "what is not sent does not count");
     }

@@ -1,5 +1,6 @@
 use crate::error::{Cause, KafkaError};
 use crate::ffi::{self, Event};
+use crate::memory::Memory;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{Client, DefaultClientContext};
@@ -118,6 +119,7 @@ impl KafkaClients {
             config,
             connection: Mutex::new(Some(Arc::new(connection))),
             unanswered: AtomicU32::new(0),
+            memory: Mutex::default(),
             cause: Mutex::new(None),
         })
     }
@@ -170,6 +172,8 @@ pub struct KafkaClient {
     /// `None`: given up after too many time-outs; the next call makes it anew.
     connection: Mutex<Option<Arc<Connection>>>,
     unanswered: AtomicU32,
+    /// What is remembered of the cluster from look to look.
+    memory: Mutex<Memory>,
     /// What the network last said, kept because librdkafka tells the same trouble only once in 30 s.
     cause: Mutex<Option<Cause>>,
 }
@@ -178,6 +182,11 @@ impl KafkaClient {
     /// The bootstrap servers, separated by commas.
     pub fn at(&self) -> &str {
         &self.at
+    }
+
+    /// What is remembered of the cluster, as long as somebody uses this client.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
     }
 
     /// How long each answer is waited for.
@@ -207,6 +216,15 @@ impl KafkaClient {
     /// A second, short-lived client for calls that change something.
     pub(crate) fn admin(&self) -> KafkaResult<AdminClient<DefaultClientContext>> {
         self.config.create()
+    }
+
+    /// A short-lived client of its own for reading records, with further settings; to be closed with [`close`].
+    pub(crate) fn reader(&self, settings: &[(&str, &str)]) -> KafkaResult<Connection> {
+        let mut config = self.config.clone();
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        connect(&config)
     }
 
     /// Remembers why connections fail, as the queue that nobody else reads tells it.
@@ -259,8 +277,7 @@ impl KafkaClient {
 impl Drop for KafkaClient {
     fn drop(&mut self) {
         let connection = lock(&self.connection).take();
-        // Closing waits for librdkafka's threads, and this may run on a thread of the async runtime.
-        let _ = thread::Builder::new().name("kafka-close".into()).spawn(move || drop(connection));
+        close(connection);
     }
 }
 
@@ -279,6 +296,11 @@ pub(crate) async fn off_the_async_threads<T: Send + 'static>(
     tokio::task::spawn_blocking(move || calls(&client))
         .await
         .map_err(|error| Cause::new(RDKafkaErrorCode::Fail, format!("the call was abandoned: {error}")))
+}
+
+/// Closing waits for librdkafka's threads, and this may run on a thread of the async runtime, or of a call that ends.
+pub(crate) fn close(connection: impl Send + 'static) {
+    let _ = thread::Builder::new().name("kafka-close".into()).spawn(move || drop(connection));
 }
 
 fn connect(config: &ClientConfig) -> Result<Connection, LibraryError> {

@@ -1,9 +1,11 @@
 //! Validate, observe, plan, apply, report.
 
 use crate::report::{self, Found};
-use crate::{KafkaClient, KafkaClients, Login, growth, login, observe};
+use crate::keeping::{self, SampleStore};
+use crate::{KafkaClient, KafkaClients, Login, examine, growth, headroom, login, observe, surroundings};
 use futures::Stream;
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
@@ -11,6 +13,7 @@ use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
 use logwise_runtime::facts::Fact;
+use logwise_runtime::metrics::Pipeline;
 use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +29,12 @@ pub struct Context {
     pub in_use: InUse,
     /// Seconds between two looks.
     pub period_seconds: u32,
+    /// Whether the metrics have series of each topic.
+    pub per_topic: bool,
+    /// All pipelines.
+    pub clusters: Store<LogwiseCluster>,
+    /// Where samples outlive the process.
+    pub samples: Arc<dyn SampleStore>,
 }
 
 /// Keeps the client of every object open between two looks; a client that no object uses is closed.
@@ -66,7 +75,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         context.in_use.forget(cluster.metadata.uid.as_deref().unwrap_or_default());
         return Report::default();
     };
-    let policy = match validate::kafka_topics(cluster, context.period_seconds).transpose() {
+    let mut policy = match validate::kafka_topics(cluster, context.period_seconds).transpose() {
         Ok(policy) => policy,
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
@@ -74,21 +83,39 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(login) => login,
         Err(refused) => return report::refused(cluster, refused),
     };
-    let (client, look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
+    let began = Timestamp::now();
+    let (client, mut look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
         Ok(found) => found,
         Err(error) => return report::no_client(cluster, &error),
     };
-    let plan = policy.as_ref().map(|policy| partitions::plan(policy, &look.facts, Timestamp::now()));
     let intents = &context.shell.intents;
     let cleared = growth::clear_the_way(intents, &client, &look).await;
-    let outcomes = match &plan {
-        Some(plan) if validate::may_change(cluster) => {
+    let plan = match &mut policy {
+        Some(policy) => Some(decide((cluster, policy), &client, (&mut look, began), context).await),
+        None => None,
+    };
+    let outcomes = match (&plan, &policy) {
+        (Some(plan), Some(policy)) if validate::may_change(cluster) => {
+            let plan = (plan, policy.scaling.daily_budget);
             growth::carry_out(intents, cluster, &client, plan, cleared).await
         }
         _ => Vec::new(),
     };
-    let found = Found { cluster, policy: policy.as_ref(), look: &look, plan: plan.as_ref(), outcomes: &outcomes };
-    found.measure(&context.shell.metrics);
+    client.memory().grew(&outcomes, Timestamp::now());
+    if policy.is_some() {
+        let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };
+        headroom::measure(&client, &look, (&cluster.uid().unwrap_or_default(), &of), context).await;
+    }
+    let descriptions = client.memory().descriptions(&look);
+    let found = Found {
+        cluster,
+        policy: policy.as_ref(),
+        look: &look,
+        plan: plan.as_ref(),
+        outcomes: &outcomes,
+        descriptions: &descriptions,
+    };
+    found.measure(&context.shell.metrics, context.per_topic);
     found.report(context.period_seconds)
 }
 
@@ -121,6 +148,22 @@ async fn observe_cluster(
         let fact = Fact { value: look.ends.clone(), taken, period };
         context.shell.tell(&context.shell.facts.topic_ends, of, fact);
     }
-    look.facts.pending = validate::pending_growths(cluster);
     Ok((client, look))
+}
+
+/// Plans with what is remembered; what is about to grow is looked at more closely first, and then planned again.
+async fn decide(
+    (cluster, policy): (&LogwiseCluster, &mut partitions::Policy),
+    client: &Arc<KafkaClient>,
+    (look, began): (&mut crate::Look, Timestamp),
+    context: &Context,
+) -> partitions::Plan {
+    surroundings::add(look, policy, cluster, (&context.shell, &context.clusters));
+    keeping::remember(client, (look, began), policy, context);
+    let plan = partitions::plan(policy, &look.facts, Timestamp::now());
+    if examine::look_closer(client, look, &plan).await {
+        client.memory().fill(&mut look.facts, Instant::now());
+        return partitions::plan(policy, &look.facts, Timestamp::now());
+    }
+    plan
 }

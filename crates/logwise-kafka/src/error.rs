@@ -43,6 +43,36 @@ pub enum KafkaError {
         /// Why.
         source: Cause,
     },
+    /// No earliest offset could be read.
+    #[error("Kafka at {at} {}", source.told("did not tell first offsets", "did not tell first offsets", *deadline))]
+    ListEarliestOffsets {
+        /// Bootstrap servers, separated by commas.
+        at: String,
+        /// How long an answer was waited for.
+        deadline: Duration,
+        /// Why.
+        source: Cause,
+    },
+    /// Topics could not be described.
+    #[error("Kafka at {at} {}", source.told("did not describe topics", "did not describe topics", *deadline))]
+    DescribeTopics {
+        /// Bootstrap servers, separated by commas.
+        at: String,
+        /// How long an answer was waited for.
+        deadline: Duration,
+        /// Why.
+        source: Cause,
+    },
+    /// Settings of topics could not be read.
+    #[error("Kafka at {at} {}", source.told("did not tell topic settings", "did not tell topic settings", *deadline))]
+    DescribeConfigs {
+        /// Bootstrap servers, separated by commas.
+        at: String,
+        /// How long an answer was waited for.
+        deadline: Duration,
+        /// Why.
+        source: Cause,
+    },
     /// Partitions could not be added, or it is not known whether they were.
     #[error("Kafka at {at} {}", source.told("did not confirm new partitions", "did not add partitions", *deadline))]
     CreatePartitions {
@@ -63,6 +93,9 @@ impl KafkaError {
             Self::FetchMetadata { source, .. }
             | Self::DescribeCluster { source, .. }
             | Self::ListOffsets { source, .. }
+            | Self::ListEarliestOffsets { source, .. }
+            | Self::DescribeTopics { source, .. }
+            | Self::DescribeConfigs { source, .. }
             | Self::CreatePartitions { source, .. } => source.class(),
         }
     }
@@ -74,6 +107,9 @@ impl KafkaError {
         | Self::FetchMetadata { source, .. }
         | Self::DescribeCluster { source, .. }
         | Self::ListOffsets { source, .. }
+        | Self::ListEarliestOffsets { source, .. }
+        | Self::DescribeTopics { source, .. }
+        | Self::DescribeConfigs { source, .. }
         | Self::CreatePartitions { source, .. }) = self;
         format!("{self}: {source}")
     }

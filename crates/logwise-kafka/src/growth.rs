@@ -1,9 +1,11 @@
 //! Growths under an intent: written down before the brokers are asked, closed when the effect was seen.
 
-use crate::{KafkaClient, Look, Outcome, apply, counts};
+use crate::apply::{self, apply, counts};
+use crate::{KafkaClient, Look, Outcome};
+use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
 use logwise_plan::partitions::{Grow, Plan};
-use logwise_runtime::intent::{Ending, Intent, Wish};
+use logwise_runtime::intent::{Ending, Intent, State, Wish};
 use logwise_runtime::{Intents, ObjectKey, chain};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,7 +17,7 @@ use tokio::runtime::Handle;
 const MOST: usize = 1_000;
 
 /// The intent's name of the cluster: the id that it keeps for life, whatever its addresses.
-fn resource(look: &Look) -> Option<String> {
+pub(crate) fn resource(look: &Look) -> Option<String> {
     look.cluster.known()?.cluster_id.as_ref().map(|id| format!("kafka/{id}"))
 }
 
@@ -35,10 +37,21 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
     Ok(resource)
 }
 
+/// When topics grew by the last intent of the cluster, by topic: what a process that has just begun does not remember.
+pub(crate) fn grown_before(intents: &Intents, resource: &str) -> Vec<(String, Timestamp)> {
+    let Some(intent) = intents.last(resource).filter(|intent| intent.state != State::Abandoned) else { return Vec::new() };
+    growths(&intent).into_iter().flatten().map(|grow| (grow.topic, intent.written)).collect()
+}
+
+/// What the intent names; nothing, if it says it in another way.
+fn growths(intent: &Intent) -> Option<Vec<Grow>> {
+    serde_json::from_value(intent.wish.targets["topics"].clone()).ok()
+}
+
 /// What became of the growths that `intent` names, by the partitions there are now.
 fn ending(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ending {
     // A record that says it in another way was not carried out by us, and must not be taken for carried out.
-    let Ok(growths) = serde_json::from_value::<Vec<Grow>>(intent.wish.targets["topics"].clone()) else {
+    let Some(growths) = growths(intent) else {
         return Ending::Superseded;
     };
     let now = |grow: &Grow| counts.get(&grow.topic).copied();
@@ -51,12 +64,13 @@ fn ending(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ending {
     }
 }
 
-/// Carries out the growths of `plan` under one intent; `cleared` is the answer of [`clear_the_way`].
+/// Carries out the growths of `plan` under one intent, if a day's `budget` of new partitions has room for all of them;
+/// `cleared` is the answer of [`clear_the_way`].
 pub(crate) async fn carry_out(
     intents: &Arc<Intents>,
     cluster: &LogwiseCluster,
     client: &Arc<KafkaClient>,
-    plan: &Plan,
+    (plan, budget): (&Plan, i32),
     cleared: Result<String, String>,
 ) -> Vec<(Grow, Outcome)> {
     if plan.actions.is_empty() {
@@ -71,11 +85,16 @@ pub(crate) async fn carry_out(
         Ok(prepared) => prepared,
         Err(why) => return nothing_sent(&plan.actions, &why),
     };
+    // By the record as it was when this one took its place: other shards spend too.
+    if prepared.spent().saturating_add(amount(&plan.actions)) > i64::from(budget) {
+        prepared.abandon(Ending::Abandoned).await;
+        return nothing_sent(&plan.actions, "others have used up the partitions of this day meanwhile");
+    }
     // Held here, so that it can be closed once the effect is known; the calls run on another thread.
     let slot = Arc::new(Mutex::new(Slot::Prepared(prepared)));
-    let (place, handle, timeout) = (slot.clone(), Handle::current(), call_timeout(client));
+    let (place, handle) = (slot.clone(), Handle::current());
     let permit = move || {
-        let sent = handle.block_on(Slot::send(&place, timeout))?;
+        let sent = handle.block_on(Slot::send(&place, CALL_TIMEOUT))?;
         Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).may_send())
     };
     let outcomes = apply(client, plan, permit).await;
@@ -131,13 +150,16 @@ fn ended(outcomes: &[(Grow, Outcome)]) -> Ending {
     if outcomes.iter().any(|(_, outcome)| there(outcome)) { Ending::Done } else { Ending::Superseded }
 }
 
-/// One request with the client's deadline and a moment for the library: each begins only while the intent allows it.
-fn call_timeout(client: &KafkaClient) -> Duration {
-    client.deadline() + Duration::from_secs(1)
-}
+/// One request and a moment for the library: each begins only while the intent allows it.
+const CALL_TIMEOUT: Duration = Duration::from_secs(apply::GROWING.as_secs() + 1);
 
 fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {
-    Wish { owner: ObjectKey::of(cluster).into(), targets: targets(actions), pre_image: None }
+    Wish { owner: ObjectKey::of(cluster).into(), targets: targets(actions), pre_image: None, amount: amount(actions) }
+}
+
+/// Partitions that these growths add.
+fn amount(actions: &[Grow]) -> i64 {
+    actions.iter().map(|grow| i64::from(grow.to) - i64::from(grow.from)).sum()
 }
 
 fn targets(actions: &[Grow]) -> Value {
@@ -152,8 +174,7 @@ fn nothing_sent(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-    use logwise_runtime::intent::{Owner, State, Writer};
+    use logwise_runtime::intent::{Owner, Writer};
 
     fn sent(growths: &[(&str, i32, i32)]) -> Intent {
         let grow = |(topic, from, to): &(&str, i32, i32)| Grow { topic: (*topic).to_owned(), from: *from, to: *to };
@@ -161,12 +182,13 @@ mod tests {
         let actions: Vec<Grow> = growths.iter().map(grow).collect();
         Intent {
             resource: "kafka/x".into(),
-            wish: Wish { owner, targets: targets(&actions), pre_image: None },
+            wish: Wish { owner, targets: targets(&actions), pre_image: None, amount: 0 },
             writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
             state: State::Sent,
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            spent: Vec::new(),
         }
     }
 

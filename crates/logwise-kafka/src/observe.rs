@@ -91,11 +91,17 @@ fn look_at_topics(client: &KafkaClient, selector: &TopicSelector) -> Look {
         Err(error) => (Err(error.message()), Some(error)),
     };
     let topics = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.topic(name, &ends))).collect();
+    let brokers = count(metadata.brokers().len());
     let topic_ends = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.ends(name, &ends))).collect();
     Look {
         ends: Known::Known(topic_ends),
-        facts: Observed { cluster_id: named(cluster_id.as_ref()), ..Observed::from(Known::Known(topics)) },
-        cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(metadata.brokers().len()) }),
+        facts: Observed {
+            cluster_id: named(cluster_id.as_ref()),
+            brokers: Known::Known(brokers),
+            replicas: replicas(&metadata),
+            ..Observed::from(Known::Known(topics))
+        },
+        cluster: Known::Known(ClusterFacts { cluster_id, brokers }),
         error,
     }
 }
@@ -105,6 +111,12 @@ fn named(cluster_id: Option<&String>) -> Known<String> {
         || Known::Unknown("the brokers did not tell the cluster's id".to_owned()),
         |id| Known::Known(id.clone()),
     )
+}
+
+/// Replicas of all partitions of the cluster.
+fn replicas(metadata: &Metadata) -> i64 {
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    i64::try_from(partitions.map(|partition| partition.replicas().len()).sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 /// All topics and brokers of the cluster, and its id: one request.
@@ -159,6 +171,10 @@ struct Layout {
     /// Partitions without a leader.
     leaderless: Vec<i32>,
     under_replicated: usize,
+    /// Replicas of most partitions.
+    replication_factor: usize,
+    /// Partitions with another number of replicas: they are being moved.
+    reassigning: usize,
     /// Why the topic as a whole could not be described.
     error: Option<String>,
 }
@@ -167,21 +183,28 @@ impl Layout {
     fn of(topic: &MetadataTopic) -> Self {
         let (led, leaderless): (Vec<_>, Vec<_>) =
             topic.partitions().iter().partition(|partition| partition.leader() >= 0);
+        let (replication_factor, reassigning) = replication(topic.partitions().iter().map(|p| p.replicas().len()));
         let ids = |partitions: Vec<&MetadataPartition>| partitions.iter().map(|partition| partition.id()).collect();
         Self {
             led: ids(led),
             leaderless: ids(leaderless),
             under_replicated: topic.partitions().iter().filter(|p| p.isr().len() < p.replicas().len()).count(),
+            replication_factor,
+            reassigning,
             error: topic.error().map(|code| Cause::from_code(code.into()).to_string()),
         }
     }
 
     fn topic(&self, name: &str, ends: &Result<Ends, String>) -> Topic {
         Topic {
-            partitions: count(self.led.len() + self.leaderless.len()),
             leaderless: count(self.leaderless.len()),
             under_replicated: count(self.under_replicated),
-            end_offsets: self.ends(name, ends).map(|ends| ends.into_values().fold(0, i64::saturating_add)),
+            reassigning: count(self.reassigning),
+            replication_factor: count(self.replication_factor.max(1)),
+            ..Topic::new(
+                count(self.led.len() + self.leaderless.len()),
+                self.ends(name, ends).map(|ends| ends.into_values().fold(0, i64::saturating_add)),
+            )
         }
     }
 
@@ -210,6 +233,16 @@ impl Layout {
     }
 }
 
+/// The number of replicas that most partitions have, of equals the smaller, and how many partitions have another one.
+/// While partitions are moved, old and new replicas are listed together.
+fn replication(of: impl Iterator<Item = usize>) -> (usize, usize) {
+    let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
+    of.for_each(|replicas| *numbers.entry(replicas).or_default() += 1);
+    let all: usize = numbers.values().sum();
+    let most = numbers.into_iter().rev().max_by_key(|(_, partitions)| *partitions);
+    most.map_or((0, 0), |(replicas, partitions)| (replicas, all - partitions))
+}
+
 fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -226,7 +259,7 @@ mod tests {
     fn end_offsets_add_up_over_all_partitions() {
         let layout = Layout { led: vec![0, 1], ..Layout::default() };
         let topic = layout.topic("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
-        assert_eq!(topic, Topic { partitions: 2, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(42) });
+        assert_eq!(topic, Topic::new(2, Known::Known(42)));
         let each = layout.ends("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
         assert_eq!(each, Known::Known(BTreeMap::from([(0, 40), (1, 2)])));
     }
@@ -247,10 +280,18 @@ mod tests {
 
     #[test]
     fn a_partition_without_a_leader_counts_and_is_unread() {
-        let layout = Layout { led: vec![0], leaderless: vec![1], under_replicated: 1, error: None };
+        let layout = Layout { led: vec![0], leaderless: vec![1], under_replicated: 1, ..Layout::default() };
         let topic = layout.topic("t", &ends(&[(0, Ok(7))]));
         assert_eq!((topic.partitions, topic.leaderless, topic.under_replicated), (2, 1, 1));
         assert_eq!(topic.end_offsets, Known::Unknown("partition 1 has no leader".into()));
+    }
+
+    #[test]
+    fn partitions_with_another_number_of_replicas_are_being_moved() {
+        assert_eq!(replication([3, 3, 3].into_iter()), (3, 0));
+        assert_eq!(replication([3, 5, 3].into_iter()), (3, 1));
+        assert_eq!(replication([4, 3].into_iter()), (3, 1), "of equals the smaller one");
+        assert_eq!(replication([].into_iter()), (0, 0));
     }
 
     #[test]

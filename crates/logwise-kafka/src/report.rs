@@ -1,13 +1,14 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
-use crate::{KafkaError, Look, Outcome};
+use crate::examine::Descriptions;
+use crate::{KafkaError, Look, Outcome, holds};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
-use logwise_plan::partitions::{self, Grow, Hold, Topic};
+use logwise_plan::partitions::{self, Grow, Hold, Observed, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
-use logwise_runtime::metrics::{Metrics, Pipeline};
+use logwise_runtime::metrics::{Metrics, Pipeline, TopicFigures};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,12 @@ use std::time::Duration;
 
 /// Topics listed in status; the rest is in the metrics and the decision record.
 const MAX_HELD_TOPICS: usize = 20;
+
+/// Length of the text that says why a topic was left alone.
+const MAX_MESSAGE: usize = 256;
+
+/// How soon brokers are asked again that do not answer.
+const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Plans listed in status.
 const MAX_PENDING_PLANS: usize = 10;
@@ -67,6 +74,8 @@ pub(crate) struct Found<'a> {
     pub look: &'a Look,
     pub plan: Option<&'a partitions::Plan>,
     pub outcomes: &'a [(Grow, Outcome)],
+    /// What is known of the topics from closer looks.
+    pub descriptions: &'a Descriptions,
 }
 
 impl Found<'_> {
@@ -78,6 +87,7 @@ impl Found<'_> {
             events: self.event().into_iter().collect(),
             decision: self.decision(),
             failure: self.failure(),
+            retry_within: self.is_silent().then_some(RETRY_WITHIN),
             // A topic that was just grown is looked at again at once: Ready waits for what the brokers say.
             next_look: Duration::from_secs(if self.is_growing() {
                 1
@@ -88,15 +98,36 @@ impl Found<'_> {
     }
 
     /// Sets the gauges and counts what was done.
-    pub(crate) fn measure(&self, metrics: &Metrics) {
+    pub(crate) fn measure(&self, metrics: &Metrics, per_topic: bool) {
         let of = Pipeline { namespace: self.cluster.namespace().unwrap_or_default(), cluster: self.cluster.name_any() };
         if let Some(topics) = self.topics() {
             metrics.kafka(&of, count(topics.len()), partition_sum(topics), count(self.limited_topics().count()));
+        }
+        if per_topic {
+            metrics.kafka_topics(&of, self.figures());
         }
         let grown = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done)).count();
         if grown > 0 {
             metrics.partitions_increased(&of, grown as u64);
         }
+    }
+
+    /// What the series of each topic show.
+    fn figures(&self) -> BTreeMap<String, TopicFigures> {
+        let now = Timestamp::now();
+        let figures = |(name, topic): (&String, &Topic)| {
+            let rate = self.policy.and_then(|policy| {
+                partitions::rate(&topic.window, &policy.scaling, policy.look_period_seconds, now).ok()
+            });
+            let lag = topic.lag.known().copied();
+            (name.clone(), TopicFigures { partitions: topic.partitions.into(), rate, lag })
+        };
+        self.topics().into_iter().flatten().map(figures).collect()
+    }
+
+    /// Whether no broker answers: one request tells when they do again.
+    fn is_silent(&self) -> bool {
+        self.look.error.as_ref().is_some_and(|error| error.class() == ErrorClass::Transient)
     }
 
     fn topics(&self) -> Option<&BTreeMap<String, Topic>> {
@@ -112,7 +143,7 @@ impl Found<'_> {
     /// Topics that have fewer partitions than they should have and stay so.
     fn limited_topics(&self) -> impl Iterator<Item = (&str, &Hold, i32)> {
         let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
-        holds.filter_map(|(name, hold)| wanted(hold).map(|wanted| (name.as_str(), hold, wanted)))
+        holds.filter_map(|(name, hold)| holds::wanted(hold).map(|wanted| (name.as_str(), hold, wanted)))
     }
 
     fn unreadable_topics(&self) -> Vec<(&str, &str)> {
@@ -153,11 +184,44 @@ impl Found<'_> {
             );
             return Draft::new(kind, false, Reason::UnderReplicated, message);
         }
+        if let Some(draft) = self.less_than_expected() {
+            return draft;
+        }
         let message = match self.topics() {
             Some(topics) if self.policy.is_some() => format!("{} topics of the pipeline are healthy", topics.len()),
             _ => "The cluster answers; topics are not managed".to_owned(),
         };
         Draft::new(kind, true, Reason::Available, message)
+    }
+
+    /// What of `kafka.expected` is not met.
+    fn less_than_expected(&self) -> Option<Draft> {
+        let kind = ConditionType::KafkaReady;
+        let expected = self.cluster.spec.kafka.as_ref()?.expected.as_ref()?;
+        let brokers = self.look.cluster.known().map(|cluster| cluster.brokers);
+        if let (Some(brokers), Some(wanted)) = (brokers, expected.brokers)
+            && brokers < wanted
+        {
+            let message = format!("{brokers} of {wanted} brokers are up. Bring the others back, or correct `kafka.expected.brokers`");
+            return Some(Draft::new(kind, false, Reason::BrokersMissing, message));
+        }
+        let topics = self.topics().filter(|_| self.policy.is_some())?;
+        let replicas = expected.replication_factor.unwrap_or(0);
+        let in_sync = expected.min_in_sync_replicas.unwrap_or(0);
+        let below = topics.iter().filter_map(|(name, topic)| {
+            if topic.replication_factor < replicas {
+                return Some(format!("{name} has {} replicas", topic.replication_factor));
+            }
+            let least = *self.descriptions.get(name)?.min_in_sync.known()?;
+            (least < in_sync).then(|| format!("{name} has min.insync.replicas {least}"))
+        });
+        let below: Vec<String> = below.collect();
+        let message = format!(
+            "{} topics have fewer replicas than `kafka.expected` says: {}. Change the topics, or correct `kafka.expected`",
+            below.len(),
+            words::first_few(&below)
+        );
+        (!below.is_empty()).then(|| Draft::new(kind, false, Reason::ReplicationBelowTarget, message))
     }
 
     fn sick_topics(&self) -> impl Iterator<Item = &String> {
@@ -174,17 +238,7 @@ impl Found<'_> {
         let Some((_, hold, _)) = self.limited_topics().next() else {
             return Some(Draft::new(kind, false, Reason::WithinRange, ""));
         };
-        let (reason, next) = match hold {
-            Hold::Maximum { .. } => (Reason::PartitionCeiling, "Raise `kafka.topics.maxPartitions`"),
-            Hold::Unhealthy { .. } => (Reason::UnderReplicated, "They grow when every replica is in sync again"),
-            Hold::ApprovalRequired { .. } => {
-                (Reason::ApprovalRequired, "Add ids of `status.kafka.pendingPlans` to `changePolicy.approvedPlans`")
-            }
-            Hold::WaitingForWindow { .. } => {
-                (Reason::WaitingForWindow, "They grow when the next window of `changePolicy.windows` opens")
-            }
-            _ => (Reason::RecommendOnly, "Set `kafka.partitionScaling.mode` to Automatic to grow them"),
-        };
+        let (reason, next) = holds::limit(hold);
         let named: Vec<String> = self.limited_topics().map(|(name, ..)| name.to_owned()).collect();
         let message =
             format!("Topics with fewer partitions than they should have: {}. {next}", words::first_few(&named));
@@ -227,7 +281,7 @@ impl Found<'_> {
     fn held_changes(&self) -> Vec<HeldChanges> {
         let mut held: BTreeMap<HeldReason, HeldChanges> = BTreeMap::new();
         for (name, hold, _) in self.limited_topics() {
-            let Some(reason) = held_reason(hold) else { continue };
+            let Some(reason) = holds::held_reason(hold) else { continue };
             let next_opening_time = self.next_opening(name).map(Time);
             held.entry(reason).or_insert(HeldChanges { reason, changes: 0, next_opening_time }).changes += 1;
         }
@@ -235,28 +289,43 @@ impl Found<'_> {
     }
 
     fn held_topics(&self) -> Vec<HeldTopic> {
-        let limited = self.limited_topics().map(|(name, hold, wanted)| (name, hold_name(hold), Some(wanted)));
-        let unreadable = self.unreadable_topics().into_iter().map(|(name, _)| (name, "Unreadable", None));
-        let mut held: Vec<_> = limited.chain(unreadable).collect();
+        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
+        let told = |hold: &Hold| holds::wanted(hold).is_some() || matches!(hold, Hold::Unreadable { .. });
+        let mut held: Vec<(&str, &Hold)> =
+            holds.filter(|(_, hold)| told(hold)).map(|(name, hold)| (name.as_str(), hold)).collect();
         // Status is what remembers the growths that a person was asked about: those come before all others.
         let asked = self.asked();
         held.sort_by_key(|(name, ..)| (!asked.contains(name), *name));
         held.truncate(MAX_HELD_TOPICS);
         held.sort_by_key(|(name, ..)| *name);
-        held.into_iter().map(|(name, reason, wanted)| self.held_topic(name, reason, wanted)).collect()
+        held.into_iter().map(|(name, hold)| self.held_topic(name, hold)).collect()
     }
 
-    fn held_topic(&self, name: &str, reason: &str, wanted_partitions: Option<i32>) -> HeldTopic {
+    fn held_topic(&self, name: &str, hold: &Hold) -> HeldTopic {
+        let (reason, wanted_partitions) = (holds::name(hold), holds::wanted(hold));
+        let partitions = self.topics().and_then(|topics| topics.get(name)).map(|topic| topic.partitions);
+        // A rate changes with every look: what is shown stays until it leads to something else.
+        let shown = self.shown_before(name).filter(|before| {
+            before.reason == reason && before.wanted_partitions == wanted_partitions && before.partitions == partitions
+        });
+        let rate = self.plan.and_then(|plan| plan.sizes.get(name)?.rate);
         let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
         HeldTopic {
             name: name.to_owned(),
-            partitions: self.topics().and_then(|topics| topics.get(name)).map(|topic| topic.partitions),
+            partitions,
             wanted_partitions,
             reason: reason.to_owned(),
+            records_per_second: shown.map_or(rate, |shown| shown.records_per_second),
+            message: holds::message(hold).map(|message| words::cut(&message, MAX_MESSAGE)),
             planned_partitions: proposal.map(|proposal| proposal.to),
             plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
             next_opening_time: self.next_opening(name).map(Time),
         }
+    }
+
+    fn shown_before(&self, name: &str) -> Option<&HeldTopic> {
+        let status = self.cluster.status.as_ref()?.kafka.as_ref()?;
+        status.held_topics.iter().find(|topic| topic.name == name)
     }
 
     /// Topics whose growth status asks a person about: those that it asked about before go first, since a person may
@@ -308,12 +377,23 @@ impl Found<'_> {
         if !validate::may_change(self.cluster) {
             return true;
         }
-        let blocked = |hold: &Hold| {
-            matches!(hold, Hold::Unreadable { .. } | Hold::Unhealthy { .. })
+        let Some(plan) = self.plan else { return true };
+        let waits = |hold: &Hold| {
+            matches!(hold, Hold::Unhealthy { .. } | Hold::KeysUnknown { .. } | Hold::DailyBudget { .. })
                 || matches!(hold, Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. })
         };
-        self.plan
-            .is_none_or(|plan| plan.blocked.is_none() && plan.actions.is_empty() && !plan.holds.values().any(blocked))
+        let open = |(name, hold): (&String, &Hold)| {
+            matches!(hold, Hold::Unreadable { .. }) || waits(hold) && self.is_below_floor(name)
+        };
+        let grows = plan.actions.iter().any(|grow| self.is_below_floor(&grow.topic));
+        plan.blocked.is_none() && !grows && !plan.holds.iter().any(open)
+    }
+
+    /// Whether the spec, and not the load, wants more partitions for this topic.
+    fn is_below_floor(&self, name: &str) -> bool {
+        let floor = self.plan.and_then(|plan| plan.sizes.get(name)?.floor);
+        let topic = self.topics().and_then(|topics| topics.get(name));
+        floor.is_some_and(|floor| topic.is_some_and(|topic| topic.partitions < floor))
     }
 
     fn failure(&self) -> Option<ErrorClass> {
@@ -333,16 +413,29 @@ impl Found<'_> {
         let concerned = |name: &String| holds.contains_key(name) || plan.actions.iter().any(|grow| grow.topic == *name);
         let topics: BTreeMap<_, _> = self.topics().into_iter().flatten().filter(|(name, _)| concerned(name)).collect();
         Some(Decision {
-            inputs: json!({"policy": policy, "topics": topics}),
+            inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics}),
             actions: json!(plan.actions),
-            holds: json!(holds),
+            holds: json!({"topics": holds, "sizes": plan.sizes}),
             outcome: json!(outcome),
         })
     }
 
+    /// What the plan depends on beside the topics.
+    fn surroundings(&self) -> serde_json::Value {
+        let Observed { cluster_id, pending, brokers, replicas, spent, cores, claims, .. } = &self.look.facts;
+        json!({"clusterId": cluster_id, "pending": pending, "brokers": brokers, "replicas": replicas, "spent": spent,
+            "cores": cores, "claims": claims})
+    }
+
     fn event(&self) -> Option<EventDraft> {
         let done = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done));
-        let grown: Vec<String> = done.map(|(grow, _)| format!("{} {} -> {}", grow.topic, grow.from, grow.to)).collect();
+        let how = |topic: &String| self.plan.and_then(|plan| plan.sizes.get(topic)).map(holds::arithmetic);
+        let grown: Vec<String> = done
+            .map(|(grow, _)| {
+                let how = how(&grow.topic).map_or_else(String::new, |how| format!(" ({how})"));
+                format!("{} {} -> {}{how}", grow.topic, grow.from, grow.to)
+            })
+            .collect();
         (!grown.is_empty()).then(|| EventDraft {
             warning: false,
             reason: "PartitionsIncreased",
@@ -358,47 +451,6 @@ fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
             Some(format!("Topic {} was not grown: {why}", grow.topic))
         }
         Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. } => None,
-    }
-}
-
-/// Partitions a held topic should have, if it should have more.
-const fn wanted(hold: &Hold) -> Option<i32> {
-    match hold {
-        Hold::Maximum { wanted }
-        | Hold::RecommendOnly { wanted }
-        | Hold::Unhealthy { wanted, .. }
-        | Hold::ApprovalRequired { wanted, .. }
-        | Hold::WaitingForWindow { wanted, .. } => Some(*wanted),
-        Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
-    }
-}
-
-/// What a held growth waits for, if somebody's word holds it and not the topic.
-const fn held_reason(hold: &Hold) -> Option<HeldReason> {
-    match hold {
-        Hold::RecommendOnly { .. } => Some(HeldReason::RecommendOnly),
-        Hold::ApprovalRequired { .. } => Some(HeldReason::ApprovalRequired),
-        Hold::WaitingForWindow { .. } => Some(HeldReason::WaitingForWindow),
-        Hold::Sufficient
-        | Hold::AboveMaximum
-        | Hold::Maximum { .. }
-        | Hold::Disabled
-        | Hold::Unhealthy { .. }
-        | Hold::Unreadable { .. } => None,
-    }
-}
-
-const fn hold_name(hold: &Hold) -> &'static str {
-    match hold {
-        Hold::Sufficient => "Sufficient",
-        Hold::AboveMaximum => "AboveMaximum",
-        Hold::Maximum { .. } => "Maximum",
-        Hold::RecommendOnly { .. } => "RecommendOnly",
-        Hold::Disabled => "Disabled",
-        Hold::Unhealthy { .. } => "Unhealthy",
-        Hold::ApprovalRequired { .. } => "ApprovalRequired",
-        Hold::WaitingForWindow { .. } => "WaitingForWindow",
-        Hold::Unreadable { .. } => "Unreadable",
     }
 }
 

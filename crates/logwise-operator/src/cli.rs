@@ -88,6 +88,9 @@ pub struct Settings {
     /// `preflight.enabled`: references, AWS permissions and Kafka ACLs are checked before anything needs them.
     #[arg(long, env = "LOGWISE_PREFLIGHT_ENABLED")]
     preflight_enabled: Option<bool>,
+    /// `metrics.perTopic`: the metrics have series of each topic.
+    #[arg(long, env = "LOGWISE_METRICS_PER_TOPIC")]
+    metrics_per_topic: Option<bool>,
     /// `log.format`: form of a log line.
     #[arg(long, env = "LOGWISE_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -133,6 +136,8 @@ pub struct Config {
     pub discovery_seconds: u32,
     /// Whether references, AWS permissions and Kafka ACLs are checked.
     pub preflight: bool,
+    /// Whether the metrics have series of each topic.
+    pub per_topic: bool,
     /// Form of a log line.
     pub log_format: LogFormat,
     /// What is logged.
@@ -168,6 +173,7 @@ impl Settings {
             s3_seconds: seconds(self.intervals_s3_seconds, intervals.s3_seconds, 60),
             discovery_seconds: seconds(self.intervals_discovery_seconds, intervals.discovery_seconds, 300),
             preflight: self.preflight_enabled.or(file.preflight.enabled).unwrap_or(true),
+            per_topic: self.metrics_per_topic.or(file.metrics.per_topic).unwrap_or(true),
             log_format: self.log_format.or(file.log.format).unwrap_or_default(),
             log_level: self.log_level.or(file.log.level).unwrap_or_default(),
         }

@@ -90,6 +90,9 @@ fn kafka(stage: &Stage<'_>) -> Arc<logwise_kafka::Context> {
         clients: KafkaClients::default(),
         in_use: logwise_kafka::InUse::default(),
         period_seconds: stage.ground.config.kafka_seconds,
+        per_topic: stage.ground.config.per_topic,
+        clusters: stage.ground.clusters.store(),
+        samples: stage.ground.mirror.samples(),
     })
 }
 

@@ -10,6 +10,7 @@ mod mirror;
 mod namespaces;
 mod preflight;
 mod run;
+mod samples;
 mod summary;
 mod verdict;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! The mirror: what the watches show and what was decided goes to the Orchestrator DB, which nobody waits for.
 
+use crate::samples::Samples;
 use crate::watch::{Change, Scope, Watch};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -75,6 +76,7 @@ pub struct Watched<K: Mirrored> {
 pub struct Mirror {
     outbox: Mutex<Option<Outbox>>,
     handle: OutboxHandle,
+    samples: Arc<Samples>,
     metrics: Arc<Metrics>,
 }
 
@@ -85,9 +87,15 @@ impl Mirror {
             before: |_| _ = crash::before(crash::System::Sql),
             after: |_| crash::after(crash::System::Sql),
         };
-        let outbox = Outbox::start(url, OutboxOptions { hooks, ..OutboxOptions::default() });
+        let outbox = Outbox::start(url.clone(), OutboxOptions { hooks, ..OutboxOptions::default() });
         let handle = outbox.handle();
-        Self { outbox: Mutex::new(Some(outbox)), handle, metrics }
+        let samples = Arc::new(Samples::new(handle.clone(), url));
+        Self { outbox: Mutex::new(Some(outbox)), handle, samples, metrics }
+    }
+
+    /// Where samples of Kafka outlive the process.
+    pub fn samples(&self) -> Arc<Samples> {
+        self.samples.clone()
     }
 
     /// How the mirror is, in one line without secrets.

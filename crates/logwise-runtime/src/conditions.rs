@@ -85,6 +85,10 @@ pub enum Reason {
     ApprovalRequired,
     /// The part answers and is as wanted.
     Available,
+    /// Brokers would have more replicas than they may.
+    BrokerHeadroom,
+    /// Fewer brokers are up than expected.
+    BrokersMissing,
     /// The bucket lies in another region than the pipeline.
     BucketInOtherRegion,
     /// The bucket does not exist.
@@ -97,6 +101,10 @@ pub enum Reason {
     ComponentNotReady,
     /// Another object owns the same thing.
     Conflicted,
+    /// It grew a short time ago.
+    Cooldown,
+    /// What may be added within a day is used up.
+    DailyBudget,
     /// The database does not take the mirror.
     DatabaseUnavailable,
     /// Foreign rules cannot be carried through a rewrite.
@@ -111,6 +119,10 @@ pub enum Reason {
     InternalError,
     /// A field cannot be used as it is.
     InvalidSpec,
+    /// Records carry keys.
+    KeyedRecords,
+    /// Whether records carry keys is not known.
+    KeysUnknown,
     /// Somebody else changed or removed lifecycle rules of ours.
     LifecycleRuleChanged,
     /// No Spark master answers as the active one.
@@ -143,6 +155,8 @@ pub enum Reason {
     Progressing,
     /// Growth is only recommended.
     RecommendOnly,
+    /// Topics have fewer replicas than expected.
+    ReplicationBelowTarget,
     /// A write or a look failed and is tried again.
     RetryingAfterError,
     /// The S3 server keeps less of a rule than it was sent.
@@ -189,12 +203,16 @@ impl Reason {
             Self::Active => "Active",
             Self::ApprovalRequired => "ApprovalRequired",
             Self::Available => "Available",
+            Self::BrokerHeadroom => "BrokerHeadroom",
+            Self::BrokersMissing => "BrokersMissing",
             Self::BucketInOtherRegion => "BucketInOtherRegion",
             Self::BucketNotFound => "BucketNotFound",
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::ClusterNotFound => "ClusterNotFound",
             Self::ComponentNotReady => "ComponentNotReady",
             Self::Conflicted => "Conflicted",
+            Self::Cooldown => "Cooldown",
+            Self::DailyBudget => "DailyBudget",
             Self::DatabaseUnavailable => "DatabaseUnavailable",
             Self::ForeignRuleNotPreservable => "ForeignRuleNotPreservable",
             Self::ForeignWriterDetected => "ForeignWriterDetected",
@@ -202,6 +220,8 @@ impl Reason {
             Self::InSync => "InSync",
             Self::InternalError => "InternalError",
             Self::InvalidSpec => "InvalidSpec",
+            Self::KeyedRecords => "KeyedRecords",
+            Self::KeysUnknown => "KeysUnknown",
             Self::LifecycleRuleChanged => "LifecycleRuleChanged",
             Self::MasterUnreachable => "MasterUnreachable",
             Self::NotGranted => "NotGranted",
@@ -218,6 +238,7 @@ impl Reason {
             Self::Programmed => "Programmed",
             Self::Progressing => "Progressing",
             Self::RecommendOnly => "RecommendOnly",
+            Self::ReplicationBelowTarget => "ReplicationBelowTarget",
             Self::RetryingAfterError => "RetryingAfterError",
             Self::RuleNotKept => "RuleNotKept",
             Self::RulesLeft => "RulesLeft",
@@ -279,17 +300,21 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 51] = [
+const ALL: [Reason; 58] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
     Reason::Available,
+    Reason::BrokerHeadroom,
+    Reason::BrokersMissing,
     Reason::BucketInOtherRegion,
     Reason::BucketNotFound,
     Reason::BrokerUnreachable,
     Reason::ClusterNotFound,
     Reason::ComponentNotReady,
     Reason::Conflicted,
+    Reason::Cooldown,
+    Reason::DailyBudget,
     Reason::DatabaseUnavailable,
     Reason::ForeignRuleNotPreservable,
     Reason::ForeignWriterDetected,
@@ -297,6 +322,8 @@ const ALL: [Reason; 51] = [
     Reason::InSync,
     Reason::InternalError,
     Reason::InvalidSpec,
+    Reason::KeyedRecords,
+    Reason::KeysUnknown,
     Reason::LifecycleRuleChanged,
     Reason::MasterUnreachable,
     Reason::NotGranted,
@@ -313,6 +340,7 @@ const ALL: [Reason; 51] = [
     Reason::Programmed,
     Reason::Progressing,
     Reason::RecommendOnly,
+    Reason::ReplicationBelowTarget,
     Reason::RetryingAfterError,
     Reason::RuleNotKept,
     Reason::RulesLeft,

@@ -128,6 +128,26 @@ pub type Offsets = BTreeMap<String, BTreeMap<i32, i64>>;
 /// of it would look like less.
 pub type TopicEnds = BTreeMap<String, Known<BTreeMap<i32, i64>>>;
 
+/// How long the oldest unread record of a topic has waited, and how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headroom {
+    /// Age of the record, in milliseconds.
+    pub age_ms: i64,
+    /// `retention.ms` of the topic.
+    pub retention_ms: i64,
+}
+
+impl Headroom {
+    /// The share of the retention that is left: 1 when the record is new, 0 when it expires.
+    pub fn ratio(&self) -> f64 {
+        if self.retention_ms <= 0 {
+            return 0.0;
+        }
+        // Both are far below the numbers that a float does not hold exactly.
+        (1.0 - self.age_ms as f64 / self.retention_ms as f64).clamp(0.0, 1.0)
+    }
+}
+
 /// What the streaming query has committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointPosition {
@@ -172,6 +192,8 @@ pub struct Verdict {
 pub struct FactBoard {
     /// Kafka: end offsets of the selected topics.
     pub topic_ends: Channel<TopicEnds>,
+    /// Kafka: the oldest unread records of the selected topics.
+    pub headroom: Channel<BTreeMap<String, Known<Headroom>>>,
     /// S3: what the streaming query has committed.
     pub position: Channel<CheckpointPosition>,
     /// S3: services with logs in the bucket.
@@ -188,6 +210,7 @@ impl Default for FactBoard {
     fn default() -> Self {
         Self {
             topic_ends: Channel::new("topic_ends"),
+            headroom: Channel::new("retention_headroom"),
             position: Channel::new("checkpoint_position"),
             services: Channel::new("services"),
             cores: Channel::new("cores"),

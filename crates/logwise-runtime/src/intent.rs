@@ -5,7 +5,7 @@
 //! or why nothing may be written.
 
 use crate::ObjectKey;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -95,7 +95,31 @@ pub struct Wish {
     /// What was there before, where undoing needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_image: Option<String>,
+    /// How much this takes of what may be done within a day, where that is limited.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub amount: i64,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(amount: &i64) -> bool {
+    *amount == 0
+}
+
+/// What an earlier intent of the resource has taken of what may be done within a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spent {
+    /// When its record was written last.
+    pub at: Timestamp,
+    /// How much.
+    pub amount: i64,
+}
+
+/// How long what was spent counts.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Entries kept; of more, the two oldest become one with the later time.
+const MOST_SPENT: usize = 48;
 
 /// The record of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,6 +141,9 @@ pub struct Intent {
     pub call_timeout_seconds: u32,
     /// When the record was written.
     pub written: Timestamp,
+    /// What earlier intents have spent within the last 24 hours, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<Spent>,
 }
 
 /// What the names of shared resources begin with: the topics of a Kafka cluster belong to many.
@@ -127,6 +154,23 @@ impl Intent {
     /// belong to many.
     pub fn is_shared(&self) -> bool {
         self.resource.starts_with(SHARED)
+    }
+
+    /// What was spent within the 24 hours before `now`, by this intent too unless it had no effect.
+    pub fn spent_at(&self, now: Timestamp) -> i64 {
+        self.spending(now).iter().fold(0, |sum, spent| sum.saturating_add(spent.amount))
+    }
+
+    fn spending(&self, now: Timestamp) -> Vec<Spent> {
+        let own = Spent { at: self.written, amount: self.wish.amount };
+        let counts = !matches!(self.state, State::Prepared | State::Abandoned) && own.amount != 0;
+        let all = self.spent.iter().copied().chain(counts.then_some(own));
+        let mut recent: Vec<Spent> = all.filter(|spent| now.duration_since(spent.at) < DAY).collect();
+        while recent.len() > MOST_SPENT {
+            let first = recent.remove(0);
+            recent[0].amount = recent[0].amount.saturating_add(first.amount);
+        }
+        recent
     }
 
     /// When a call of this intent is over, whatever became of it; none while nothing was sent.
@@ -202,6 +246,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
             }
             let writer = me.clone();
             let (send_before, call_timeout_seconds) = (None, 0);
+            let spent = current.map(|current| current.spending(now)).unwrap_or_default();
             Ok(Intent {
                 resource,
                 wish,
@@ -210,6 +255,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 send_before,
                 call_timeout_seconds,
                 written: now,
+                spent,
             })
         }
         Request::Send { before, call_timeout_seconds } => {
@@ -227,11 +273,17 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 return Err(Refused::Unread);
             }
             match open.over_at().filter(|_| open.state == State::Sent) {
-                Some(until) if looked < until => Err(Refused::UnderWay { until }),
+                Some(until) if looked < until && !is_final(open, ending) => Err(Refused::UnderWay { until }),
                 _ => Ok(write(open, ending.into())),
             }
         }
     }
+}
+
+/// Whether a call that may still be under way can do no more: topics only grow, and to absolute counts, so that a growth
+/// that is there already is refused.
+fn is_final(open: &Intent, ending: Ending) -> bool {
+    open.is_shared() && ending == Ending::Done
 }
 
 /// A later term of the same shard is the only one that may write. Which of two shards began its term later says nothing
@@ -262,7 +314,7 @@ mod tests {
 
     fn wish() -> Wish {
         let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
-        Wish { owner, targets: serde_json::json!({"desired": 3}), pre_image: None }
+        Wish { owner, targets: serde_json::json!({"desired": 3}), pre_image: None, amount: 0 }
     }
 
     fn prepare() -> Request {
@@ -308,6 +360,15 @@ mod tests {
     }
 
     #[test]
+    fn a_growth_that_is_there_is_done_whatever_is_still_under_way() {
+        let shared = Intent { resource: "kafka/a".into(), ..sent(1) };
+        assert_eq!(advance(Some(&shared), settle(&shared, 12), &writer(2), at(12)).unwrap().state, State::Done);
+        let Request::Settle { judged, looked, .. } = settle(&shared, 12) else { unreachable!() };
+        let idle = Request::Settle { judged, ending: Ending::Abandoned, looked };
+        assert_eq!(advance(Some(&shared), idle, &writer(2), at(12)), Err(Refused::UnderWay { until: at(20) }));
+    }
+
+    #[test]
     fn a_judgement_of_one_record_does_not_close_the_one_that_has_taken_its_place() {
         let left = advance(None, prepare(), &writer(1), at(10)).unwrap();
         let judged = settle(&left, 30);
@@ -320,6 +381,31 @@ mod tests {
     #[test]
     fn nobody_closes_what_another_sent_without_reading() {
         assert_eq!(advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(2), at(99)), Err(Refused::NotOurs));
+    }
+
+    #[test]
+    fn what_was_spent_counts_for_a_day_and_not_if_nothing_came_of_it() {
+        let spend = |current: Option<&Intent>, amount, second| {
+            let request = Request::Prepare { resource: "kafka/a".into(), wish: Wish { amount, ..wish() } };
+            advance(current, request, &writer(1), at(second)).unwrap()
+        };
+        let end = |intent: &Intent, ending, second| {
+            let sent = advance(Some(intent), send(), &writer(1), at(second)).unwrap();
+            assert_eq!(sent.spent_at(at(second)) - intent.spent_at(at(second)), intent.wish.amount, "may have happened");
+            advance(Some(&sent), Request::Close(ending), &writer(1), at(second)).unwrap()
+        };
+        let first = end(&spend(None, 5, 10), Ending::Done, 10);
+        let idle = end(&spend(Some(&first), 7, 20), Ending::Abandoned, 20);
+        assert_eq!(idle.spent_at(at(20)), 5);
+        let second = end(&spend(Some(&idle), 3, 30), Ending::Superseded, 30);
+        assert_eq!((second.spent_at(at(30)), second.spent.len()), (8, 1));
+        let day = 24 * 60 * 60;
+        assert_eq!((second.spent_at(at(day + 9)), second.spent_at(at(day + 10)), second.spent_at(at(day + 30))), (8, 3, 0));
+        let mut many = second;
+        for second in 31..200 {
+            many = end(&spend(Some(&many), 1, second), Ending::Done, second);
+        }
+        assert_eq!((many.spent_at(at(200)), many.spent.len()), (177, MOST_SPENT));
     }
 
     #[test]

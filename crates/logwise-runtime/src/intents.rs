@@ -263,8 +263,10 @@ impl Intents {
         let turn = self.turn(resource).await;
         self.newer.ask(self.client(), object).await?;
         self.few_names(resource, &wish.owner.namespace)?;
-        self.write(resource, |_| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() }).await?;
-        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn })
+        let prepare = |_: Option<&Record>| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() };
+        let intent = self.write(resource, prepare).await?;
+        let spent = intent.spent_at(intent.written);
+        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn, spent })
     }
 
     /// Whether objects of this namespace may make one more record, if it would be one.
@@ -420,9 +422,15 @@ pub struct Prepared {
     intents: Arc<Intents>,
     resource: String,
     turn: OwnedMutexGuard<()>,
+    spent: i64,
 }
 
 impl Prepared {
+    /// What was spent on this resource within the last 24 hours, by whomever, before this intent.
+    pub const fn spent(&self) -> i64 {
+        self.spent
+    }
+
     /// Says that the call is made now; it takes at most `call_timeout` once it has started.
     ///
     /// # Errors

@@ -1,5 +1,9 @@
 //! Metrics. Every pipeline metric carries `namespace` and `cluster`; names are part of the interface.
 
+mod topics;
+
+pub use topics::TopicFigures;
+
 use crate::Part;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -7,7 +11,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use topics::TopicSeries;
 
 /// Labels of one pipeline.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
@@ -140,6 +147,8 @@ pub struct Metrics {
     topics: Family<Pipeline, Gauge>,
     partitions: Family<Pipeline, Gauge>,
     limited_topics: Family<Pipeline, Gauge>,
+    topic_series: TopicSeries,
+    retention_headroom: Family<Pipeline, Gauge<f64, AtomicU64>>,
     partition_increases: Family<Pipeline, Counter>,
     workers: Family<Workers, Gauge>,
     scale_decisions: Family<Scaling, Counter>,
@@ -173,6 +182,8 @@ impl Metrics {
             topics: Family::default(),
             partitions: Family::default(),
             limited_topics: Family::default(),
+            topic_series: TopicSeries::default(),
+            retention_headroom: Family::default(),
             partition_increases: Family::default(),
             workers: Family::default(),
             scale_decisions: Family::default(),
@@ -246,6 +257,12 @@ impl Metrics {
             self.limited_topics.clone(),
         );
         registry.register("logwise_kafka_partition_increases", "Topics grown", self.partition_increases.clone());
+        registry.register(
+            "logwise_kafka_retention_headroom_ratio",
+            "Least share of its retention that is left to an unread record",
+            self.retention_headroom.clone(),
+        );
+        registry.register_collector(Box::new(self.topic_series.clone()));
         registry.register("logwise_spark_workers", "Spark workers by state", self.workers.clone());
         registry.register("logwise_spark_scale_decisions", "Changes of the group's size", self.scale_decisions.clone());
         registry.register("logwise_s3_lifecycle_rules", "Lifecycle rules of the bucket by owner", self.rules.clone());
@@ -271,6 +288,8 @@ impl Metrics {
         self.epoch.set(epoch);
         if !leads {
             self.gauges().into_iter().for_each(Family::clear);
+            self.topic_series.clear();
+            self.retention_headroom.clear();
             self.workers.clear();
             self.rules.clear();
         }
@@ -313,6 +332,20 @@ impl Metrics {
         self.topics.get_or_create(of).set(topics);
         self.partitions.get_or_create(of).set(partitions);
         self.limited_topics.get_or_create(of).set(limited);
+    }
+
+    /// The least share of its retention that is left to an unread record; `None`: nothing is known to wait, the series
+    /// goes.
+    pub fn retention_headroom(&self, of: &Pipeline, ratio: Option<f64>) {
+        match ratio {
+            Some(ratio) => _ = self.retention_headroom.get_or_create(of).set(ratio),
+            None => _ = self.retention_headroom.remove(of),
+        }
+    }
+
+    /// The series of each topic.
+    pub fn kafka_topics(&self, of: &Pipeline, topics: BTreeMap<String, TopicFigures>) {
+        self.topic_series.set(of, topics);
     }
 
     /// Topics were grown.
@@ -363,6 +396,8 @@ impl Metrics {
             family.remove(of);
         }
         self.partition_increases.remove(of);
+        self.topic_series.forget(of);
+        self.retention_headroom.remove(of);
         for state in WORKER_STATES {
             self.workers(of, state, None);
         }

@@ -21,6 +21,14 @@ use std::time::{Duration, Instant};
 /// Longest time one reconcile may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The same for Kafka: a growth alone may take a minute under a quota, and is looked at before and after.
+const KAFKA_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Longest time one look of this part may take.
+fn deadline(part: Part) -> Duration {
+    if part == Part::Kafka { KAFKA_DEADLINE } else { DEADLINE }
+}
+
 /// Longest wait after failures in a row; spread to 56 s, so that a mended Secret or right works within a minute.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(45);
 
@@ -65,6 +73,8 @@ pub struct Report {
     pub failure: Option<ErrorClass>,
     /// When to look again if nothing failed; zero: only when the object changes.
     pub next_look: Duration,
+    /// Longest wait after a failure, where looking again costs next to nothing; none: the back-off alone decides.
+    pub retry_within: Option<Duration>,
 }
 
 /// Everything a controller reports to, shared by all of them.
@@ -145,7 +155,7 @@ impl Shell {
             look.await
         };
         let look = tokio::select! {
-            looked = guarded(DEADLINE, look) => looked,
+            looked = guarded(deadline(part), look) => looked,
             // Nothing that it finds could be acted on or said any more. What it has sent is recorded.
             () = self.term().idle() => return Action::await_change(),
         };
@@ -211,16 +221,23 @@ impl Shell {
         for event in &report.events {
             self.happened(object, &key, event).await;
         }
-        self.next_look(part, &key, failure, report.next_look)
+        match (failure, report.retry_within) {
+            (Some(class), Some(most)) => Action::requeue(self.failed(part, &key, class).min(most)),
+            _ => self.next_look(part, &key, failure, report.next_look),
+        }
+    }
+
+    /// Counts a failure and tells how long to wait.
+    fn failed(&self, part: Part, key: &ObjectKey, class: ErrorClass) -> Duration {
+        self.metrics.failed(part, class);
+        self.backoff.failed(&format!("{}/{}", part.label(), key.uid), key.generation)
     }
 
     fn next_look(&self, part: Part, key: &ObjectKey, failure: Option<ErrorClass>, next_look: Duration) -> Action {
-        let of = format!("{}/{}", part.label(), key.uid);
         if let Some(class) = failure {
-            self.metrics.failed(part, class);
-            return Action::requeue(self.backoff.failed(&of, key.generation));
+            return Action::requeue(self.failed(part, key, class));
         }
-        self.backoff.succeeded(&of);
+        self.backoff.succeeded(&format!("{}/{}", part.label(), key.uid));
         if next_look.is_zero() { Action::await_change() } else { Action::requeue(next_look) }
     }
 

@@ -97,7 +97,7 @@ pub(crate) async fn carry_out(
 }
 
 fn wish(cluster: &LogwiseCluster, targets: Value, before: &Known<RawDocument>) -> Wish {
-    Wish { owner: ObjectKey::of(cluster).into(), targets, pre_image: before.known().and_then(pre_image) }
+    Wish { owner: ObjectKey::of(cluster).into(), targets, pre_image: before.known().and_then(pre_image), amount: 0 }
 }
 
 /// The configuration before the write, as gzip in base64: a ConfigMap holds text, and at most 1 MiB of it.

@@ -86,6 +86,7 @@ impl Found<'_> {
             failure: self.failure(),
             // Right after a write the world is read once more: policies report what S3 then holds.
             next_look: Duration::from_secs(if wrote { 1 } else { self.plan.next_look_seconds.into() }),
+            retry_within: None,
         }
     }
 

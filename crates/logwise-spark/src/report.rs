@@ -68,6 +68,7 @@ impl Look<'_> {
             decision: self.decision(),
             failure: self.failure(),
             next_look: Duration::from_secs(self.plan.map_or(period_seconds, |plan| plan.next_look_seconds).into()),
+            retry_within: None,
         }
     }
 

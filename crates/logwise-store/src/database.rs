@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ErrorClass, StoreError};
 use crate::migrations;
-use crate::record::{Decision, Object};
-use crate::rows::{DecisionRow, DecisionsKept, LiveList, ObjectRow};
+use crate::record::{Decision, Object, Sample};
+use crate::rows::{DecisionRow, DecisionsKept, LiveList, ObjectRow, SampleRow};
 use crate::session::Session;
 use crate::statements;
 use crate::url::DatabaseUrl;
@@ -70,6 +70,16 @@ impl Database {
         self.write(&Batch { decisions, ..Batch::default() }, CommitHooks::default()).await.map(drop)
     }
 
+    /// Writes samples in one transaction. Those that are newer in the DB stay as they are; what is too large is left
+    /// out.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] and those of [`Database::connect`].
+    pub async fn upsert_samples(&mut self, rows: &[SampleRow]) -> Result<(), StoreError> {
+        let samples = rows.iter().cloned().filter_map(Sample::encode).map(Arc::new).collect();
+        self.write(&Batch { samples, ..Batch::default() }, CommitHooks::default()).await.map(drop)
+    }
+
     /// Marks the live rows that the list does not hold as deleted and returns how many there were.
     ///
     /// # Errors
@@ -88,6 +98,22 @@ impl Database {
         loop {
             let pruned =
                 self.write(&Batch { prune: Some(kept), ..Batch::default() }, CommitHooks::default()).await?.pruned;
+            all += pruned;
+            if pruned < PRUNED_AT_ONCE {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Removes samples that are older than 2 hours, or as far in the future, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] and those of [`Database::connect`].
+    pub async fn prune_samples(&mut self) -> Result<usize, StoreError> {
+        let mut all = 0;
+        loop {
+            let batch = Batch { prune_samples: true, ..Batch::default() };
+            let pruned = self.write(&batch, CommitHooks::default()).await?.pruned_samples;
             all += pruned;
             if pruned < PRUNED_AT_ONCE {
                 return Ok(all);

@@ -1,14 +1,16 @@
 //! The Orchestrator DB: a projection of the custom resources and of every decision, for those who read SQL.
 //!
-//! The Kubernetes objects are the truth. Nothing here is read back to decide anything, and a database that is down,
-//! slow or refusing never delays the sender: [`OutboxHandle`] takes rows without waiting, one task writes them when it
-//! can, and [`MirrorHealth`] says how that goes.
+//! The Kubernetes objects are the truth. Nothing here is read back but samples, from which a restarted operator knows
+//! how fast Kafka grew ([`read_samples`]). A database that is down, slow or refusing never delays the sender:
+//! [`OutboxHandle`] takes rows without waiting, one task writes them when it can, and [`MirrorHealth`] says how that
+//! goes.
 //!
 //! | Table | Row | Key |
 //! |---|---|---|
 //! | `logwise_objects` | the last known state of one object; kept with `deleted = 1` after its end | `uid` |
 //! | `logwise_conditions` | one condition of an object that exists | `uid`, `type` |
 //! | `logwise_decisions` | one decision: inputs, actions, holds, outcome | `id` |
+//! | `logwise_samples` | what one look at a Kafka cluster saw, compressed; the slots are a ring | `cluster`, `slot` |
 //!
 //! Times are UTC. The user of the database needs SELECT, INSERT, UPDATE and DELETE on these tables and, until the
 //! schema is up to date, CREATE. A schema belongs to one installation of the operator.
@@ -19,8 +21,10 @@ mod error;
 mod migrations;
 mod outbox;
 mod queue;
+mod read;
 mod record;
 mod rows;
+mod samples;
 mod session;
 mod statements;
 mod url;
@@ -29,7 +33,7 @@ mod write;
 pub use database::Database;
 pub use error::{ErrorClass, StoreError};
 pub use outbox::{MirrorHealth, Outbox, OutboxHandle, OutboxOptions, Unflushed};
-pub use queue::Limits;
-pub use rows::{ConditionRow, DecisionRow, DecisionsKept, LiveList, ObjectRow};
+pub use read::read_samples;
+pub use rows::{ConditionRow, DecisionRow, DecisionsKept, Limits, LiveList, ObjectRow, SampleRow};
 pub use url::{DatabaseUrl, UrlError};
 pub use write::CommitHooks;

@@ -29,12 +29,15 @@ const SQLITE: &[Migration] = migrations!("sqlite":
     6 "0006_decisions_by_part",
     7 "0007_decisions_by_time",
     8 "0008_decisions_by_name",
+    9 "0009_samples",
+    10 "0010_samples_by_time",
 );
 
 const MYSQL: &[Migration] = migrations!("mysql":
     1 "0001_objects",
     2 "0002_conditions",
     3 "0003_decisions",
+    4 "0004_samples",
 );
 
 const RECORD_SQLITE: &str = "CREATE TABLE IF NOT EXISTS logwise_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)";

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use crate::database::Database;
 use crate::error::{ErrorClass, StoreError};
-use crate::queue::{Due, Limits, Queue, Taken};
-use crate::record::{Decision, Object};
-use crate::rows::{DecisionRow, DecisionsKept, LiveList, ObjectRow};
+use crate::queue::{Due, Queue, Taken};
+use crate::record::{Decision, Object, Sample};
+use crate::rows::{DecisionRow, DecisionsKept, Limits, LiveList, ObjectRow, SampleRow};
 use crate::url::DatabaseUrl;
 use crate::write::{CommitHooks, PRUNED_AT_ONCE, Written};
 
@@ -129,6 +129,18 @@ impl OutboxHandle {
         self.shared.wake.notify_one();
     }
 
+    /// Hands over a sample. Only the newest of each slot waits, at most 64 in all; beyond that the oldest goes. Losses
+    /// are not counted: samples are a help after a restart and no more.
+    pub fn send_sample(&self, row: SampleRow) {
+        let Some(sample) = Sample::encode(row) else {
+            tracing::debug!("a sample is too large for the Orchestrator DB and left out");
+            return;
+        };
+        if self.shared.queue().push_sample(sample) {
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// Hands over a complete list, so that objects that ended unseen are marked. Send the listed objects before it or
     /// after it; every object that is sent after it counts as newer than the list.
     pub fn send_list(&self, list: LiveList) {
@@ -170,6 +182,7 @@ impl Outbox {
             failures: 0,
             row_failures: 0,
             decisions_to_prune: PRUNE_EVERY,
+            samples_to_prune: PRUNE_EVERY,
         };
         Self { handle: OutboxHandle { shared, health: receiver }, stop, task: tokio::spawn(flusher.run()) }
     }
@@ -210,6 +223,7 @@ struct Flusher {
     failures: u32,
     row_failures: u32,
     decisions_to_prune: usize,
+    samples_to_prune: usize,
 }
 
 impl Flusher {
@@ -221,6 +235,8 @@ impl Flusher {
             if self.decisions_to_prune >= PRUNE_EVERY && self.limit > 1 && !taken.batch.decisions.is_empty() {
                 taken.batch.prune = Some(self.options.kept);
             }
+            taken.batch.prune_samples =
+                self.samples_to_prune >= PRUNE_EVERY && self.limit > 1 && !taken.batch.samples.is_empty();
             let sessions = self.database.sessions();
             let outcome = self.database.write(&taken.batch, self.options.hooks).await;
             let renewed = self.database.sessions() != sessions;
@@ -283,6 +299,11 @@ impl Flusher {
         self.decisions_to_prune = match taken.batch.prune {
             Some(_) if written.pruned < PRUNED_AT_ONCE => 0,
             _ => self.decisions_to_prune.saturating_add(taken.batch.decisions.len()),
+        };
+        self.samples_to_prune = if taken.batch.prune_samples && written.pruned_samples < PRUNED_AT_ONCE {
+            0
+        } else {
+            self.samples_to_prune.saturating_add(taken.batch.samples.len())
         };
         let recovered = {
             let mut queue = self.shared.queue();

@@ -4,30 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::record::{Decision, Mark, Object};
-use crate::rows::LiveList;
+use crate::record::{Decision, Mark, Object, Sample};
+use crate::rows::{Limits, LiveList};
+use crate::samples::SampleQueue;
 use crate::write::Batch;
 
 // A batch is one transaction; more would hold locks for long.
 const BATCH_BYTES: usize = 4 << 20;
-
-/// How much may wait. Beyond it the oldest goes: decisions are lost and counted, objects are asked for again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Objects.
-    pub objects: usize,
-    /// Decisions.
-    pub decisions: usize,
-    /// Bytes of both together.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    /// 10,000 objects, 1,000 decisions, 16 MiB.
-    fn default() -> Self {
-        Self { objects: 10_000, decisions: 1_000, bytes: 16 << 20 }
-    }
-}
 
 struct Waiting {
     place: u64,
@@ -43,6 +26,7 @@ pub(crate) struct Queue {
     order: BTreeMap<u64, String>,
     decisions: BTreeMap<u64, Arc<Decision>>,
     lists: HashMap<(String, Option<String>), Arc<LiveList>>,
+    samples: SampleQueue,
     written: HashMap<String, Mark>,
     bytes: usize,
     dropped_decisions: u64,
@@ -104,6 +88,13 @@ impl Queue {
         self.make_room();
     }
 
+    /// False when what waits for the same slot is newer.
+    pub(crate) fn push_sample(&mut self, sample: Sample) -> bool {
+        let pushed = self.samples.push(sample);
+        self.make_room();
+        pushed
+    }
+
     /// Objects that wait and have ended according to the list are forgotten.
     pub(crate) fn push_list(&mut self, list: LiveList) {
         let ended = |object: &Object| {
@@ -137,19 +128,25 @@ impl Queue {
         let free = || {
             self.order.values().filter_map(|uid| self.objects.get(uid)).filter(|waiting| waiting.held_until.is_none())
         };
-        let for_decisions = self.decisions.len().min(limit / 2);
+        let (for_decisions, for_samples) = (self.decisions.len().min(limit / 2), self.samples.len().min(limit / 4));
         for waiting in free() {
-            if !taken.has_room(limit - for_decisions, waiting.object.bytes) {
+            if !taken.has_room(limit - for_decisions - for_samples, waiting.object.bytes) {
                 break;
             }
             taken.batch.objects.push(Arc::clone(&waiting.object));
         }
         for (place, decision) in &self.decisions {
-            if !taken.has_room(limit, decision.bytes) {
+            if !taken.has_room(limit - for_samples, decision.bytes) {
                 break;
             }
             taken.batch.decisions.push(Arc::clone(decision));
             taken.decisions.push(*place);
+        }
+        for sample in self.samples.iter() {
+            if !taken.has_room(limit, sample.bytes) {
+                break;
+            }
+            taken.batch.samples.push(Arc::clone(sample));
         }
         if taken.batch.is_empty()
             && let Some(held) =
@@ -183,6 +180,7 @@ impl Queue {
                 None => self.dropped_decisions = self.dropped_decisions.saturating_sub(1),
             }
         }
+        self.samples.forget(&taken.batch.samples);
         for list in &taken.batch.lists {
             let key = (list.kind.clone(), list.namespace.clone());
             if self.lists.get(&key).is_some_and(|waiting| Arc::ptr_eq(waiting, list)) {
@@ -195,8 +193,8 @@ impl Queue {
         }
     }
 
-    /// The single row of the batch is refused: an object waits aside until `until`, a decision is dropped. False when
-    /// the object was held before.
+    /// The single row of the batch is refused: an object waits aside until `until`, a decision or a sample is dropped.
+    /// False when the object was held before.
     pub(crate) fn hold(&mut self, taken: &Taken, until: Instant) -> bool {
         let mut first = true;
         for object in &taken.batch.objects {
@@ -216,6 +214,7 @@ impl Queue {
                 self.dropped_decisions += 1;
             }
         }
+        self.samples.forget(&taken.batch.samples);
         first
     }
 
@@ -242,7 +241,7 @@ impl Queue {
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.objects.len() + self.decisions.len() + self.lists.len()
+        self.objects.len() + self.decisions.len() + self.lists.len() + self.samples.len()
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -274,6 +273,7 @@ impl Queue {
     }
 
     fn make_room(&mut self) {
+        self.samples.make_room(self.limits.bytes.saturating_sub(self.bytes));
         while self.decisions.len() > self.limits.decisions
             || (self.bytes > self.limits.bytes && !self.decisions.is_empty())
         {
@@ -303,7 +303,7 @@ impl Taken {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::rows::{DecisionRow, ObjectRow};
 
-    fn object(uid: &str, revision: i64, size: usize) -> Object {
+    pub(crate) fn object(uid: &str, revision: i64, size: usize) -> Object {
         Object::encode(ObjectRow {
             uid: uid.into(),
             kind: "LogwiseCluster".into(),
@@ -328,7 +328,7 @@ mod tests {
         })
     }
 
-    fn decision(id: &str, size: usize) -> Decision {
+    pub(crate) fn decision(id: &str, size: usize) -> Decision {
         Decision::encode(DecisionRow {
             id: id.into(),
             uid: "u".into(),
@@ -345,11 +345,11 @@ mod tests {
         })
     }
 
-    fn uids(taken: &Taken) -> Vec<&str> {
+    pub(crate) fn uids(taken: &Taken) -> Vec<&str> {
         taken.batch.objects.iter().map(|object| object.uid.as_str()).collect()
     }
 
-    fn ids(taken: &Taken) -> Vec<&str> {
+    pub(crate) fn ids(taken: &Taken) -> Vec<&str> {
         taken.batch.decisions.iter().map(|decision| decision.id.as_str()).collect()
     }
 

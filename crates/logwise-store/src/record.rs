@@ -3,13 +3,17 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use serde_json::{Value, json};
 
-use crate::rows::{ConditionRow, DecisionRow, ObjectRow};
+use crate::rows::{ConditionRow, DecisionRow, ObjectRow, SampleRow};
 
 const DOCUMENT_BYTES: usize = 2 << 20;
 const MESSAGE_BYTES: usize = 256 << 10;
 const REASON_CHARS: usize = 1024;
+const CLUSTER_CHARS: usize = 64;
+const PAYLOAD_BYTES: usize = 1 << 20;
 
 /// What decides whether one state of an object replaces another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,15 @@ pub(crate) struct Decision {
     pub(crate) actions: String,
     pub(crate) holds: String,
     pub(crate) outcome: String,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sample {
+    pub(crate) cluster: String,
+    pub(crate) slot: u32,
+    pub(crate) taken_at: String,
+    pub(crate) payload: Vec<u8>,
     pub(crate) bytes: usize,
 }
 
@@ -159,9 +172,29 @@ impl Decision {
     }
 }
 
+impl Sample {
+    /// `None` when it is too large: a piece of it would be worth nothing.
+    pub(crate) fn encode(row: SampleRow) -> Option<Self> {
+        if row.cluster.chars().count() > CLUSTER_CHARS || row.payload.len() > PAYLOAD_BYTES {
+            return None;
+        }
+        let bytes = row.cluster.len() + row.payload.len() + size_of::<Self>();
+        Some(Self { cluster: row.cluster, slot: row.slot, taken_at: utc(row.taken_at), payload: row.payload, bytes })
+    }
+
+    pub(crate) fn key(&self) -> (&str, u32) {
+        (&self.cluster, self.slot)
+    }
+}
+
 /// `2026-01-31 08:09:10.123456`, UTC: what `DATETIME(6)` takes and what sorts as text in SQLite.
 pub(crate) fn utc(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// The reverse of [`utc`].
+pub(crate) fn from_utc(text: &str) -> Option<Timestamp> {
+    text.parse::<DateTime>().ok().and_then(|time| Offset::UTC.to_timestamp(time).ok())
 }
 
 fn document(value: &Value) -> String {
@@ -252,5 +285,17 @@ mod tests {
     fn times_are_utc_with_six_digits() {
         assert_eq!(utc("2026-01-31T10:09:10.1234567+02:00".parse().unwrap()), "2026-01-31 08:09:10.123456");
         assert_eq!(utc(Timestamp::UNIX_EPOCH), "1970-01-01 00:00:00.000000");
+        let time = "2026-01-31T08:09:10.123456Z".parse().unwrap();
+        assert_eq!((from_utc(&utc(time)), from_utc("yesterday")), (Some(time), None));
+    }
+
+    #[test]
+    fn a_sample_that_is_too_large_is_left_out() {
+        let fits = |chars: usize, size: usize| {
+            let (cluster, payload) = ("€".repeat(chars), vec![0; size]);
+            Sample::encode(SampleRow { cluster, slot: 0, taken_at: Timestamp::UNIX_EPOCH, payload }).is_some()
+        };
+        assert!(fits(CLUSTER_CHARS, PAYLOAD_BYTES));
+        assert!(!fits(CLUSTER_CHARS + 1, 0) && !fits(0, PAYLOAD_BYTES + 1));
     }
 }

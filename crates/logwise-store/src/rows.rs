@@ -96,6 +96,41 @@ pub struct LiveList {
     pub observed_at: Timestamp,
 }
 
+/// What one look at a Kafka cluster saw of its end offsets: one place in the ring of that cluster.
+///
+/// The payload is the sender's own: it is neither read nor changed. A sample with a payload over 1 MiB or a `cluster`
+/// over 64 characters is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleRow {
+    /// What identifies the Kafka cluster, as a digest: with `slot` the key.
+    pub cluster: String,
+    /// The place in the ring.
+    pub slot: u32,
+    /// When the look was. An older sample never replaces a newer one. The DB keeps six digits of the second.
+    pub taken_at: Timestamp,
+    /// Compressed by the sender.
+    pub payload: Vec<u8>,
+}
+
+/// How much may wait. Beyond it the oldest goes: decisions are lost and counted, objects are asked for again.
+/// Of samples at most 64 wait, and they are the first to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Objects.
+    pub objects: usize,
+    /// Decisions.
+    pub decisions: usize,
+    /// Bytes of all of them together, samples included.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    /// 10,000 objects, 1,000 decisions, 16 MiB.
+    fn default() -> Self {
+        Self { objects: 10_000, decisions: 1_000, bytes: 16 << 20 }
+    }
+}
+
 /// How many decisions stay in the DB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecisionsKept {

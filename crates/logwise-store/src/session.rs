@@ -36,16 +36,41 @@ impl Session {
     pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let wire = match &url.0 {
             Place::Sqlite(path) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                if !tokio::fs::metadata(folder).await.is_ok_and(|found| found.is_dir()) {
-                    return Err(StoreError::Folder(folder.to_owned()));
-                }
+                check_folder(path).await?;
                 open_sqlite(path).await
             }
             Place::MySql(server) => open_mysql(server).await,
         };
+        Self::over(url, wire)
+    }
+
+    /// Opens a connection to what is there and makes nothing. `None`: the SQLite file does not exist yet.
+    pub(crate) async fn open_existing(url: &DatabaseUrl) -> Result<Option<Self>, StoreError> {
+        let wire = match &url.0 {
+            Place::Sqlite(path) => {
+                check_folder(path).await?;
+                if !tokio::fs::try_exists(path).await.unwrap_or(true) {
+                    return Ok(None);
+                }
+                open_existing_sqlite(path).await
+            }
+            Place::MySql(server) => open_mysql(server).await,
+        };
+        Self::over(url, wire).map(Some)
+    }
+
+    fn over(url: &DatabaseUrl, wire: Result<Wire, sqlx::Error>) -> Result<Self, StoreError> {
         let wire = wire.map_err(|source| StoreError::Connect { url: url.to_string(), source })?;
         Ok(Self { wire, in_transaction: false })
+    }
+
+    /// Closes the connection so that the server does not count it as aborted.
+    pub(crate) async fn close(self) {
+        // Closed it is in any case.
+        let _ = match self.wire {
+            Wire::Sqlite { connection, .. } => connection.close().await,
+            Wire::MySql(connection) => (*connection).close().await,
+        };
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -102,6 +127,7 @@ impl Session {
                     statement.values.into_iter().fold(sqlx::query::<Sqlite>(sql).persistent(false), |query, value| {
                         match value {
                             Value::Text(text) => query.bind(text),
+                            Value::Bytes(bytes) => query.bind(bytes),
                             Value::Int(number) => query.bind(number),
                         }
                     });
@@ -112,6 +138,7 @@ impl Session {
                     statement.values.into_iter().fold(sqlx::query::<MySql>(sql).persistent(false), |query, value| {
                         match value {
                             Value::Text(text) => query.bind(text),
+                            Value::Bytes(bytes) => query.bind(bytes),
                             Value::Int(number) => query.bind(number),
                         }
                     });
@@ -132,6 +159,7 @@ impl Session {
                     sqlx::query_as::<Sqlite, T>(sql).persistent(false),
                     |query, value| match value {
                         Value::Text(text) => query.bind(text),
+                        Value::Bytes(bytes) => query.bind(bytes),
                         Value::Int(number) => query.bind(number),
                     },
                 );
@@ -142,6 +170,7 @@ impl Session {
                     sqlx::query_as::<MySql, T>(sql).persistent(false),
                     |query, value| match value {
                         Value::Text(text) => query.bind(text),
+                        Value::Bytes(bytes) => query.bind(bytes),
                         Value::Int(number) => query.bind(number),
                     },
                 );
@@ -171,15 +200,31 @@ async fn identity(path: &Path) -> Option<(u64, u64)> {
     tokio::fs::metadata(path).await.ok().map(|found| (found.dev(), found.ino()))
 }
 
-async fn open_sqlite(path: &Path) -> Result<Wire, sqlx::Error> {
+async fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !tokio::fs::metadata(folder).await.is_ok_and(|found| found.is_dir()) {
+        return Err(StoreError::Folder(folder.to_owned()));
+    }
+    Ok(())
+}
+
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     // NORMAL may lose the last commits in a power failure, never the file: the mirror is filled again after a start.
-    let options = SqliteConnectOptions::new()
+    SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .busy_timeout(LOCK_WAIT)
         .synchronous(SqliteSynchronous::Normal)
-        .disable_statement_logging();
-    let mut connection = options.connect().await?;
+        .disable_statement_logging()
+}
+
+async fn open_existing_sqlite(path: &Path) -> Result<Wire, sqlx::Error> {
+    let connection = sqlite_options(path).connect().await?;
+    let file = identity(path).await;
+    Ok(Wire::Sqlite { connection, path: path.to_owned(), file })
+}
+
+async fn open_sqlite(path: &Path) -> Result<Wire, sqlx::Error> {
+    let mut connection = sqlite_options(path).create_if_missing(true).connect().await?;
     // SQLite does not wait for the lock that this switch needs, and two replicas may start at once.
     while let Err(error) = sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut connection).await {
         if class_of(&error) != ErrorClass::Conflict {

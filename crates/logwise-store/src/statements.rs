@@ -11,6 +11,7 @@ pub(crate) enum Dialect {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value<'a> {
     Text(&'a str),
+    Bytes(&'a [u8]),
     Int(i64),
 }
 
@@ -50,6 +51,8 @@ const DECISION: [&str; 12] = [
     "outcome",
     "generation",
 ];
+
+const SAMPLE: [&str; 4] = ["cluster", "slot", "payload", "taken_at"];
 
 /// Inserts or replaces objects; a stored row that is newer stays as it is. `values` holds ten per row, in this order:
 /// uid, kind, namespace, name, generation, spec, status, observed_at, deleted, revision.
@@ -95,6 +98,54 @@ pub(crate) fn insert_decisions(dialect: Dialect, values: Vec<Value<'_>>) -> Stat
         Dialect::Sqlite => " ON CONFLICT(id) DO NOTHING",
     };
     Statement { sql, values }
+}
+
+/// Inserts or replaces samples; a stored row that is newer stays as it is. `values` holds four per row, in this
+/// order: cluster, slot, payload, taken_at.
+pub(crate) fn upsert_samples(dialect: Dialect, values: Vec<Value<'_>>) -> Statement<'_> {
+    let mut sql = insert("logwise_samples", &SAMPLE, values.len());
+    sql += &match dialect {
+        Dialect::MySql => on_duplicate(&SAMPLE[2..], |column| {
+            format!(
+                "{column} = IF(VALUES(taken_at) >= logwise_samples.taken_at, VALUES({column}), logwise_samples.{column})"
+            )
+        }),
+        Dialect::Sqlite => format!(
+            "{} WHERE excluded.taken_at >= logwise_samples.taken_at",
+            on_conflict("cluster, slot", &SAMPLE[2..])
+        ),
+    };
+    Statement { sql, values }
+}
+
+/// `slot` of the newest samples of a cluster, the newest first. Without the payloads: some servers cannot sort those.
+pub(crate) fn newest_samples<'a>(cluster: &'a str, since: &'a str, limit: i64) -> Statement<'a> {
+    let sql = "SELECT slot FROM logwise_samples WHERE cluster = ? AND taken_at >= ? \
+               ORDER BY taken_at DESC, slot DESC LIMIT ?";
+    Statement { sql: sql.to_owned(), values: vec![Value::Text(cluster), Value::Text(since), Value::Int(limit)] }
+}
+
+/// `slot, taken_at, payload` of the given slots of a cluster, in any order.
+pub(crate) fn samples<'a>(cluster: &'a str, slots: &[i64]) -> Statement<'a> {
+    let sql = format!(
+        "SELECT slot, CAST(taken_at AS CHAR), payload FROM logwise_samples WHERE cluster = ? AND slot IN {}",
+        group(slots.len())
+    );
+    let values = std::iter::once(Value::Text(cluster)).chain(slots.iter().map(|slot| Value::Int(*slot))).collect();
+    Statement { sql, values }
+}
+
+/// `cluster, slot` of at most `limit` samples that were not taken between the two times.
+pub(crate) fn stale_samples<'a>(oldest: &'a str, newest: &'a str, limit: i64) -> Statement<'a> {
+    let sql = "SELECT cluster, slot FROM logwise_samples WHERE taken_at < ? OR taken_at > ? LIMIT ?";
+    Statement { sql: sql.to_owned(), values: vec![Value::Text(oldest), Value::Text(newest), Value::Int(limit)] }
+}
+
+/// Removes those of the given samples that were not taken between the two times; `keys` holds cluster and slot of each.
+pub(crate) fn delete_samples<'a>(oldest: &'a str, newest: &'a str, keys: Vec<Value<'a>>) -> Statement<'a> {
+    let pairs = vec!["(cluster = ? AND slot = ?)"; keys.len() / 2].join(" OR ");
+    let sql = format!("DELETE FROM logwise_samples WHERE (taken_at < ? OR taken_at > ?) AND ({pairs})");
+    Statement { sql, values: [Value::Text(oldest), Value::Text(newest)].into_iter().chain(keys).collect() }
 }
 
 /// `uid, revision, deleted` of the given objects.
@@ -197,6 +248,8 @@ mod tests {
         let order: Vec<_> = assignments.split(" = IF(").filter_map(|piece| piece.rsplit(' ').next()).collect();
         assert_eq!(order[order.len() - 3..order.len() - 1], ["deleted", "revision"], "{sql}");
         assert_eq!(sql.matches("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").count(), 2);
+        let sql = upsert_samples(Dialect::MySql, vec![Value::Int(0); 4]).sql;
+        assert!(sql.find(" payload = IF(") < sql.find(" taken_at = IF("), "{sql}");
     }
 
     #[test]
@@ -208,6 +261,11 @@ mod tests {
                 upsert_objects(dialect, text()),
                 upsert_conditions(dialect, text()),
                 insert_decisions(dialect, text()),
+                upsert_samples(dialect, text()),
+                newest_samples(hostile, hostile, 1),
+                samples(hostile, &[1, 2]),
+                stale_samples(hostile, hostile, 1),
+                delete_samples(hostile, hostile, text()),
                 stored_marks(text()),
                 stored_conditions(text()),
                 delete_conditions(text()),

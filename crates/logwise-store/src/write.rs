@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::record::{Decision, Object, utc};
+use crate::record::{Decision, Object, Sample, utc};
 use crate::rows::{DecisionsKept, LiveList};
 use crate::session::Session;
 use crate::statements::{self, Statement, Value};
@@ -14,7 +14,9 @@ const ROWS: usize = 100;
 const UIDS: usize = 1000;
 // Far below max_allowed_packet (16 MiB by default); a greater row goes alone.
 const BYTES: usize = 1 << 20;
-/// The most decisions that one transaction removes.
+// Samples are of use soon after a restart only.
+const SAMPLES_KEPT: SignedDuration = SignedDuration::from_hours(2);
+/// The most decisions, and the most samples, that one transaction removes.
 pub(crate) const PRUNED_AT_ONCE: usize = 500;
 
 /// What one transaction writes.
@@ -22,25 +24,31 @@ pub(crate) const PRUNED_AT_ONCE: usize = 500;
 pub(crate) struct Batch {
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) decisions: Vec<Arc<Decision>>,
+    pub(crate) samples: Vec<Arc<Sample>>,
     pub(crate) lists: Vec<Arc<LiveList>>,
     pub(crate) prune: Option<DecisionsKept>,
+    pub(crate) prune_samples: bool,
 }
 
 impl Batch {
     pub(crate) const fn rows(&self) -> usize {
-        self.objects.len() + self.decisions.len()
+        self.objects.len() + self.decisions.len() + self.samples.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.decisions.is_empty() && self.lists.is_empty() && self.prune.is_none()
+        self.rows() == 0 && self.lists.is_empty() && self.prune.is_none() && !self.prune_samples
     }
 
     /// Names the batch in an error.
     pub(crate) fn title(&self) -> String {
-        match (self.objects.as_slice(), self.decisions.as_slice()) {
-            ([object], []) => object.title(),
-            ([], [decision]) => format!("a decision of {}", decision.part.chars().take(80).collect::<String>()),
-            _ => format!("{} objects and {} decisions", self.objects.len(), self.decisions.len()),
+        match (self.objects.as_slice(), self.decisions.as_slice(), self.samples.as_slice()) {
+            ([object], [], []) => object.title(),
+            ([], [decision], []) => format!("a decision of {}", decision.part.chars().take(80).collect::<String>()),
+            ([], [], [sample]) => format!("a sample of Kafka cluster {}", sample.cluster),
+            (objects, decisions, []) => format!("{} objects and {} decisions", objects.len(), decisions.len()),
+            (objects, decisions, samples) => {
+                format!("{} objects, {} decisions and {} samples", objects.len(), decisions.len(), samples.len())
+            }
         }
     }
 }
@@ -66,6 +74,7 @@ impl Default for CommitHooks {
 pub(crate) struct Written {
     pub(crate) marked_deleted: u64,
     pub(crate) pruned: usize,
+    pub(crate) pruned_samples: usize,
 }
 
 /// Writes all of it or nothing. After an error the session is usable only if it is in no transaction.
@@ -114,12 +123,16 @@ async fn write_rows(session: &mut Session, batch: &Batch) -> Result<Written, sql
             .collect();
         session.execute(statements::insert_decisions(dialect, values)).await?;
     }
+    write_samples(session, &batch.samples).await?;
     let mut written = Written::default();
     for list in &batch.lists {
         written.marked_deleted += mark_absent(session, list).await?;
     }
     if let Some(kept) = &batch.prune {
         written.pruned = prune(session, kept).await?;
+    }
+    if batch.prune_samples {
+        written.pruned_samples = prune_samples(session).await?;
     }
     Ok(written)
 }
@@ -196,6 +209,25 @@ async fn write_conditions(session: &mut Session, objects: &[&Object]) -> Result<
     Ok(())
 }
 
+async fn write_samples(session: &mut Session, samples: &[Arc<Sample>]) -> Result<(), sqlx::Error> {
+    let dialect = session.dialect();
+    // In the order of the key, as the objects are.
+    let mut samples: Vec<&Sample> = samples.iter().map(|sample| &**sample).collect();
+    samples.sort_by_key(|sample| sample.key());
+    for chunk in chunks(&samples, |sample| sample.bytes) {
+        let values = chunk.iter().flat_map(|sample| {
+            [
+                Value::Text(&sample.cluster),
+                Value::Int(sample.slot.into()),
+                Value::Bytes(&sample.payload),
+                Value::Text(&sample.taken_at),
+            ]
+        });
+        session.execute(statements::upsert_samples(dialect, values.collect())).await?;
+    }
+    Ok(())
+}
+
 async fn mark_absent(session: &mut Session, list: &LiveList) -> Result<u64, sqlx::Error> {
     let rows: Vec<(String,)> =
         session.rows(statements::live_rows(&list.kind, list.namespace.as_deref(), list.revision)).await?;
@@ -223,6 +255,22 @@ async fn prune(session: &mut Session, kept: &DecisionsKept) -> Result<usize, sql
         session.execute(statement).await?;
     }
     Ok(surplus.len())
+}
+
+/// Removes samples that are too old, and those from so far in the future that a wrong clock must have made them: they
+/// would keep their slots from being written.
+async fn prune_samples(session: &mut Session) -> Result<usize, sqlx::Error> {
+    let now = Timestamp::now();
+    let oldest = utc(now.checked_sub(SAMPLES_KEPT).unwrap_or(Timestamp::UNIX_EPOCH));
+    let newest = utc(now.checked_add(SAMPLES_KEPT).unwrap_or(Timestamp::MAX));
+    let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
+    let stale: Vec<(String, i64)> = session.rows(statements::stale_samples(&oldest, &newest, limit)).await?;
+    for chunk in stale.chunks(ROWS) {
+        let keys = chunk.iter().flat_map(|(cluster, slot)| [Value::Text(cluster), Value::Int(*slot)]).collect();
+        // The times again: another writer may have put a new sample there since.
+        session.execute(statements::delete_samples(&oldest, &newest, keys)).await?;
+    }
+    Ok(stale.len())
 }
 
 /// Consecutive pieces of at most [`ROWS`] rows and about [`BYTES`] bytes.

@@ -11,11 +11,12 @@ mod suite;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logwise_store::{
     CommitHooks, Database, DatabaseUrl, ErrorClass, Limits, MirrorHealth, ObjectRow, Outbox, OutboxOptions, StoreError,
+    read_samples,
 };
 use proxy::{Mode, Proxy};
 use server::Server;
@@ -247,7 +248,23 @@ async fn a_user_without_the_right_to_create_tables_can_work_on_an_up_to_date_sch
     assert_eq!(error.class(), ErrorClass::Denied);
     let text = format!("{} {error:?}", error.explain());
     assert!(text.contains("check user, password and rights") && !text.contains("secret-of-test"), "{text}");
+    assert!(read_samples(&url, "c", Timestamp::UNIX_EPOCH, suite::DEADLINE).await.unwrap().is_empty());
+    let error = read_samples(&wrong, "c", Timestamp::UNIX_EPOCH, suite::DEADLINE).await.unwrap_err();
+    let text = format!("{} {error:?}", error.explain());
+    assert!(error.class() == ErrorClass::Denied && !text.contains("secret-of-test"), "{text}");
     bed.run(&format!("DROP USER '{user}'@'%'")).await;
+    bed.witness.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_samples_ends_with_its_deadline() {
+    let bed = fresh().await;
+    let (proxy, url) = behind_a_proxy(&bed).await;
+    proxy.set(Mode::Stall);
+    let begin = Instant::now();
+    let error = read_samples(&url, "c", Timestamp::UNIX_EPOCH, Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Deadline { .. }), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     bed.witness.remove().await;
 }
 

@@ -6,7 +6,8 @@ mod suite;
 
 use std::time::Duration;
 
-use logwise_store::{Database, DatabaseUrl, ErrorClass, StoreError};
+use jiff::{SignedDuration, Timestamp};
+use logwise_store::{Database, DatabaseUrl, ErrorClass, SampleRow, StoreError, read_samples};
 use suite::{Bed, Witness, object, settled};
 
 async fn fresh() -> Bed {
@@ -60,4 +61,22 @@ async fn a_reader_in_the_middle_of_a_transaction_does_not_stop_the_writer() {
     reader.run("COMMIT").await;
     assert_eq!(reader.rows("revision", "logwise_objects").await, [["2"]]);
     outbox.shutdown(Duration::from_secs(60)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_samples_are_read_than_the_memory_holds() {
+    let bed = fresh().await;
+    let now = Timestamp::now();
+    let rows: Vec<_> = (0..60_u32)
+        .map(|slot| SampleRow {
+            cluster: "c".into(),
+            slot,
+            taken_at: now + SignedDuration::from_secs(slot.into()),
+            payload: vec![7; 1 << 20],
+        })
+        .collect();
+    bed.database().await.upsert_samples(&rows).await.unwrap();
+    let found = read_samples(&bed.url, "c", Timestamp::UNIX_EPOCH, suite::DEADLINE).await.unwrap();
+    let slots: Vec<_> = found.iter().map(|row| row.slot).collect();
+    assert_eq!(slots, (10..60).collect::<Vec<_>>(), "two pages of the newest");
 }

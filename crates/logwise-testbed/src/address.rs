@@ -206,7 +206,8 @@ fn listener(line: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::from_str_radix(word, 16).ok()?.to_le_bytes()))
 }
 
-fn random_word() -> Result<String> {
+/// 32 of 0-9 and a-f.
+pub(crate) fn random_word() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("reading a random word")?;
     Ok(uuid.chars().filter(char::is_ascii_alphanumeric).collect())
 }

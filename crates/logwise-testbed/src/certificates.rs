@@ -1,4 +1,4 @@
-//! Keys and certificates of the cluster, made by openssl once per bed.
+//! Keys and certificates, made by openssl: of the Kubernetes cluster, once per bed, and of a test's own Kafka cluster.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
+use tempfile::TempDir;
 
 use crate::clock::Clock;
 use crate::command::{command, output};
@@ -17,6 +18,9 @@ const BACKDATED: i64 = -86_400;
 const CURVE: [&str; 2] = ["-pkeyopt", "ec_paramgen_curve:prime256v1"];
 /// Without a configuration of ours openssl would add the machine's own extensions.
 const CONFIGURATION: &str = "[req]\ndistinguished_name = name\n[name]\n";
+
+const SERVER: &str = "extendedKeyUsage=serverAuth";
+const CLIENT: &str = "extendedKeyUsage=clientAuth";
 
 /// The clients of the API server: name of the files, subject.
 const CLIENTS: [(&str, &str); 4] = [
@@ -38,31 +42,49 @@ pub async fn ensure(pki: &Path, host: &str) -> Result<()> {
         .prefix("pki.part-")
         .tempdir_in(parent)
         .context("creating a folder for certificates")?;
-    fs::set_permissions(part.path(), fs::Permissions::from_mode(0o700))
-        .context("closing the folder of certificates")?;
-    fs::write(part.path().join("openssl.cnf"), CONFIGURATION).context("writing openssl.cnf")?;
-    let clocks = tempfile::tempdir().context("creating a folder for a clock")?;
-    let clock = Clock::within(clocks.path(), "certificates").await?;
-    clock.shift(BACKDATED)?;
-    let place = Place { folder: part.path(), clock };
+    let place = Place::open(part.path()).await?;
     place.authority().await?;
     let names = format!(
         "subjectAltName=IP:{host},IP:10.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     );
-    let clients = CLIENTS.map(|(name, subject)| place.signed(name, subject, &["extendedKeyUsage=clientAuth"]));
-    let server_extensions = [names.as_str(), "extendedKeyUsage=serverAuth"];
+    let clients = CLIENTS.map(|(name, subject)| place.signed(name, subject, &[CLIENT]));
+    let server_extensions = [names.as_str(), SERVER];
     let servers = place.signed("servers", "/CN=logwise-testbed", &server_extensions);
     futures::try_join!(servers, try_join_all(clients), place.accounts())?;
     fs::rename(part.keep(), pki).context("moving the certificates into place")
+}
+
+/// Makes `NAME.crt` and `NAME.key` for an authority (`ca`), brokers (`broker`, for `host`) and a client (`client`, with
+/// this common name) in a folder that is there.
+pub(crate) async fn of_brokers(folder: &Path, host: &str, client: &str) -> Result<()> {
+    let place = Place::open(folder).await?;
+    place.authority().await?;
+    let (names, subject) = (format!("subjectAltName=IP:{host}"), format!("/CN={client}"));
+    let extensions = [names.as_str(), SERVER];
+    let broker = place.signed("broker", "/CN=logwise-testbed-broker", &extensions);
+    let client = place.signed("client", &subject, &[CLIENT]);
+    futures::try_join!(broker, client)?;
+    Ok(())
 }
 
 /// Where they are made, and by which clock.
 struct Place<'a> {
     folder: &'a Path,
     clock: Clock,
+    _clocks: TempDir,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Closes the folder to others.
+    async fn open(folder: &'a Path) -> Result<Place<'a>> {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).context("closing the folder of certificates")?;
+        fs::write(folder.join("openssl.cnf"), CONFIGURATION).context("writing openssl.cnf")?;
+        let clocks = tempfile::tempdir().context("creating a folder for a clock")?;
+        let clock = Clock::within(clocks.path(), "certificates").await?;
+        clock.shift(BACKDATED)?;
+        Ok(Place { folder, clock, _clocks: clocks })
+    }
+
     async fn authority(&self) -> Result<()> {
         let extensions =
             ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];

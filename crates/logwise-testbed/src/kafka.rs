@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -35,13 +35,10 @@ pub async fn up(site: &Site) -> Result<()> {
 /// The broker.
 pub fn server(site: &Site) -> Result<Server> {
     let bootstrap = bootstrap(site);
-    let mut args = java_arguments(site, "log4j2.properties")?;
-    args.splice(0..0, ["-Xms64m", "-Xmx256m"].map(String::from));
-    args.extend(["kafka.Kafka", "server.properties"].map(String::from));
     Ok(Server {
         name: "kafka".to_owned(),
         program: prerequisites::jdk()?.join("bin/java"),
-        args,
+        args: broker_arguments(site)?,
         env: Vec::new(),
         cwd: site.folder.path("kafka"),
         ending: Ending::Terminate { seconds: 5 },
@@ -78,11 +75,20 @@ async fn format(site: &Site, folder: &Path, java: &Path) -> Result<()> {
 
 /// A cluster id is 16 bytes in base64, so of the last of its 22 characters only two bits count. Beds differ by it, as
 /// it is the name under which the operator knows a Kafka.
-fn cluster_id(random: &str) -> String {
+pub(crate) fn cluster_id(random: &str) -> String {
     random.chars().rev().chain("bed".chars().cycle()).take(21).chain(['A']).collect()
 }
 
-fn java_arguments(site: &Site, logging: &str) -> Result<Vec<String>> {
+/// Java's arguments for a broker with its `server.properties` in the working folder.
+pub(crate) fn broker_arguments(site: &Site) -> Result<Vec<String>> {
+    let mut args = java_arguments(site, "log4j2.properties")?;
+    args.splice(0..0, ["-Xms64m", "-Xmx256m"].map(String::from));
+    args.extend(["kafka.Kafka", "server.properties"].map(String::from));
+    Ok(args)
+}
+
+/// Java's arguments before the class: quick start, a file of log settings, Kafka's jars.
+pub(crate) fn java_arguments(site: &Site, logging: &str) -> Result<Vec<String>> {
     let logging = format!("-Dlog4j2.configurationFile={}", crate_path("kafka")?.join(logging).display());
     let classes = format!("{}/*", site.tools.kafka.display());
     Ok(QUICK_START.iter().map(ToString::to_string).chain([logging, "-cp".to_owned(), classes]).collect())
@@ -109,22 +115,22 @@ fn write_program(site: &Site, java: &Path, name: &str, class: &str) -> Result<()
 
 /// The first answer of a broker may come before it has joined its cluster: it is ready when it lists itself.
 async fn lists_a_broker(bootstrap: &str) -> Result<()> {
+    ensure!(!listed(bootstrap).await?.is_empty(), "Kafka lists no broker yet");
+    Ok(())
+}
+
+/// The ids of the brokers that Kafka lists when it is asked at an address.
+pub(crate) async fn listed(bootstrap: &str) -> Result<Vec<i32>> {
     // An open port first: a client of librdkafka is too heavy to be made twenty times a second.
     tokio::net::TcpStream::connect(bootstrap).await.context("connecting to Kafka")?;
     let mut config = client_config(bootstrap);
-    let look = move || -> Result<usize> {
+    let look = move || -> Result<Vec<i32>> {
         let consumer: BaseConsumer =
             config.set_log_level(RDKafkaLogLevel::Emerg).create().context("creating a Kafka client")?;
-        Ok(consumer
-            .fetch_metadata(None, Duration::from_secs(3))
-            .context("asking Kafka for its brokers")?
-            .brokers()
-            .len())
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(3)).context("asking Kafka for its brokers")?;
+        Ok(metadata.brokers().iter().map(|broker| broker.id()).collect())
     };
-    match tokio::task::spawn_blocking(look).await.context("asking Kafka")?? {
-        0 => bail!("Kafka lists no broker yet"),
-        _ => Ok(()),
-    }
+    tokio::task::spawn_blocking(look).await.context("asking Kafka")?
 }
 
 /// The settings of the bed's own clients: short waits. Without a group, so that no topic is made for its offsets.
@@ -158,7 +164,7 @@ pub async fn topics_describe(folder: &Folder, topic: &str) -> Result<TopicDescri
 }
 
 /// The first line is `Topic: a  TopicId: b  PartitionCount: 3  ReplicationFactor: 1  Configs: ...`.
-fn parse_description(text: &str, topic: &str) -> Option<TopicDescription> {
+pub(crate) fn parse_description(text: &str, topic: &str) -> Option<TopicDescription> {
     let line = text.lines().find(|line| line.contains("PartitionCount:"))?;
     let value = |name: &str| line.split_once(&format!("{name}:"))?.1.split_whitespace().next();
     (value("Topic")? == topic).then_some(())?;

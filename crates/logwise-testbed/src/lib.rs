@@ -9,6 +9,7 @@ pub mod api;
 pub mod audit;
 pub mod aws;
 pub mod bed;
+pub mod brokers;
 pub mod cache;
 pub mod certificates;
 pub mod cli;

@@ -66,7 +66,7 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     let denied = message(&wait_condition(&world, DEMO, ("Validated", "False", "PermissionDenied")).await?)?;
     let what = format!("s3:ListBucket on arn:aws:s3:::{} is denied", world.bucket);
     ensure!(denied.starts_with(&what) && denied.contains("the keys in Secret aws"), "{denied}");
-    ensure!(denied.contains("3 of 4 AWS permissions and 3 of 3 Kafka ACLs verified"), "{denied}");
+    ensure!(denied.contains("3 of 4 AWS permissions and 4 of 4 Kafka ACLs verified"), "{denied}");
     let statement: Value = serde_json::from_str(denied.get(denied.find('{').context("no statement")?..).context("{")?)?;
     let bucket = format!("arn:aws:s3:::{}", world.bucket);
     ensure!(statement == json!({"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket}), "{statement}");
@@ -78,7 +78,7 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     let all = [&but_one[..], &["s3:ListBucket"]].concat();
     allow(&world, &key, &all).await?;
     let passed = message(&wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?)?;
-    let wanted = "4 of 4 AWS permissions and 3 of 3 Kafka ACLs verified; not tested, because it changes something: \
+    let wanted = "4 of 4 AWS permissions and 4 of 4 Kafka ACLs verified; not tested, because it changes something: \
                   autoscaling:SetDesiredCapacity, s3:PutLifecycleConfiguration";
     ensure!(passed == wanted, "{passed}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
@@ -166,7 +166,7 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
     broker.paste(&command).await?;
     let passed = wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
-    ensure!(message(&passed)? == "3 of 3 Kafka ACLs verified", "{}", message(&passed)?);
+    ensure!(message(&passed)? == "4 of 4 Kafka ACLs verified", "{}", message(&passed)?);
     ensure!(!serde_json::to_string(&passed["status"])?.contains(USER.0), "the user stands in a Secret: {passed}");
     Ok(())
 }

@@ -10,8 +10,8 @@ pub use change::{change_policy, pending_growths, retention_change_policy};
 pub use references::{references, secrets};
 
 use crate::{
-    ChangeMode, DeletionPolicy, Kafka, LogwiseCluster, PartitionScalingMode, RetentionPolicy, RetentionPolicySpec,
-    Storage, Topics,
+    ChangeMode, DeletionPolicy, Kafka, KeyedTopics, LogwiseCluster, PartitionScaling, PartitionScalingMode,
+    RetentionPolicy, RetentionPolicySpec, Storage, Topics,
 };
 use kube::ResourceExt;
 use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
@@ -106,7 +106,38 @@ fn partition_policy(
             PartitionScalingMode::Recommend => partitions::ScalingMode::Recommend,
             PartitionScalingMode::Disabled => partitions::ScalingMode::Disabled,
         },
+        scaling: partition_sizing(&kafka.partition_scaling),
         look_period_seconds,
+    }
+}
+
+/// Which topics belong to the pipeline; `None`: none are watched.
+pub fn topics(cluster: &LogwiseCluster) -> Option<Result<TopicSelector, Invalid>> {
+    Some(topic_selector(cluster.spec.kafka.as_ref()?.topics.as_ref()?))
+}
+
+/// Partitions that the operator may add within a day to the Kafka cluster of this object; `None`: it grows no topics.
+pub fn daily_budget(cluster: &LogwiseCluster) -> Option<i32> {
+    let scaling = &cluster.spec.kafka.as_ref()?.partition_scaling;
+    (scaling.mode == PartitionScalingMode::Automatic).then_some(scaling.max_new_partitions_per_day)
+}
+
+/// How load becomes partitions. The ranges are those of the CRD; what is below them all the same counts as the least.
+fn partition_sizing(scaling: &PartitionScaling) -> partitions::Scaling {
+    let seconds = |number: i32| u32::try_from(number).unwrap_or(0);
+    partitions::Scaling {
+        target_rate: Some(scaling.target_records_per_second_per_partition.max(1).into()),
+        window_seconds: seconds(scaling.window_seconds),
+        catch_up_seconds: seconds(scaling.catch_up_seconds),
+        max_step_factor: scaling.max_step_factor,
+        cooldown_seconds: seconds(scaling.cooldown_seconds),
+        max_replicas_per_broker: scaling.max_replicas_per_broker,
+        daily_budget: scaling.max_new_partitions_per_day,
+        keyed_topics: match scaling.keyed_topics {
+            KeyedTopics::Hold => partitions::KeyedTopics::Hold,
+            KeyedTopics::Allow => partitions::KeyedTopics::Allow,
+        },
+        align_to_cores: scaling.align_to_spark_cores,
     }
 }
 

@@ -18,7 +18,7 @@ async fn a_look_finds_partitions_and_the_sum_of_end_offsets() {
     let topics = look.facts.topics.known().unwrap();
     assert_eq!(
         topics[&world.name("a")],
-        Topic { partitions: 3, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(42) }
+        Topic::new(3, Known::Known(42))
     );
     assert_eq!(topics[&world.name("b")].end_offsets, Known::Known(0));
     assert_eq!(topics.len(), 2, "only selected topics");

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allowed;
+mod describing;
 mod faults;
 mod growing;
 mod looking;
 mod proxy;
+mod sampling;
 mod world;

@@ -7,9 +7,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
+pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
+pub const DESCRIBE_CONFIGS: i16 = 32;
 pub const CREATE_PARTITIONS: i16 = 37;
+/// OffsetCommit, OffsetFetch, FindCoordinator, JoinGroup, Heartbeat, ConsumerGroupHeartbeat: what only groups ask.
+pub const OF_GROUPS: [i16; 6] = [8, 9, 10, 11, 12, 68];
 
 /// What happens to the answer of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +29,8 @@ struct Shared {
     requests: BTreeMap<i16, u32>,
     /// By request kind: requests of that kind to let pass first, and what happens then.
     faults: HashMap<i16, (u32, Fault)>,
-    /// Topics with one partition that ListOffsets shall fail for, and the error code.
-    failing: Vec<(String, i16)>,
+    /// Topics with one partition for which a kind of request shall fail: as its answer names them, and the error code.
+    failing: Vec<(i16, Vec<u8>, i16)>,
 }
 
 /// A broker as seen through the proxy: its metadata names the proxy instead of itself.
@@ -69,7 +73,12 @@ impl Proxy {
 
     /// ListOffsets answers `code` for the only partition of `topic`.
     pub fn fail_offsets_of(&self, topic: &str, code: i16) {
-        self.shared.lock().unwrap().failing.push((topic.to_owned(), code));
+        self.shared.lock().unwrap().failing.push((LIST_OFFSETS, topic.as_bytes().to_vec(), code));
+    }
+
+    /// Fetch answers `code` for the only partition of the topic with this `id`.
+    pub fn fail_fetches_of(&self, id: Vec<u8>, code: i16) {
+        self.shared.lock().unwrap().failing.push((FETCH, id, code));
     }
 
     async fn accept(self, listener: TcpListener) {
@@ -106,8 +115,8 @@ impl Proxy {
             }
             if kind == METADATA {
                 self.name_the_proxy(&mut answer);
-            } else if kind == LIST_OFFSETS {
-                self.spoil_offsets(&mut answer);
+            } else {
+                self.spoil_topics(kind, &mut answer);
             }
             if write(&mut to_client, &answer).await.is_none() {
                 return;
@@ -137,12 +146,12 @@ impl Proxy {
         }
     }
 
-    /// After a topic's name come the length of its partition list (one byte), the partition (four) and the code (two).
-    fn spoil_offsets(&self, answer: &mut [u8]) {
-        for (topic, code) in &self.shared.lock().unwrap().failing {
-            let name = topic.as_bytes();
-            let at = answer.windows(name.len()).position(|window| window == name);
-            let Some(at) = at.map(|at| at + name.len()) else { continue };
+    /// After a topic's name or id come the length of its partition list (one byte), the partition (four) and the code
+    /// (two).
+    fn spoil_topics(&self, kind: i16, answer: &mut [u8]) {
+        for (_, topic, code) in self.shared.lock().unwrap().failing.iter().filter(|(of, ..)| *of == kind) {
+            let at = answer.windows(topic.len()).position(|window| window == topic);
+            let Some(at) = at.map(|at| at + topic.len()) else { continue };
             assert_eq!(answer[at..at + 5], [2, 0, 0, 0, 0], "one partition, number 0");
             answer[at + 5..at + 7].copy_from_slice(&code.to_be_bytes());
         }

@@ -134,6 +134,7 @@ impl World {
 
 pub fn plan(actions: &[Grow]) -> Plan {
     Plan {
+        sizes: BTreeMap::new(),
         actions: actions.to_vec(),
         holds: BTreeMap::new(),
         proposals: BTreeMap::new(),

@@ -42,6 +42,8 @@ pub struct File {
     pub intervals: Intervals,
     /// Checks before anything needs what is checked.
     pub preflight: Preflight,
+    /// Metrics.
+    pub metrics: MetricsSection,
     /// Logging.
     pub log: Log,
 }
@@ -110,6 +112,14 @@ pub struct Intervals {
 pub struct Preflight {
     /// Whether references, AWS permissions and Kafka ACLs are checked.
     pub enabled: Option<bool>,
+}
+
+/// `metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// Whether there are series of each topic.
+    pub per_topic: Option<bool>,
 }
 
 /// `log`.

@@ -149,7 +149,7 @@ macro_rules! assert_all_occur {
 
 #[test]
 fn partitions() {
-    use partitions::{Blocked, Hold};
+    use partitions::{Blocked, Clamp, Hold, RateUnknown};
     let part = Part {
         folder: "partitions",
         decide: partitions::plan,
@@ -159,8 +159,12 @@ fn partitions() {
     let plans = part.run();
     assert!(plans.iter().any(|plan| plan.actions.len() > 1));
     assert_all_occur!(plans.iter().flat_map(|plan| plan.holds.values()), Hold:
-        Sufficient, AboveMaximum, Maximum, RecommendOnly, Disabled, Unhealthy, ApprovalRequired, WaitingForWindow,
-        Unreadable);
+        Sufficient, AboveMaximum, Maximum, Claimed, RecommendOnly, Disabled, Cooldown, Keyed, KeysUnknown, Unhealthy,
+        BrokerHeadroom, DailyBudget, ApprovalRequired, WaitingForWindow, Unreadable);
+    assert_all_occur!(plans.iter().flat_map(|plan| plan.sizes.values()).flat_map(|size| &size.clamps), Clamp:
+        Maximum, Step);
+    assert_all_occur!(plans.iter().flat_map(|plan| plan.sizes.values()).flat_map(|size| &size.rate_unknown),
+        RateUnknown: TooFewSamples, WindowReset, TooOld);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.blocked), Blocked: Unreadable);
 }
 

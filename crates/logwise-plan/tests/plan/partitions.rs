@@ -2,7 +2,11 @@
 
 use crate::NOW;
 use logwise_plan::change::{Approval, ChangePolicy, Window};
-use logwise_plan::partitions::{Grow, Hold, Observed, Pending, Plan, Policy, ScalingMode, Topic, plan};
+use jiff::Timestamp;
+use logwise_plan::partitions::{
+    Claim, Grow, Hold, KeyedTopics, Keys, Observed, Pending, Plan, Policy, Sample, Scaling, ScalingMode, Topic,
+    Window as PartitionsWindow, plan,
+};
 use logwise_plan::selector::{TopicPattern, TopicSelector};
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -24,11 +28,65 @@ prop_compose! {
 prop_compose! {
     fn topic()(
         partitions in -1..8i32,
-        leaderless in prop_oneof![3 => Just(0), 1 => -1..2i32],
-        under_replicated in prop_oneof![3 => Just(0), 1 => -1..2i32],
+        health in prop_oneof![4 => Just((0, 0, 0)), 1 => (-1..2i32, -1..2i32, -1..2i32)],
+        replication_factor in -1..4i32,
         end_offsets in known(0..1_000i64),
+        window in samples(),
+        lag in known(prop_oneof![9 => 0..20_000i64, 1 => any::<i64>()]),
+        keys in known(prop_oneof![3 => Just(Keys::Without), 1 => Just(Keys::With)]),
+        grown in prop::option::of(-2_000..100i64),
     ) -> Topic {
-        Topic { partitions, leaderless, under_replicated, end_offsets }
+        let (leaderless, under_replicated, reassigning) = health;
+        let grown = grown.map(at);
+        Topic {
+            partitions, leaderless, under_replicated, reassigning, replication_factor, end_offsets, window, lag, keys,
+            grown,
+        }
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Samples as a growing topic gives them, and some that no topic gives.
+fn samples() -> impl Strategy<Value = PartitionsWindow> {
+    let growing = (prop::collection::vec(0..3_000i64, 0..9), 1..80i64).prop_map(|(steps, period)| {
+        let mut window = PartitionsWindow::default();
+        let (number, mut end_offsets) = (i64::try_from(steps.len()).unwrap(), 0);
+        for (place, step) in (0..).zip(steps) {
+            end_offsets += step;
+            window.record(Sample { at: at((place - number) * period), partitions: 3, end_offsets }, 600);
+        }
+        window
+    });
+    let sample = (-700..50i64, any::<i32>(), any::<i64>());
+    let odd = prop::collection::vec(sample, 0..9).prop_map(|samples| PartitionsWindow {
+        samples: samples
+            .into_iter()
+            .map(|(second, partitions, end_offsets)| Sample { at: at(second), partitions, end_offsets })
+            .collect(),
+        ..PartitionsWindow::default()
+    });
+    prop_oneof![4 => growing, 1 => odd]
+}
+
+prop_compose! {
+    fn scaling()(
+        target_rate in prop::option::of(prop_oneof![9 => 1..40i64, 1 => any::<i64>()]),
+        window_seconds in 1..700u32,
+        catch_up_seconds in 0..700u32,
+        max_step_factor in 0..4i32,
+        cooldown_seconds in 1..2_000u32,
+        max_replicas_per_broker in 1..40i32,
+        daily_budget in -1..40i32,
+        keyed_topics in prop_oneof![Just(KeyedTopics::Hold), Just(KeyedTopics::Allow)],
+        align_to_cores in any::<bool>(),
+    ) -> Scaling {
+        Scaling {
+            target_rate, window_seconds, catch_up_seconds, max_step_factor, cooldown_seconds, max_replicas_per_broker,
+            daily_budget, keyed_topics, align_to_cores,
+        }
     }
 }
 
@@ -37,6 +95,7 @@ prop_compose! {
         by_pattern in any::<bool>(),
         default_partitions in prop::option::of(-1..15i32),
         max_partitions in -1..8i32,
+        scaling in scaling(),
         mode in prop_oneof![
             3 => Just(ScalingMode::Automatic), 1 => Just(ScalingMode::Recommend), 1 => Just(ScalingMode::Disabled),
         ],
@@ -46,7 +105,7 @@ prop_compose! {
         let change = ChangePolicy { approval, windows, ..ChangePolicy::default() };
         let pattern = || TopicSelector::Pattern(TopicPattern::new("logs[.](a|b)|__offsets").unwrap());
         let topics = if by_pattern { pattern() } else { TopicSelector::NamePrefix("logs.".to_owned()) };
-        Policy { topics, default_partitions, max_partitions, mode, change, look_period_seconds: 30 }
+        Policy { topics, default_partitions, max_partitions, mode, scaling, change, look_period_seconds: 30 }
     }
 }
 
@@ -58,10 +117,17 @@ prop_compose! {
     fn observed()(
         cluster_id in known(Just("kafka-1".to_owned())),
         pending in prop::collection::btree_map("logs[.][abc]", (-1..8i32, -1..8i32), 0..3),
+        brokers in known(0..4i32),
+        replicas in prop_oneof![9 => 0..60i64, 1 => any::<i64>()],
+        spent in known(prop_oneof![9 => 0..40i32, 1 => any::<i32>()]),
+        cores in known(-1..9i32),
+        claimed in prop::option::of("logs[.][abc]"),
         topics in known(topics()),
     ) -> Observed {
+        let claim = |prefix| Claim { owner: "shop/older".to_owned(), topics: TopicSelector::NamePrefix(prefix) };
+        let claims = claimed.into_iter().map(claim).collect();
         let pending = pending.into_iter().map(|(name, (from, to))| (name, Pending { from, to })).collect();
-        Observed { cluster_id, pending, topics }
+        Observed { cluster_id, pending, brokers, replicas, spent, cores, claims, topics }
     }
 }
 
@@ -85,6 +151,11 @@ fn apply(observed: &mut Observed, action: &Grow) {
     let topic = topics.get_mut(&action.topic).unwrap();
     assert!(topic.partitions == action.from && action.to > action.from);
     topic.partitions = action.to;
+    topic.grown = Some(NOW);
+    let new = action.to - action.from;
+    observed.replicas = observed.replicas.max(0) + i64::from(new) * i64::from(topic.replication_factor.max(1));
+    let Known::Known(spent) = &mut observed.spent else { unreachable!("what was spent is known") };
+    *spent = (*spent).max(0) + new;
 }
 
 proptest! {

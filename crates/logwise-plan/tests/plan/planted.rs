@@ -27,19 +27,20 @@ fn bites<L: Clone>(good: &L, check: impl Fn(&L) -> Vec<String>, planted: &[(&str
 
 #[test]
 fn bad_partition_plans() {
-    use partitions::{Blocked, Grow, Hold, Observed, Policy, ScalingMode, Topic, plan};
-    let topic = |partitions| Topic { partitions, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(9) };
+    use partitions::{Blocked, Grow, Hold, Keys, Observed, Policy, ScalingMode, Topic, plan};
+    let topic = |partitions| Topic { keys: Known::Known(Keys::Without), ..Topic::new(partitions, Known::Known(9)) };
     let sick = Topic { leaderless: 1, ..topic(1) };
     let unread = Topic { end_offsets: Known::Unknown("timed out".into()), ..topic(1) };
     let topics =
         [("logs.a", topic(1)), ("logs.b", topic(3)), ("logs.sick", sick), ("logs.unread", unread), ("x", topic(1))];
     let topics: BTreeMap<String, Topic> = topics.map(|(name, topic)| (name.to_owned(), topic)).into();
-    let observed = Observed::from(Known::Known(topics));
+    let observed = Observed { brokers: Known::Known(3), ..Observed::from(Known::Known(topics)) };
     let policy = Policy {
         topics: TopicSelector::NamePrefix("logs.".into()),
         default_partitions: Some(3),
         max_partitions: 4,
         mode: ScalingMode::Automatic,
+        scaling: Default::default(),
         change: Default::default(),
         look_period_seconds: 30,
     };
@@ -54,7 +55,7 @@ fn bad_partition_plans() {
             ("does not grow", &|p| p.actions[0].to = 1),
             ("does not grow", &|p| p.actions[0].to = 0),
             ("passes maxPartitions", &|p| p.actions[0].to = 5),
-            ("passes the floor", &|p| p.actions[0].to = 4),
+            ("passes what floor and load ask for", &|p| p.actions[0].to = 4),
             ("name one twice", &|p| p.actions.push(grow("logs.a", 1, 3))),
             ("was not seen", &|p| p.actions.push(grow("logs.new", 1, 3))),
             ("holds a topic that was not seen", &|p| {
@@ -75,6 +76,7 @@ fn bad_partition_plans() {
             ("is blocked although", &|p| p.blocked = Some(Blocked::Unreadable { why: "?".into() })),
         ],
     );
+    guards_bite(&policy, &observed, &good);
     let idle = Policy { mode: ScalingMode::Recommend, ..policy.clone() };
     assert!(checks::partitions::violations(&idle, &observed, &good, NOW)[0].contains("mode is not Automatic"));
     let blind = Observed::from(Known::Unknown("denied".into()));
@@ -82,15 +84,54 @@ fn bad_partition_plans() {
     assert!(found[0].contains("not read") && found[1].contains("must be blocked"), "{found:?}");
 }
 
+/// A good plan is bad as soon as one guard should have held it.
+fn guards_bite(policy: &partitions::Policy, observed: &partitions::Observed, good: &partitions::Plan) {
+    use partitions::{Claim, Keys, Observed, Policy};
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Policy, &mut Observed));
+    let topic = |observed: &mut Observed, spoil: &dyn Fn(&mut partitions::Topic)| {
+        let Known::Known(topics) = &mut observed.topics else { unreachable!("the topics are known") };
+        spoil(topics.get_mut("logs.a").unwrap());
+    };
+    let spoils: [Spoil<'_>; 9] = [
+        ("the budget of a day", &|policy, _| policy.scaling.daily_budget = 1),
+        ("the budget of a day", &|_, observed| observed.spent = Known::Known(999)),
+        ("the budget of a day", &|_, observed| observed.spent = Known::Unknown("not read".into())),
+        ("more replicas than", &|_, observed| observed.replicas = 12_000),
+        ("more replicas than", &|_, observed| observed.brokers = Known::Known(0)),
+        ("records may carry keys", &|_, observed| topic(observed, &|t| t.keys = Known::Known(Keys::With))),
+        ("records may carry keys", &|_, observed| topic(observed, &|t| t.keys = Known::Absent)),
+        ("an unhealthy topic", &|_, observed| topic(observed, &|t| t.reassigning = 1)),
+        ("of an older object", &|_, observed| {
+            let topics = TopicSelector::NamePrefix("logs.a".into());
+            observed.claims.push(Claim { owner: "a/b".into(), topics });
+        }),
+    ];
+    for (what, spoil) in spoils {
+        let (mut policy, mut observed) = (policy.clone(), observed.clone());
+        spoil(&mut policy, &mut observed);
+        let found = checks::partitions::violations(&policy, &observed, good, NOW);
+        assert!(found.iter().any(|violation| violation.contains(what)), "{what}: {found:?}");
+    }
+    let (mut policy, mut observed) = (policy.clone(), observed.clone());
+    policy.default_partitions = None;
+    policy.scaling.max_step_factor = 1;
+    topic(&mut observed, &|t| t.grown = Some(NOW));
+    let found = checks::partitions::violations(&policy, &observed, good, NOW);
+    for what in ["by more than a step", "too soon", "what floor and load ask for"] {
+        assert!(found.iter().any(|violation| violation.contains(what)), "{what}: {found:?}");
+    }
+}
+
 /// Two growths that a person decides about: one was asked about before, one is approved.
 fn growths_to_approve() -> (partitions::Policy, partitions::Observed) {
-    use partitions::{Observed, Pending, Policy, ScalingMode, Topic};
-    let topic = Topic { partitions: 3, leaderless: 0, under_replicated: 0, end_offsets: Known::Known(9) };
+    use partitions::{Keys, Observed, Pending, Policy, ScalingMode, Topic};
+    let topic = Topic { keys: Known::Known(Keys::Without), ..Topic::new(3, Known::Known(9)) };
     let topics: BTreeMap<String, Topic> = ["logs.a", "logs.yes"].map(|name| (name.to_owned(), topic.clone())).into();
     let observed = Observed {
         cluster_id: Known::Known("kafka-1".into()),
         pending: [("logs.a".to_owned(), Pending { from: 3, to: 6 })].into(),
-        topics: Known::Known(topics),
+        brokers: Known::Known(3),
+        ..Observed::from(Known::Known(topics))
     };
     let approved = growth_plan_id("kafka-1", "logs.yes", 3, 12);
     let policy = Policy {
@@ -98,6 +139,7 @@ fn growths_to_approve() -> (partitions::Policy, partitions::Observed) {
         default_partitions: Some(12),
         max_partitions: 96,
         mode: ScalingMode::Automatic,
+        scaling: Default::default(),
         change: ChangePolicy {
             approval: Approval::Always,
             approved_plans: [approved].into(),

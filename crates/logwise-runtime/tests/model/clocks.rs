@@ -35,7 +35,7 @@ pub fn writer(setting: &Setting, epoch: u8, me: u8) -> Writer {
 
 pub fn wish(target: u8) -> Wish {
     let owner = Owner { namespace: String::new(), name: String::new(), uid: String::new(), generation: 1 };
-    Wish { owner, targets: target.into(), pre_image: None }
+    Wish { owner, targets: target.into(), pre_image: None, amount: 0 }
 }
 
 /// The record as the shipped code has it, with any times: only differences on the reader's clock count.

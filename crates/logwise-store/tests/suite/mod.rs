@@ -1,6 +1,8 @@
 //! What must hold on every kind of database. Each test gets a database of its own and reads it over a connection that
 //! shares nothing with the code under test.
 
+mod samples;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +14,11 @@ use logwise_store::{
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
+
+pub use samples::{
+    a_refused_sample_does_not_stop_the_others, an_older_sample_never_replaces_a_newer, few_samples_wait,
+    old_samples_are_pruned, reading_samples_makes_nothing, samples_are_read_back_as_written,
+};
 
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -704,6 +711,12 @@ macro_rules! suite {
             a_refused_row_is_reported_to_direct_callers
             a_locked_table_delays_only_the_rows
             a_shutdown_writes_what_waits_or_says_what_is_lost
+            samples_are_read_back_as_written
+            an_older_sample_never_replaces_a_newer
+            a_refused_sample_does_not_stop_the_others
+            old_samples_are_pruned
+            reading_samples_makes_nothing
+            few_samples_wait
         }
     };
 }

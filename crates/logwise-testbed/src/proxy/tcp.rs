@@ -101,11 +101,16 @@ impl TcpProxy {
     /// Starts a proxy before the bed's broker. The broker's answers name the proxy instead of the broker, so that
     /// clients stay with it; it counts requests by kind.
     pub async fn kafka(bed: &Bed) -> Result<TcpProxy> {
+        TcpProxy::broker(&bed.kafka.bootstrap).await
+    }
+
+    /// As [`TcpProxy::kafka`], before the broker of a cluster of one at this address.
+    pub async fn broker(bootstrap: &str) -> Result<TcpProxy> {
         // The name of the host stays, as an answer keeps its length.
-        let broker: SocketAddr = bed.kafka.bootstrap.parse().context("the broker's address is not HOST:PORT")?;
+        let broker: SocketAddr = bootstrap.parse().context("the broker's address is not HOST:PORT")?;
         let listener = TcpListener::bind((broker.ip(), 0)).await.context("opening a port for a proxy")?;
         let port = listener.local_addr().context("opening a port for a proxy")?.port();
-        TcpProxy::before(listener, &bed.kafka.bootstrap, Wire::Kafka(Advertised::new(broker, port)))
+        TcpProxy::before(listener, bootstrap, Wire::Kafka(Advertised::new(broker, port)))
     }
 
     /// Starts a proxy before the bed's MariaDB; see [`TcpProxy::instead`].

@@ -1,15 +1,25 @@
 //! The calls of librdkafka that rdkafka does not offer, or not without a leak, behind small safe functions.
 #![expect(
     unsafe_code,
-    reason = "rdkafka has no safe ListOffsets, DescribeTopics, DescribeCluster or main queue; its cluster id call leaks"
+    reason = "rdkafka has no safe options, queues or events for calls of one's own; its cluster id call leaks"
 )]
 
+mod describe;
+mod offsets;
+mod records;
+
+pub(crate) use describe::{Authorized, NotDescribed, TopicId, TopicSettings};
+pub(crate) use describe::{authorized_operations, describe_cluster, topic_ids, topic_settings};
+pub(crate) use offsets::{ListedOffset, NoOffset, list_offsets};
+// The names that looks at end offsets use.
+pub(crate) use offsets::{ListedOffset as EndOffset, list_offsets as list_end_offsets};
+pub(crate) use records::{Fetched, Piece, Reader, Unread};
+
 use crate::error::{Cause, unanswered};
-use rdkafka::TopicPartitionList;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{NonNull, null};
 use std::time::Duration;
 
@@ -19,40 +29,6 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// Most events taken from the main queue in one go: a client that logs faster than we read must not hold us.
 const MAX_EVENTS: usize = 10_000;
 
-/// The end offset of one partition, or why there is none.
-#[derive(Debug)]
-pub(crate) struct EndOffset {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: Result<i64, NoOffset>,
-}
-
-/// Why a partition gave no end offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoOffset {
-    /// Its leader did not answer in time.
-    Unanswered,
-    /// Its leader answered with an error, or the leader is not known.
-    Failed(String),
-}
-
-/// What this client may do with one topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authorized {
-    pub(crate) topic: String,
-    /// Numbers of the operations, as Kafka's protocol has them; `None`: the broker does not tell.
-    pub(crate) operations: Result<Option<Vec<u32>>, NotDescribed>,
-}
-
-/// Why a topic was not described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotDescribed {
-    /// The error's name in Kafka's protocol, such as `TOPIC_AUTHORIZATION_FAILED`.
-    pub(crate) name: String,
-    /// The error in words.
-    pub(crate) text: String,
-}
-
 /// Something a client reports about its connections.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -60,90 +36,6 @@ pub(crate) enum Event {
     Error(RDKafkaErrorCode, String),
     /// A log line of librdkafka: facility and text.
     Log(String, String),
-}
-
-/// The latest offset of each named partition, in the order of the answers: one request per leader.
-///
-/// Waits at most `deadline` and one second. Fails as a whole only when no leader could be asked.
-pub(crate) fn list_end_offsets<C: ClientContext>(
-    client: &Client<C>,
-    partitions: &TopicPartitionList,
-    deadline: Duration,
-) -> Result<Vec<EndOffset>, Cause> {
-    let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, deadline)?;
-    // SAFETY: client, list, options and queue are alive; the list is only read and copied by the call.
-    unsafe {
-        sys::rd_kafka_ListOffsets(client.native_ptr(), partitions.ptr(), call.options.0.as_ptr(), call.queue.0.as_ptr())
-    };
-    let answer = call.answer()?;
-    let mut count = 0;
-    // SAFETY: the event is alive until the end of this function and owns the result, its array and all entries; the
-    // result is null for another kind of event, which is checked.
-    let entries = unsafe {
-        let result = sys::rd_kafka_event_ListOffsets_result(answer.0.as_ptr());
-        if result.is_null() {
-            return Err(Cause::new(RDKafkaErrorCode::Fail, "an unexpected kind of answer"));
-        }
-        array(sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count), count)
-    };
-    // SAFETY: each entry belongs to the event, which is still alive.
-    Ok(entries.iter().map(|entry| unsafe { end_offset(*entry) }).collect())
-}
-
-/// Number of brokers and the cluster id, without reading any topic: one request.
-///
-/// Waits at most `deadline` and one second.
-pub(crate) fn describe_cluster<C: ClientContext>(
-    client: &Client<C>,
-    deadline: Duration,
-) -> Result<(usize, Option<String>), Cause> {
-    let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, deadline)?;
-    // SAFETY: client, options and queue are alive.
-    unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), call.options.0.as_ptr(), call.queue.0.as_ptr()) };
-    let answer = call.answer()?;
-    let mut brokers = 0;
-    // SAFETY: the event is alive until the end of this function and owns the result and its texts; the result is null
-    // for another kind of event, which is checked.
-    unsafe {
-        let result = sys::rd_kafka_event_DescribeCluster_result(answer.0.as_ptr());
-        if result.is_null() {
-            return Err(Cause::new(RDKafkaErrorCode::Fail, "an unexpected kind of answer"));
-        }
-        sys::rd_kafka_DescribeCluster_result_nodes(result, &raw mut brokers);
-        Ok((brokers, text(sys::rd_kafka_DescribeCluster_result_cluster_id(result))))
-    }
-}
-
-/// What this client may do with each of the named topics: one request, which creates none of them.
-///
-/// Waits at most `deadline` and one second. Fails as a whole only when no broker answered.
-pub(crate) fn authorized_operations<C: ClientContext>(
-    client: &Client<C>,
-    topics: &[CString],
-    deadline: Duration,
-) -> Result<Vec<Authorized>, Cause> {
-    let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, deadline)?;
-    call.with_authorized_operations()?;
-    let mut names: Vec<*const c_char> = topics.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: every name is alive and ends in NUL; the collection copies them, is ours and given back by its guard.
-    let topics = unsafe { sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()) };
-    let topics = NonNull::new(topics).map(TopicsGuard).ok_or_else(out_of_memory)?;
-    let (asked, options, queue) = (topics.0.as_ptr(), call.options.0.as_ptr(), call.queue.0.as_ptr());
-    // SAFETY: client, collection, options and queue are alive; the collection is only read and copied by the call.
-    unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), asked, options, queue) };
-    let answer = call.answer()?;
-    let mut count = 0;
-    // SAFETY: the event is alive until the end of this function and owns the result, its array and all descriptions;
-    // the result is null for another kind of event, which is checked.
-    let described = unsafe {
-        let result = sys::rd_kafka_event_DescribeTopics_result(answer.0.as_ptr());
-        if result.is_null() {
-            return Err(Cause::new(RDKafkaErrorCode::Fail, "an unexpected kind of answer"));
-        }
-        array(sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count), count)
-    };
-    // SAFETY: each description belongs to the event, which is still alive.
-    Ok(described.iter().map(|topic| unsafe { authorized(*topic) }).collect())
 }
 
 /// The cluster id from the last metadata answer, without a request; `None` before the first answer.
@@ -260,15 +152,6 @@ impl Drop for OptionsGuard {
     }
 }
 
-struct TopicsGuard(NonNull<sys::rd_kafka_TopicCollection_t>);
-
-impl Drop for TopicsGuard {
-    fn drop(&mut self) {
-        // SAFETY: the collection is ours and not used afterwards.
-        unsafe { sys::rd_kafka_TopicCollection_destroy(self.0.as_ptr()) }
-    }
-}
-
 struct EventGuard(NonNull<sys::rd_kafka_event_t>);
 
 impl EventGuard {
@@ -308,48 +191,8 @@ impl Drop for EventGuard {
     }
 }
 
-/// # Safety
-/// `entry` belongs to an event that is alive.
-unsafe fn end_offset(entry: *const sys::rd_kafka_ListOffsetsResultInfo_t) -> EndOffset {
-    // SAFETY: by the contract; the partition belongs to the entry. The code is read as a number, because a broker newer
-    // than librdkafka may send one that the enumeration does not list.
-    let (topic, partition, offset, code) = unsafe {
-        let of = sys::rd_kafka_ListOffsetsResultInfo_topic_partition(entry);
-        let code = (&raw const (*of).err).cast::<i32>().read();
-        (text((*of).topic).unwrap_or_default(), (*of).partition, (*of).offset, code)
-    };
-    let offset = match code {
-        0 if offset >= 0 => Ok(offset),
-        // librdkafka reports a leader that did not answer as success with an invalid offset.
-        0 => Err(NoOffset::Unanswered),
-        code => Err(NoOffset::Failed(code_text(code))),
-    };
-    EndOffset { topic, partition, offset }
-}
-
-/// # Safety
-/// `topic` belongs to an event that is alive.
-unsafe fn authorized(topic: *const sys::rd_kafka_TopicDescription_t) -> Authorized {
-    let mut count = 0;
-    // SAFETY: by the contract; name, error and operations belong to the description, and what is kept is copied. The
-    // error is read by its name and the operations as numbers, because a newer broker may send what no enumeration here
-    // lists. Without operations `count` is zero or the pointer is null, and then it is not read.
-    unsafe {
-        let name = text(sys::rd_kafka_TopicDescription_name(topic)).unwrap_or_default();
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        let code = text(sys::rd_kafka_error_name(error)).filter(|_| !error.is_null());
-        if let Some(code) = code.filter(|code| code != "NO_ERROR") {
-            let why = text(sys::rd_kafka_error_string(error)).unwrap_or_default();
-            return Authorized { topic: name, operations: Err(NotDescribed { name: code, text: why }) };
-        }
-        let first = sys::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count).cast::<u32>();
-        let operations = match count {
-            _ if first.is_null() => None,
-            0 => Some(Vec::new()),
-            count => Some(std::slice::from_raw_parts(first, count).to_vec()),
-        };
-        Authorized { topic: name, operations: Ok(operations) }
-    }
+fn unexpected() -> Cause {
+    Cause::new(RDKafkaErrorCode::Fail, "an unexpected kind of answer")
 }
 
 fn out_of_memory() -> Cause {

@@ -1,0 +1,294 @@
+//! What is remembered of a Kafka cluster from look to look: samples, whether records carry keys, growths.
+
+use crate::examine::Descriptions;
+use crate::full::Description;
+use crate::{Look, Outcome};
+use jiff::{SignedDuration, Timestamp};
+use logwise_plan::Known;
+use logwise_plan::partitions::{Grow, Keys, Observed, Sample, Topic, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long it counts whether the newest records of a topic carry keys.
+const KEYS_COUNT: Duration = Duration::from_secs(600);
+
+/// How soon a topic is asked again whose records could not be read.
+const KEYS_AGAIN: Duration = Duration::from_secs(60);
+
+/// Time between two full looks.
+const FULL_LOOK: Duration = Duration::from_secs(600);
+
+/// The memory of one client. Objects that share the client share it.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    topics: HashMap<String, Remembered>,
+    knows_growths: bool,
+    /// When the oldest unread records of an object were read last.
+    headroom: HashMap<String, Instant>,
+    /// The longest window that anybody asks for.
+    window_seconds: u32,
+    /// End offsets as the database has them, by the name of the ring; empty for one that was only read so far.
+    rings: HashMap<String, BTreeMap<String, (i32, i64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    window: Window,
+    keys: Option<(Known<Keys>, Instant)>,
+    grown: Option<Timestamp>,
+    seen: Option<Timestamp>,
+    description: Option<(Arc<Description>, Instant)>,
+}
+
+/// One look as the database keeps it: partitions and sum of the end offsets by topic.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredLook {
+    /// When the look began.
+    pub at: Timestamp,
+    /// By topic.
+    pub topics: BTreeMap<String, (i32, i64)>,
+}
+
+impl Memory {
+    /// Takes the samples of a look that began at `at`, and lets those of topics go that are no longer there.
+    pub fn note(&mut self, look: &Look, at: Timestamp, window_seconds: u32) {
+        self.window_seconds = self.window_seconds.max(window_seconds);
+        let Known::Known(topics) = &look.facts.topics else { return };
+        for (name, topic) in topics {
+            let remembered = self.topics.entry(name.clone()).or_default();
+            remembered.seen = Some(at);
+            if let Known::Known(end_offsets) = topic.end_offsets {
+                remembered.window.record(Sample { at, partitions: topic.partitions, end_offsets }, self.window_seconds);
+            }
+        }
+        // Objects that share the client see different topics, so not seen this time says little.
+        let longest = SignedDuration::from_secs(i64::from(self.window_seconds).max(3_600));
+        self.topics.retain(|_, remembered| remembered.seen.is_some_and(|seen| at.duration_since(seen) < longest));
+    }
+
+    /// Puts what is remembered beside what was seen.
+    pub fn fill(&self, facts: &mut Observed, now: Instant) {
+        let Known::Known(topics) = &mut facts.topics else { return };
+        for (name, topic) in topics {
+            let remembered = self.topics.get(name);
+            if let Some(remembered) = remembered {
+                topic.window = remembered.window.clone();
+                topic.grown = remembered.grown;
+            }
+            if let Some(keys) = remembered.and_then(|remembered| remembered.keys(now)) {
+                topic.keys = keys;
+            } else if is_empty(topic) {
+                // No record, no key whose order could be lost.
+                topic.keys = Known::Known(Keys::Without);
+            }
+        }
+    }
+
+    /// Says which topic a name stands for; samples of another one are dropped.
+    pub fn identify(&mut self, name: &str, id: &str, now: Timestamp) {
+        self.topics.entry(name.to_owned()).or_default().window.identify(id, now);
+    }
+
+    /// Remembers whether records carry keys.
+    pub fn sampled(&mut self, name: &str, keys: Known<Keys>, now: Instant) {
+        self.topics.entry(name.to_owned()).or_default().keys = Some((keys, now));
+    }
+
+    /// Remembers the growths that took place.
+    pub fn grew(&mut self, outcomes: &[(Grow, Outcome)], at: Timestamp) {
+        for (grow, outcome) in outcomes {
+            // Of an unknown one it is safer to think that it was.
+            if matches!(outcome, Outcome::Done | Outcome::Unknown { .. }) {
+                self.grew_before(&grow.topic, at);
+            }
+        }
+    }
+
+    /// Remembers that a topic grew at this time, or later.
+    pub fn grew_before(&mut self, topic: &str, at: Timestamp) {
+        let remembered = self.topics.entry(topic.to_owned()).or_default();
+        remembered.seen = remembered.seen.max(Some(at));
+        remembered.grown = remembered.grown.max(Some(at));
+    }
+
+    /// Topics of this look whose description is missing or old, at most so many, those without any first.
+    pub fn to_describe(&self, look: &Look, now: Instant, most: usize) -> Vec<String> {
+        let Known::Known(topics) = &look.facts.topics else { return Vec::new() };
+        let described = |name: &String| self.topics.get(name).and_then(|topic| topic.description.as_ref()).map(|(_, at)| *at);
+        let is_due = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= FULL_LOOK);
+        let mut due: Vec<(Option<Instant>, &String)> =
+            topics.keys().map(|name| (described(name), name)).filter(|(at, _)| is_due(*at)).collect();
+        due.sort_unstable();
+        due.into_iter().take(most).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Remembers the description of a topic.
+    pub fn described(&mut self, name: &str, description: Description, now: Instant) {
+        self.topics.entry(name.to_owned()).or_default().description = Some((Arc::new(description), now));
+    }
+
+    /// What is known of the topics of a look.
+    pub fn descriptions(&self, look: &Look) -> Descriptions {
+        let names = look.facts.topics.known().into_iter().flat_map(BTreeMap::keys);
+        let of = |name: &String| Some((name.clone(), self.topics.get(name)?.description.as_ref()?.0.clone()));
+        names.filter_map(of).collect()
+    }
+
+    /// Whether it is time to read the oldest unread records of this object; it counts as done.
+    pub fn headroom_is_due(&mut self, uid: &str, now: Instant, period: Duration) -> bool {
+        let due = self.headroom.get(uid).is_none_or(|last| now.saturating_duration_since(*last) >= period);
+        // The first look describes the topics; their retention is known at the next one.
+        if due && !self.topics.values().all(|topic| topic.description.is_none()) {
+            self.headroom.insert(uid.to_owned(), now);
+            return true;
+        }
+        false
+    }
+
+    /// The first offset of each partition, if it was read.
+    pub fn earliest(&self, name: &str) -> Option<BTreeMap<i32, i64>> {
+        self.topics.get(name)?.description.as_ref()?.0.earliest.known().cloned()
+    }
+
+    /// Whether the growths of the last intent were taken over; true from the second time on.
+    pub fn knows_growths(&mut self) -> bool {
+        std::mem::replace(&mut self.knows_growths, true)
+    }
+
+    /// Whether the database has to be asked for this ring; once.
+    pub fn is_to_be_restored(&mut self, ring: &str) -> bool {
+        let new = !self.rings.contains_key(ring);
+        if new {
+            self.rings.insert(ring.to_owned(), BTreeMap::new());
+        }
+        new
+    }
+
+    /// Takes looks from before this process began, oldest first; what was seen since stays.
+    pub fn restore(&mut self, looks: &[StoredLook], window_seconds: u32) {
+        self.window_seconds = self.window_seconds.max(window_seconds);
+        let mut before: HashMap<&str, Window> = HashMap::new();
+        for look in looks {
+            for (name, (partitions, end_offsets)) in &look.topics {
+                let sample = Sample { at: look.at, partitions: *partitions, end_offsets: *end_offsets };
+                before.entry(name).or_default().record(sample, self.window_seconds);
+            }
+        }
+        for (name, mut window) in before {
+            let remembered = self.topics.entry(name.to_owned()).or_default();
+            let last = window.samples.back().map(|sample| sample.at);
+            remembered.seen = remembered.seen.max(last);
+            let since = std::mem::take(&mut remembered.window);
+            since.samples.iter().for_each(|sample| window.record(*sample, self.window_seconds));
+            window.topic_id = since.topic_id.or(window.topic_id);
+            remembered.window = window;
+        }
+    }
+
+    /// The look as the database is to keep it, unless it holds nothing that the last one did not.
+    pub fn to_write(&mut self, ring: &str, look: &Look, at: Timestamp) -> Option<StoredLook> {
+        let topics = look.facts.topics.known()?;
+        let read = topics.iter().filter_map(|(name, topic)| {
+            Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?)))
+        });
+        let topics: BTreeMap<String, (i32, i64)> = read.collect();
+        if topics.is_empty() || self.rings.get(ring) == Some(&topics) {
+            return None;
+        }
+        self.rings.insert(ring.to_owned(), topics.clone());
+        Some(StoredLook { at, topics })
+    }
+}
+
+impl Remembered {
+    fn keys(&self, now: Instant) -> Option<Known<Keys>> {
+        let (keys, at) = self.keys.as_ref()?;
+        let counts = if keys.is_unknown() { KEYS_AGAIN } else { KEYS_COUNT };
+        (now.saturating_duration_since(*at) < counts).then(|| keys.clone())
+    }
+}
+
+/// Whether nobody has ever written to the topic.
+fn is_empty(topic: &Topic) -> bool {
+    topic.end_offsets == Known::Known(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logwise_plan::partitions::{RateUnknown, Scaling, rate};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn look(topics: &[(&str, i32, Known<i64>)]) -> Look {
+        let topics = topics.iter().map(|(name, partitions, ends)| ((*name).to_owned(), Topic::new(*partitions, ends.clone())));
+        let unread = || Known::Unknown("not asked".to_owned());
+        Look {
+            facts: Observed::from(Known::Known(topics.collect())),
+            ends: unread(),
+            cluster: Known::Unknown("not asked".to_owned()),
+            error: None,
+        }
+    }
+
+    fn topic(memory: &Memory, name: &str) -> Topic {
+        let mut facts = look(&[(name, 3, Known::Known(9))]).facts;
+        memory.fill(&mut facts, Instant::now());
+        facts.topics.known().unwrap()[name].clone()
+    }
+
+    fn rate_of(memory: &Memory, name: &str, second: i64) -> Result<i64, RateUnknown> {
+        rate(&topic(memory, name).window, &Scaling::default(), 30, at(second))
+    }
+
+    #[test]
+    fn a_partition_that_was_not_read_makes_no_sample() {
+        let mut memory = Memory::default();
+        for second in 0..5 {
+            memory.note(&look(&[("a", 3, Known::Known(second * 100))]), at(second * 10), 600);
+            memory.note(&look(&[("a", 3, Known::Unknown("timed out".into()))]), at(second * 10 + 5), 600);
+        }
+        assert_eq!(rate_of(&memory, "a", 41), Ok(10));
+    }
+
+    #[test]
+    fn what_the_database_knew_comes_before_what_was_seen_since() {
+        let stored = |second: i64| StoredLook { at: at(second * 10), topics: [("a".to_owned(), (3, second * 100))].into() };
+        let mut memory = Memory::default();
+        memory.note(&look(&[("a", 3, Known::Known(400))]), at(40), 600);
+        memory.restore(&(0..4).map(stored).collect::<Vec<_>>(), 600);
+        assert_eq!(rate_of(&memory, "a", 41), Ok(10));
+        assert!(memory.is_to_be_restored("ring") && !memory.is_to_be_restored("ring"));
+    }
+
+    #[test]
+    fn a_look_that_shows_nothing_new_is_not_written_again() {
+        let mut memory = Memory::default();
+        let first = look(&[("a", 3, Known::Known(1)), ("b", 1, Known::Unknown("?".into()))]);
+        assert_eq!(memory.to_write("r", &first, at(1)).unwrap().topics, [("a".to_owned(), (3, 1))].into());
+        assert_eq!(memory.to_write("r", &first, at(2)), None);
+        assert!(memory.to_write("other", &first, at(2)).is_some());
+        assert!(memory.to_write("r", &look(&[("a", 3, Known::Known(2))]), at(3)).is_some());
+    }
+
+    #[test]
+    fn growths_and_keys_are_remembered_for_their_time() {
+        let mut memory = Memory::default();
+        let grow = Grow { topic: "a".into(), from: 3, to: 6 };
+        memory.grew(&[(grow.clone(), Outcome::AlreadySo)], at(5));
+        assert_eq!(topic(&memory, "a").grown, None, "not by our hand");
+        memory.grew(&[(grow, Outcome::Unknown { why: "?".into() })], at(7));
+        memory.grew_before("a", at(6));
+        assert_eq!(topic(&memory, "a").grown, Some(at(7)));
+        assert!(topic(&memory, "a").keys.is_unknown());
+        memory.sampled("a", Known::Known(Keys::With), Instant::now());
+        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::With));
+        let mut empty = look(&[("new", 1, Known::Known(0))]).facts;
+        memory.fill(&mut empty, Instant::now());
+        assert_eq!(empty.topics.known().unwrap()["new"].keys, Known::Known(Keys::Without));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a plan about topics takes from elsewhere: other objects of the same Kafka cluster, what was spent today, and what
+//! other parts have read.
+
+use crate::{Look, growth};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use logwise_api::{LogwiseCluster, validate};
+use logwise_plan::Known;
+use logwise_plan::partitions::{Claim, Policy};
+use logwise_runtime::Shell;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Adds to a look what the plan needs besides, and the smallest of the budgets that hold for the cluster to the policy.
+pub(crate) fn add(
+    look: &mut Look,
+    policy: &mut Policy,
+    cluster: &LogwiseCluster,
+    (shell, clusters): (&Shell, &Store<LogwiseCluster>),
+) {
+    look.facts.pending = validate::pending_growths(cluster);
+    let uid = cluster.uid().unwrap_or_default();
+    look.facts.cores = shell.facts.cores.read(&uid, Instant::now()).map(|cores| cores.total);
+    let resource = growth::resource(look);
+    let spent = resource.as_ref().map(|resource| shell.intents.last(resource));
+    look.facts.spent = match spent {
+        None => Known::Unknown("the id of the Kafka cluster is not known".to_owned()),
+        Some(None) => Known::Known(0),
+        Some(Some(intent)) => Known::Known(i32::try_from(intent.spent_at(Timestamp::now())).unwrap_or(i32::MAX)),
+    };
+    lag(look, &uid, shell);
+    let others = others(cluster, look, (shell, clusters));
+    let budgets = others.iter().filter_map(|other| validate::daily_budget(other));
+    policy.scaling.daily_budget = budgets.fold(policy.scaling.daily_budget, i32::min);
+    look.facts.claims = others.iter().filter(|other| is_older(other, cluster)).filter_map(|other| claim(other)).collect();
+}
+
+/// Records of each topic that the streaming query has not read; unknown while its position is, or was read at another
+/// time.
+fn lag(look: &mut Look, uid: &str, shell: &Shell) {
+    let now = Instant::now();
+    let (ends, position) = (shell.facts.topic_ends.fact(uid, now), shell.facts.position.fact(uid, now));
+    let (Some(ends), Some(position)) = (ends, position) else { return };
+    let Known::Known(topics) = &mut look.facts.topics else { return };
+    if !ends.belongs_with(&position) {
+        return;
+    }
+    let (Known::Known(ends), Known::Known(position)) = (&ends.value, &position.value) else { return };
+    for (name, topic) in topics {
+        let (Some(Known::Known(ends)), Some(read)) = (ends.get(name), position.offsets.get(name)) else { continue };
+        // A partition that the query does not know yet is read from its begin.
+        let unread = ends.iter().map(|(partition, end)| end.saturating_sub(read.get(partition).copied().unwrap_or(0)));
+        topic.lag = Known::Known(unread.map(|unread| unread.max(0)).fold(0, i64::saturating_add));
+    }
+}
+
+/// Other objects that watch topics of the same Kafka cluster and may do so.
+fn others(
+    cluster: &LogwiseCluster,
+    look: &Look,
+    (shell, clusters): (&Shell, &Store<LogwiseCluster>),
+) -> Vec<Arc<LogwiseCluster>> {
+    let id = look.cluster.known().and_then(|cluster| cluster.cluster_id.as_deref());
+    clusters.state_filter(|other| {
+        other.uid() != cluster.uid()
+            && other.metadata.deletion_timestamp.is_none()
+            && other.spec.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_some())
+            && is_same(cluster, other, id)
+            && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
+    })
+}
+
+/// Whether both name the same Kafka cluster: it has said so to both, or they name it by a common address.
+fn is_same(cluster: &LogwiseCluster, other: &LogwiseCluster, id: Option<&str>) -> bool {
+    let servers = |of: &LogwiseCluster| of.spec.kafka.iter().flat_map(|kafka| kafka.bootstrap_servers.clone()).collect();
+    let (ours, theirs): (Vec<String>, Vec<String>) = (servers(cluster), servers(other));
+    let told = other.status.as_ref().and_then(|status| status.kafka.as_ref()?.cluster_id.as_deref());
+    (id.is_some() && told == id) || ours.iter().any(|server| theirs.contains(server))
+}
+
+/// By age, then by name.
+fn is_older(other: &LogwiseCluster, cluster: &LogwiseCluster) -> bool {
+    let age = |of: &LogwiseCluster| {
+        (of.creation_timestamp().map(|time| time.0), of.namespace().unwrap_or_default(), of.name_any())
+    };
+    age(other) < age(cluster)
+}
+
+fn claim(other: &LogwiseCluster) -> Option<Claim> {
+    let topics = validate::topics(other)?.ok()?;
+    Some(Claim { owner: format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()), topics })
+}

@@ -1,0 +1,237 @@
+//! Samples of end offsets over time, and the rate that follows from them.
+
+use super::Scaling;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Samples without which there is no rate.
+pub const MIN_SAMPLES: usize = 5;
+
+/// The rate is this percentile of the slopes in the window.
+pub const PERCENTILE: usize = 95;
+
+/// End offsets of one topic at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// When the look began that read them.
+    pub at: Timestamp,
+    /// Partitions that were added up: all of the topic.
+    pub partitions: i32,
+    /// Sum of their end offsets, in records.
+    pub end_offsets: i64,
+}
+
+/// Why the samples of a topic were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reset {
+    /// The topic has another id: it was deleted and created again.
+    OtherTopic,
+    /// The sum of the end offsets fell.
+    OffsetsFell,
+    /// The topic has fewer partitions.
+    PartitionsFell,
+}
+
+/// The samples of one topic, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// Id of the topic, once it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+    /// The samples.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub samples: VecDeque<Sample>,
+    /// Why and when samples were dropped last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<(Reset, Timestamp)>,
+}
+
+impl Window {
+    /// Takes one more sample and lets those go that are older than `seconds`. One that contradicts the others, since the
+    /// topic is another one, drops them. One that is not newer than the last is left out.
+    pub fn record(&mut self, sample: Sample, seconds: u32) {
+        if let Some(last) = self.samples.back() {
+            if sample.at <= last.at {
+                return;
+            }
+            let why = if sample.partitions < last.partitions {
+                Some(Reset::PartitionsFell)
+            } else {
+                (sample.end_offsets < last.end_offsets).then_some(Reset::OffsetsFell)
+            };
+            if let Some(why) = why {
+                self.drop_all(why, sample.at);
+            }
+        }
+        self.samples.push_back(sample);
+        while self.samples.front().is_some_and(|first| age_ms(first.at, sample.at) > i64::from(seconds) * 1000) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Says which topic it is; another one than before drops the samples.
+    pub fn identify(&mut self, topic_id: &str, now: Timestamp) {
+        if self.topic_id.as_deref().is_some_and(|known| known != topic_id) {
+            self.drop_all(Reset::OtherTopic, now);
+        }
+        self.topic_id = Some(topic_id.to_owned());
+    }
+
+    fn drop_all(&mut self, why: Reset, at: Timestamp) {
+        self.samples.clear();
+        self.reset = Some((why, at));
+    }
+}
+
+/// Why there is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "reason")]
+pub enum RateUnknown {
+    /// The window does not hold enough samples yet.
+    TooFewSamples {
+        /// Samples in the window.
+        samples: usize,
+        /// Samples that are needed.
+        needed: usize,
+    },
+    /// The samples were dropped and there are not enough new ones yet.
+    WindowReset {
+        /// Why they were dropped.
+        why: Reset,
+        /// Samples since.
+        samples: usize,
+        /// Samples that are needed.
+        needed: usize,
+    },
+    /// The newest sample is too old.
+    #[serde(rename_all = "camelCase")]
+    TooOld {
+        /// Its age.
+        age_seconds: i64,
+        /// The greatest age that counts.
+        most_seconds: i64,
+    },
+}
+
+/// Records per second, rounded up: the 95th percentile of the slopes between one sample and the next in the window.
+///
+/// # Errors
+/// Why no rate is known.
+pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: Timestamp) -> Result<i64, RateUnknown> {
+    let most_ms = i64::from(scaling.window_seconds) * 1000;
+    let within = window.samples.iter().filter(|sample| (0..=most_ms).contains(&age_ms(sample.at, now)));
+    let samples: Vec<&Sample> = within.collect();
+    let (number, needed) = (samples.len(), MIN_SAMPLES);
+    let too_few = || match window.reset {
+        Some((why, at)) if (0..=most_ms).contains(&age_ms(at, now)) => {
+            RateUnknown::WindowReset { why, samples: number, needed }
+        }
+        _ => RateUnknown::TooFewSamples { samples: number, needed },
+    };
+    let newest = match samples.last() {
+        Some(newest) if number >= needed => newest,
+        _ => return Err(too_few()),
+    };
+    // A look may come late, or fail once.
+    let most_seconds = i64::from(look_period_seconds).saturating_mul(3);
+    let age_seconds = age_ms(newest.at, now) / 1000;
+    if age_seconds > most_seconds {
+        return Err(RateUnknown::TooOld { age_seconds, most_seconds });
+    }
+    let mut slopes: Vec<i64> = samples.windows(2).filter_map(|pair| slope(pair[0], pair[1])).collect();
+    slopes.sort_unstable();
+    let rank = (slopes.len() * PERCENTILE).div_ceil(100);
+    slopes.get(rank.saturating_sub(1)).copied().ok_or_else(too_few)
+}
+
+/// Records per second between two samples, rounded up; none if time or records run backwards.
+fn slope(from: &Sample, to: &Sample) -> Option<i64> {
+    let milliseconds = i128::from(age_ms(from.at, to.at));
+    let records = i128::from(to.end_offsets) - i128::from(from.end_offsets);
+    if milliseconds <= 0 || records < 0 {
+        return None;
+    }
+    let per_second = (records * 1000 + milliseconds - 1) / milliseconds;
+    Some(i64::try_from(per_second).unwrap_or(i64::MAX))
+}
+
+/// Milliseconds from `then` to `now`; negative if `then` is later.
+fn age_ms(then: Timestamp, now: Timestamp) -> i64 {
+    now.as_millisecond().saturating_sub(then.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn window(sums: &[(i64, i64)]) -> Window {
+        let mut window = Window::default();
+        for (second, end_offsets) in sums {
+            window.record(Sample { at: at(*second), partitions: 3, end_offsets: *end_offsets }, 600);
+        }
+        window
+    }
+
+    fn of(window: &Window, second: i64) -> Result<i64, RateUnknown> {
+        rate(window, &Scaling::default(), 30, at(second))
+    }
+
+    #[test]
+    fn the_rate_is_a_high_percentile_of_the_slopes() {
+        let steady = window(&[(0, 0), (30, 300), (60, 600), (90, 900), (120, 1_200)]);
+        assert_eq!(of(&steady, 120), Ok(10));
+        let bursts = window(&[(0, 0), (30, 0), (60, 3_001), (90, 3_001), (120, 3_001)]);
+        assert_eq!(of(&bursts, 121), Ok(101), "rounded up");
+        let many: Vec<(i64, i64)> = (0..20).map(|i| (i * 30, if i == 7 { 210 + 9_000 } else { i * 30 })).collect();
+        let mut many = many;
+        many.iter_mut().skip(8).for_each(|(_, sum)| *sum += 9_000);
+        assert_eq!(of(&window(&many), 570), Ok(301), "of nineteen slopes the 95th percentile is the greatest");
+    }
+
+    #[test]
+    fn without_enough_samples_there_is_no_rate() {
+        assert_eq!(of(&window(&[(0, 0), (30, 9)]), 30), Err(RateUnknown::TooFewSamples { samples: 2, needed: 5 }));
+        let old = window(&[(0, 0), (30, 1), (60, 2), (90, 3), (120, 4)]);
+        assert_eq!(of(&old, 211), Err(RateUnknown::TooOld { age_seconds: 91, most_seconds: 90 }));
+        assert_eq!(of(&old, 700), Err(RateUnknown::TooFewSamples { samples: 1, needed: 5 }), "old ones do not count");
+        assert_eq!(of(&old, 30), Err(RateUnknown::TooFewSamples { samples: 2, needed: 5 }), "nor those of the future");
+    }
+
+    #[test]
+    fn a_topic_that_became_another_one_begins_anew() {
+        let mut fell = window(&[(0, 100), (30, 200), (60, 300), (90, 400), (120, 500)]);
+        fell.record(Sample { at: at(150), partitions: 3, end_offsets: 20 }, 600);
+        let unknown = RateUnknown::WindowReset { why: Reset::OffsetsFell, samples: 1, needed: 5 };
+        assert_eq!(of(&fell, 150), Err(unknown));
+        let mut shrunk = window(&[(0, 100)]);
+        shrunk.record(Sample { at: at(30), partitions: 1, end_offsets: 200 }, 600);
+        assert_eq!(shrunk.reset.map(|(why, _)| why), Some(Reset::PartitionsFell));
+        let mut other = window(&[(0, 100), (30, 200)]);
+        other.identify("a", at(30));
+        assert_eq!(other.samples.len(), 2, "its id was not known before");
+        other.identify("b", at(31));
+        assert_eq!((other.samples.len(), other.reset.map(|(why, _)| why)), (0, Some(Reset::OtherTopic)));
+    }
+
+    #[test]
+    fn absurd_samples_give_no_absurd_rate() {
+        let mut extreme = Window::default();
+        for (second, end_offsets) in [(0, 0), (1, i64::MAX), (2, i64::MAX), (3, i64::MAX), (4, i64::MAX)] {
+            extreme.record(Sample { at: at(second), partitions: i32::MAX, end_offsets }, 600);
+        }
+        assert_eq!(of(&extreme, 4), Ok(i64::MAX));
+        let mut back = window(&[(60, 10)]);
+        back.record(Sample { at: at(0), partitions: 3, end_offsets: 20 }, 600);
+        assert_eq!(back.samples.len(), 1, "time does not run backwards");
+        let unordered = Window { samples: [(9, 5), (3, 9), (5, 1), (4, 8), (2, 0)].map(|(second, end_offsets)| Sample { at: at(second), partitions: 1, end_offsets }).into(), ..Window::default() };
+        assert_eq!(of(&unordered, 9), Err(RateUnknown::TooFewSamples { samples: 5, needed: 5 }));
+    }
+}
