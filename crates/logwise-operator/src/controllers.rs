@@ -44,8 +44,7 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
     let term = intents.term().clone();
     let sink = ground.mirror.clone();
     let decisions = DecisionLog::new(move |recorded| sink.decided(recorded));
-    let shell =
-        Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone());
+    let shell = Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone());
     let shell = Arc::new(
         shell
             .without::<LogwiseCluster>(ground.clusters.unreadable())

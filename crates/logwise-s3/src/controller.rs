@@ -213,7 +213,9 @@ async fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<
     };
     let recorded = shell.intents.owner(&change::resource(bucket)).await;
     let unread = context.unreadable_clusters.keys();
-    if let (None, Some(unread)) = (&recorded, unread.iter().find(|unread| unread.uid != cluster.uid().unwrap_or_default())) {
+    if let (None, Some(unread)) =
+        (&recorded, unread.iter().find(|unread| unread.uid != cluster.uid().unwrap_or_default()))
+    {
         // The first claim goes by age, and this one may be older and name the same bucket.
         return Some(format!("{}/{} (which cannot be read)", unread.namespace, unread.name));
     }

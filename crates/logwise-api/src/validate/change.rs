@@ -1,7 +1,7 @@
 //! How changes are made, as policies with windows that were read.
 
 use super::Invalid;
-use crate::{Approval, ChangeMode, ChangePolicy, ChangeWindow, LogwiseCluster, RetentionPolicy};
+use crate::{Approval, ChangeMode, ChangeWindow, LogwiseCluster, RetentionPolicy};
 use kube::ResourceExt;
 use logwise_plan::{change, partitions};
 use std::collections::BTreeMap;
@@ -9,38 +9,43 @@ use std::collections::BTreeMap;
 /// How changes are made for a pipeline. The error names the field of a schedule or time zone that cannot be used.
 pub fn change_policy(cluster: &LogwiseCluster) -> Result<change::ChangePolicy, Invalid> {
     let windows = windows(&cluster.spec.change_policy.windows)?;
-    Ok(change::ChangePolicy { windows, suspended: cluster.spec.suspend, ..unwindowed(&cluster.spec.change_policy) })
+    Ok(change::ChangePolicy { windows, ..at_any_time(cluster) })
 }
 
-/// Without the windows, which are the one part that may be wrong.
-fn unwindowed(policy: &ChangePolicy) -> change::ChangePolicy {
+/// How changes are made for a pipeline, whatever its windows: the one part that may be wrong.
+fn at_any_time(cluster: &LogwiseCluster) -> change::ChangePolicy {
+    let policy = &cluster.spec.change_policy;
     change::ChangePolicy {
         mode: mode(policy.mode),
         approval: approval(policy.approval),
         approved_plans: policy.approved_plans.iter().cloned().collect(),
         windows: Vec::new(),
-        suspended: false,
+        suspended: cluster.spec.suspend,
     }
 }
 
 /// How changes are made for a retention policy of a pipeline: of both settings the stricter, with the windows of both. One
-/// that is being deleted waits for no window: a schedule that is wrong does not keep its rules either.
+/// that is being deleted waits for no window, so that a schedule that is wrong does not keep its rules either.
 pub fn retention_change_policy(
     policy: &RetentionPolicy,
     cluster: &LogwiseCluster,
 ) -> Result<change::ChangePolicy, Invalid> {
     let own = &policy.spec.change_policy;
+    let of_policy = change::ChangePolicy {
+        mode: mode(own.mode),
+        approval: approval(own.approval),
+        approved_plans: own.approved_plans.iter().cloned().collect(),
+        windows: Vec::new(),
+        suspended: false,
+    };
     if policy.metadata.deletion_timestamp.is_some() {
-        let of_cluster = unwindowed(&cluster.spec.change_policy);
-        let of_cluster = change::ChangePolicy { suspended: cluster.spec.suspend, ..of_cluster };
-        return Ok(change::stricter(&of_cluster, &unwindowed(own)));
+        return Ok(change::stricter(&at_any_time(cluster), &of_policy));
     }
     let of_cluster = change_policy(cluster).map_err(|invalid| Invalid {
         field: format!("LogwiseCluster {}: {}", cluster.name_any(), invalid.field),
         ..invalid
     })?;
-    let own = change::ChangePolicy { windows: windows(&own.windows)?, ..unwindowed(own) };
-    Ok(change::stricter(&of_cluster, &own))
+    Ok(change::stricter(&of_cluster, &change::ChangePolicy { windows: windows(&own.windows)?, ..of_policy }))
 }
 
 fn mode(mode: ChangeMode) -> change::Mode {
