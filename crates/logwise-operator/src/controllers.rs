@@ -44,8 +44,12 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
     let term = intents.term().clone();
     let sink = ground.mirror.clone();
     let decisions = DecisionLog::new(move |recorded| sink.decided(recorded));
-    let shell =
-        Arc::new(Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone()));
+    let shell = Shell::new(ground.client.clone(), ground.metrics.clone(), decisions, intents, ground.access.clone());
+    let shell = Arc::new(
+        shell
+            .without::<LogwiseCluster>(ground.clusters.unreadable())
+            .without::<RetentionPolicy>(ground.policies.unreadable()),
+    );
     let stage = Stage { ground, shell: shell.clone(), term };
     let (kafka, spark, s3) = (kafka(&stage), spark(&stage), s3(&stage));
     let (told, verdicts) = mpsc::unbounded();

@@ -175,16 +175,21 @@ where
     }
 
     /// The event with its object in our own type. One object that cannot be read, such as one written under a newer
-    /// version of its definition, is named, and the others are served. As long as this process remembers how it was, it is
-    /// taken for that: nothing is written for it, since every write asks first whether its object is still so.
+    /// version of its definition, is named, and the others are served. The store shows it as it was read last, if it was,
+    /// so that nobody takes it for deleted; no look is made at it.
     fn readable(&self, event: watcher::Event<DeserializeGuard<K>>) -> Option<watcher::Event<K>> {
         use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
         Some(match event {
             Apply(object) => Apply(self.read(object)?),
             Delete(object) => {
                 let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-                let last = object.0.or_else(|_| self.last(&namespace, &name).ok_or(()));
-                self.unreadable.remove(&namespace, &name);
+                let uid = object.uid().unwrap_or_default();
+                let last = object.0.or_else(|_| self.last(&namespace, &name, &uid).ok_or(()));
+                self.unreadable.mended(&namespace, &name);
+                if last.is_err() {
+                    // The store never had it.
+                    self.unreadable.shown();
+                }
                 Delete(last.ok()?)
             }
             InitApply(object) => InitApply(self.read(object)?),
@@ -192,10 +197,7 @@ where
                 self.unreadable.list_begins();
                 Init
             }
-            InitDone => {
-                self.unreadable.list_ends();
-                InitDone
-            }
+            InitDone => InitDone,
         })
     }
 
@@ -203,25 +205,36 @@ where
         let key = ObjectKey::of(&object);
         match object.0 {
             Ok(object) => {
-                self.unreadable.remove(&key.namespace, &key.name);
+                self.unreadable.mended(&key.namespace, &key.name);
                 Some(object)
             }
             Err(invalid) => {
                 let (kind, namespace, name) = (K::kind(&()), key.namespace.clone(), key.name.clone());
                 tracing::error!(%kind, namespace, name, error = %invalid.error, "this object cannot be read and is not served");
+                let uid = key.uid.clone();
                 self.unreadable.insert(key, words::cut(&invalid.error.to_string(), MAX_WHY));
-                self.last(&namespace, &name)
+                self.last(&namespace, &name, &uid)
             }
         }
     }
 
-    /// The object as last read.
-    fn last(&self, namespace: &str, name: &str) -> Option<K> {
-        self.store.get(&ObjectRef::new(name).within(namespace)).map(|object| object.as_ref().clone())
+    /// The object as last read, and not another one of its name.
+    fn last(&self, namespace: &str, name: &str, uid: &str) -> Option<K> {
+        let last = self.store.get(&ObjectRef::new(name).within(namespace));
+        last.filter(|last| last.uid().as_deref() == Some(uid)).map(|last| last.as_ref().clone())
     }
 
     /// Tells the followers what `event` changed; the store shows it already.
     fn seen(&self, event: &watcher::Event<K>) {
+        match event {
+            // Of an object that a list shows, the store knows when the list is complete.
+            watcher::Event::Init | watcher::Event::InitApply(_) => {}
+            watcher::Event::InitDone => {
+                self.unreadable.list_ends();
+                self.unreadable.shown();
+            }
+            watcher::Event::Apply(_) | watcher::Event::Delete(_) => self.unreadable.shown(),
+        }
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             watcher::Event::Apply(object) => {

@@ -6,13 +6,15 @@ use crate::fair::Fair;
 use crate::metrics::Ending;
 use crate::{
     Access, Backoff, Broken, Decision, DecisionLog, ErrorClass, EventDraft, Events, Intents, Metrics, NotLeading, Part,
-    PartStatus, Secrets, StatusWriter, Term, Transition, chain, crash, guarded,
+    PartStatus, Secrets, StatusWriter, Term, Transition, Unreadable, chain, crash, guarded,
 };
 use jiff::Timestamp;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -31,6 +33,9 @@ fn deadline(part: Part) -> Duration {
 
 /// Longest wait after failures in a row; spread to 56 s, so that a mended Secret or right works within a minute.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(45);
+
+/// When an object that cannot be read is looked at again.
+const UNREADABLE: Duration = Duration::from_secs(15);
 
 /// Looks of one part at the same time, and how many of them may be of one namespace.
 const PLACES: (usize, usize) = (16, 8);
@@ -96,6 +101,8 @@ pub struct Shell {
     pub facts: FactBoard,
     places: [Fair; Part::ALL.len()],
     backoff: Backoff,
+    /// By kind.
+    unreadable: HashMap<Cow<'static, str>, Unreadable>,
 }
 
 impl Shell {
@@ -118,7 +125,20 @@ impl Shell {
             facts: FactBoard::default(),
             places: Part::ALL.map(|_| Fair::new(PLACES.0, PLACES.1)),
             backoff: Backoff::new(Duration::from_secs(1), LONGEST_BACKOFF),
+            unreadable: HashMap::new(),
         }
+    }
+
+    /// Objects of a kind that cannot be read: no look is made at them, and nothing is said about them.
+    #[must_use]
+    pub fn without<K: Resource<DynamicType = ()>>(mut self, unreadable: Unreadable) -> Self {
+        self.unreadable.insert(K::kind(&()), unreadable);
+        self
+    }
+
+    fn is_unreadable<K: Resource<DynamicType = ()>>(&self, key: &ObjectKey) -> bool {
+        let list = self.unreadable.get(&K::kind(&()));
+        list.is_some_and(|list| list.why(&key.namespace, &key.name).is_some())
     }
 
     /// Tells the other parts what was found about a resource, known or not.
@@ -142,6 +162,10 @@ impl Shell {
         let key = ObjectKey::of(object);
         if self.intents.outdated(object) {
             return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
+        }
+        if self.is_unreadable::<K>(&key) {
+            // It may be mended without a change of its spec, which would wake nobody.
+            return Action::requeue(UNREADABLE);
         }
         let queued = Instant::now();
         let _place = self.places[part as usize].enter(&key.namespace).await;
@@ -198,6 +222,9 @@ impl Shell {
         if self.term().check() == Err(NotLeading::Over) {
             // Somebody else speaks for the object now.
             return Action::await_change();
+        }
+        if self.is_unreadable::<K>(&key) {
+            return Action::requeue(UNREADABLE);
         }
         if self.intents.outdated(object) {
             // What was seen is past: nothing is said about it, and the watch brings what is there now.

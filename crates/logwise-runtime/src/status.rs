@@ -207,7 +207,7 @@ impl StatusWriter {
     {
         let generation = object.meta().generation.unwrap_or_default();
         let uid = object.uid().unwrap_or_default();
-        let current = self.current(part, &uid, object);
+        let current = self.current(part, &uid, object, Instant::now());
         let composed = compose(part, generation, &current, wanted, Timestamp::now());
         if !composed.changed {
             return Ok(Vec::new());
@@ -227,14 +227,14 @@ impl StatusWriter {
     }
 
     /// The object's status; the share of `part` is our own last write while the watch lags behind it.
-    fn current<K: Resource + serde::Serialize>(&self, part: Part, uid: &str, object: &K) -> Value {
+    fn current<K: Resource + serde::Serialize>(&self, part: Part, uid: &str, object: &K, now: Instant) -> Value {
         let mut status = serde_json::to_value(object)
             .ok()
             .and_then(|mut o| o.get_mut("status").map(Value::take))
             .unwrap_or(Value::Null);
         let seen = revision(object.meta().resource_version.as_deref());
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let lags = |own: &&Written| own.revision > seen && own.at.elapsed() < BELIEVED;
+        let lags = |own: &&Written| own.revision > seen && now.saturating_duration_since(own.at) < BELIEVED;
         if let Some(own) = written.get(&(uid.to_owned(), part)).filter(lags) {
             overlay(part, &mut status, &own.share);
         }
@@ -349,6 +349,25 @@ mod tests {
         let first = compose(Part::Kafka, 3, &Value::Null, &wanted(true, Reason::Available), at(100)).share;
         let again = PartStatus::as_reported(Part::Kafka, &json!({"status": first}));
         assert_eq!(again, wanted(true, Reason::Available));
+    }
+
+    #[tokio::test]
+    async fn our_own_last_write_is_believed_for_a_minute_against_an_older_state() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (writer, now) = (StatusWriter::new(client), Instant::now());
+        let share = json!({"kafka": {"topics": 2}});
+        writer.remember(("u".into(), Part::Kafka), Written { revision: 9, at: now, share });
+        let seen = |revision: &str, after: u64| {
+            let object: kube::core::DynamicObject = serde_json::from_value(json!({
+                "apiVersion": "v1", "kind": "A", "metadata": {"name": "a", "resourceVersion": revision},
+                "status": {"kafka": {"topics": 1}},
+            }))
+            .unwrap();
+            writer.current(Part::Kafka, "u", &object, now + Duration::from_secs(after))["kafka"]["topics"].clone()
+        };
+        assert_eq!(seen("8", 59), 2, "the watch lags");
+        assert_eq!(seen("8", 60), 1, "it does not lag so long");
+        assert_eq!(seen("9", 0), 1, "the watch has shown it, or something newer");
     }
 
     #[test]

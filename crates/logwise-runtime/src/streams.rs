@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::ready;
 use std::sync::Arc;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Objects remembered; beyond that all are forgotten, which costs one look each.
 const MAX_SEEN: usize = 100_000;
@@ -45,12 +44,9 @@ pub async fn drive<K, C, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Future<Output = Action> + Send + 'static,
 {
-    // A task of its own for each: the controller polls everything that it holds whenever one of them wakes, and a thousand
-    // that wait for their turn would be asked each time.
     let reconcile = |object, context| {
-        let task = AbortOnDropHandle::new(tokio::spawn(reconcile(object, context)));
-        // Panics are caught in the look itself; a task is aborted only together with this future.
-        async { Ok::<_, Infallible>(task.await.unwrap_or_else(|_| Action::await_change())) }
+        let action = reconcile(object, context);
+        async { Ok::<_, Infallible>(action.await) }
     };
     controller
         .graceful_shutdown_on(shutdown)

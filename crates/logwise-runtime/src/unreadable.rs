@@ -17,12 +17,16 @@ struct Lists {
     now: List,
     /// What a list that is not complete yet has shown.
     coming: Option<List>,
+    /// Objects that can be read, or are gone, of which the store does not know yet.
+    mended: Vec<(String, String)>,
 }
 
 impl Unreadable {
     /// A new list of the objects begins.
     pub fn list_begins(&self) {
-        self.lock().coming = Some(List::new());
+        let mut lists = self.lock();
+        lists.coming = Some(List::new());
+        lists.mended.clear();
     }
 
     /// It is complete: what it has not shown does not exist.
@@ -36,18 +40,24 @@ impl Unreadable {
     /// The object cannot be read.
     pub fn insert(&self, key: ObjectKey, why: String) {
         let (mut lists, place) = (self.lock(), (key.namespace.clone(), key.name.clone()));
+        lists.mended.retain(|mended| *mended != place);
         if let Some(coming) = &mut lists.coming {
             coming.insert(place.clone(), (key.clone(), why.clone()));
         }
         lists.now.insert(place, (key, why));
     }
 
-    /// The object can be read, or is gone.
-    pub fn remove(&self, namespace: &str, name: &str) {
-        let (mut lists, place) = (self.lock(), (namespace.to_owned(), name.to_owned()));
-        lists.now.remove(&place);
-        if let Some(coming) = &mut lists.coming {
-            coming.remove(&place);
+    /// The object can be read, or is gone: [`Self::shown`] lets it go. Until then it is in this list or in the store, so
+    /// that whoever asks here first and there afterwards misses no object.
+    pub fn mended(&self, namespace: &str, name: &str) {
+        self.lock().mended.push((namespace.to_owned(), name.to_owned()));
+    }
+
+    /// The store shows what was said so far.
+    pub fn shown(&self) {
+        let mut lists = self.lock();
+        for place in std::mem::take(&mut lists.mended) {
+            lists.now.remove(&place);
         }
     }
 
@@ -94,12 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_can_be_read_again_is_no_longer_named() {
+    fn an_object_that_can_be_read_again_is_no_longer_named_once_the_store_shows_it() {
         let unreadable = Unreadable::default();
         unreadable.insert(key("a", "x"), "odd".into());
         unreadable.insert(key("b", "x"), "strange".into());
         assert_eq!(unreadable.why("a", "x").as_deref(), Some("odd"));
-        unreadable.remove("a", "x");
+        unreadable.mended("a", "x");
+        assert!(unreadable.why("a", "x").is_some(), "the store does not show it yet");
+        unreadable.shown();
         assert_eq!((unreadable.why("a", "x"), unreadable.within("a").len()), (None, 0));
         assert_eq!(unreadable.keys(), [key("b", "x")]);
     }

@@ -17,6 +17,7 @@ use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, Unreadable, chain, secrets, streams};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Actio
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
+    // Before the store is read: what is mended is in it before it leaves this list.
+    let unreadable = context.unreadable_policies.within(&cluster.namespace().unwrap_or_default());
     let policies = policies_of(cluster, context);
     if cluster.spec.storage.is_none() {
         let message =
@@ -89,7 +92,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         refuse(&policies, context, Reason::Conflicted, &message).await;
         return report::conflicted(cluster, &owner);
     }
-    let validated = match validated(cluster, context, &policies) {
+    let validated = match validated(cluster, context, &policies, unreadable) {
         Ok(validated) => validated,
         Err(invalid) => {
             let message = format!("LogwiseCluster {} cannot be used: {invalid}", cluster.name_any());
@@ -144,11 +147,11 @@ fn validated(
     cluster: &LogwiseCluster,
     context: &Context,
     policies: &[Arc<RetentionPolicy>],
+    mut unclear: BTreeMap<String, String>,
 ) -> Result<Validated, Invalid> {
     let entry = |policy: &Arc<RetentionPolicy>| validate::retention_entry(policy, &context.installation, cluster);
     let entries: Vec<Result<PolicyEntry, Invalid>> = policies.iter().map(entry).collect();
     let good = entries.iter().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
-    let mut unclear = context.unreadable_policies.within(&cluster.namespace().unwrap_or_default());
     let stay = policies.iter().zip(&entries).filter(|(policy, _)| policy.meta().deletion_timestamp.is_none());
     unclear.extend(stay.filter_map(|(policy, entry)| Some((policy.name_any(), entry.as_ref().err()?.to_string()))));
     let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
@@ -209,6 +212,13 @@ async fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<
             && shell.access.decide(&other.namespace().unwrap_or_default(), &validate::references(other)).is_ok()
     };
     let recorded = shell.intents.owner(&change::resource(bucket)).await;
+    let unread = context.unreadable_clusters.keys();
+    if let (None, Some(unread)) =
+        (&recorded, unread.iter().find(|unread| unread.uid != cluster.uid().unwrap_or_default()))
+    {
+        // The first claim goes by age, and this one may be older and name the same bucket.
+        return Some(format!("{}/{} (which cannot be read)", unread.namespace, unread.name));
+    }
     other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 

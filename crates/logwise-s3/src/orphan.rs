@@ -36,12 +36,13 @@ async fn reconcile(policy: Arc<RetentionPolicy>, context: Arc<Context>) -> Actio
 
 async fn look(policy: &Arc<RetentionPolicy>, context: &Context) -> Action {
     let name = &policy.spec.cluster_ref.name;
-    let cluster = ObjectRef::<LogwiseCluster>::new(name).within(&policy.namespace().unwrap_or_default());
-    if context.clusters.get(&cluster).is_some() {
+    let namespace = policy.namespace().unwrap_or_default();
+    // One that cannot be read exists: its policies wait with it. Asked first: what is mended is in the store before.
+    if context.unreadable_clusters.why(&namespace, name).is_some() {
         return Action::requeue(PERIOD);
     }
-    if context.unreadable_clusters.why(&policy.namespace().unwrap_or_default(), name).is_some() {
-        // It exists: its policies wait with it.
+    let cluster = ObjectRef::<LogwiseCluster>::new(name).within(&namespace);
+    if context.clusters.get(&cluster).is_some() {
         return Action::requeue(PERIOD);
     }
     let leaves = policy.metadata.deletion_timestamp.is_some();

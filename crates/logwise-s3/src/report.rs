@@ -268,7 +268,7 @@ pub(crate) fn blocked_message(blocked: &Blocked) -> String {
             )
         }
         Blocked::PolicyUnclear { policy, why } => format!(
-            "RetentionPolicy {policy} is not understood: {why}. What it wants for its services is unknown, so that no rule of this bucket is changed until it is corrected or deleted"
+            "RetentionPolicy {policy} is not understood: {why}. What it wants for its services is unknown, so that no service of this bucket gets another rule until it is corrected or deleted"
         ),
         Blocked::TooManyRules { foreign, ours } => format!(
             "{ours} rules are needed and others have {foreign}; S3 allows {} together. Merge or remove rules of others, or let policies cover fewer services",

@@ -299,6 +299,9 @@ async fn only_looks(world: &World, kafka: &TcpProxy, reason: &str, topic: &str) 
     ensure!(kept["status"]["observedGeneration"] == kept["metadata"]["generation"], "{}", kept["status"]);
     ensure!(kstatus(world, KEPT.0, KEPT.1).await? == "Current", "{}", kept["status"]);
     ensure!(raises(world).await? == 0 && lifecycle_writes(world).await? == 0, "something was changed");
+    let calls = [world.calls(&world.group, true).await?, world.calls(&world.bucket, true).await?].concat();
+    let ours = calls.iter().filter(|call| call.action != "PutObject" && call.action != "CreateBucket");
+    ensure!(ours.clone().count() == 0, "something was changed: {:?}", ours.collect::<Vec<_>>());
     ensure!(kafka_writes(kafka) == 0, "Kafka was asked to change something: {:?}", kafka.requests());
     ensure!(world.topic_partitions("api").await? == 1 && world.topic_partitions(topic).await? == 1, "a topic grew");
     Ok(())

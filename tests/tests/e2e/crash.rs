@@ -10,8 +10,9 @@ use logwise_testbed::oracles::effects::Effects;
 use logwise_testbed::oracles::end_state::{EndState, topics};
 use logwise_testbed::oracles::invariants::{Bounds, kept};
 use logwise_testbed::oracles::quiet::Quiet;
+use logwise_testbed::spark::overview;
 use logwise_testbed::stand_in::NewObject;
-use logwise_testbed::world::World;
+use logwise_testbed::world::{World, wait_until};
 use logwise_tests::{
     FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, is_proving, plan_id, policy,
     turn_to_prove, wait_condition, with_spark,
@@ -20,7 +21,7 @@ use serde_json::json;
 use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// Points tried in `make test`: for each system one, each side of a write, and one crash during the recovery from another.
@@ -37,6 +38,9 @@ const SAMPLE: [&[&str]; 8] = [
 
 /// Runs side by side in `make prove`: more would only wait for two cores.
 const AT_ONCE: usize = 5;
+
+/// For how long nobody else may have had Spark workers before the runs in `make prove`.
+const ALONE: Duration = Duration::from_secs(30);
 
 /// Pairs tried in `make prove`.
 const PAIRS: usize = 50;
@@ -169,10 +173,27 @@ async fn a_sample_of_the_points_heals() -> Result<()> {
     Ok(())
 }
 
+/// Waits until no test has had workers at the Spark master for a while: they count for the pipelines of all, and their
+/// coming and going would look like another end.
+async fn no_workers_of_others() -> Result<()> {
+    let bed = Bed::attach()?;
+    let spark = bed.spark.as_ref().context("this bed has no Spark master")?;
+    let (ui, mut alone_since) = (format!("{}:{}", spark.host, spark.ui_port), Instant::now());
+    wait_until("a Spark master without workers", PATIENCE * 3, async || {
+        if !overview(&ui).await?.alive_hosts().is_empty() {
+            alone_since = Instant::now();
+        }
+        ensure!(alone_since.elapsed() >= ALONE, "others had workers {} s ago", alone_since.elapsed().as_secs());
+        Ok(())
+    })
+    .await
+}
+
 /// In `make prove` only: all points take minutes.
 #[tokio::test]
 async fn every_point_of_the_path_heals() -> Result<()> {
     let Some(_turn) = turn_to_prove().await else { return Ok(()) };
+    no_workers_of_others().await?;
     let (trial, began) = (Trial::default(), Instant::now());
     let counts = &trial.faultless().await?.counts;
     let systems = ["kafka", "autoscaling", "s3", "kubernetes", "status", "events", "finalizers", "sql"];
@@ -192,6 +213,7 @@ async fn every_point_of_the_path_heals() -> Result<()> {
 #[tokio::test]
 async fn pairs_of_points_heal() -> Result<()> {
     let Some(_turn) = turn_to_prove().await else { return Ok(()) };
+    no_workers_of_others().await?;
     let (trial, began) = (Trial::default(), Instant::now());
     let points: Vec<Point> = trial.faultless().await?.counts.points().filter(always_reached).collect();
     // An operator that recovers comes to the first writes of each system.

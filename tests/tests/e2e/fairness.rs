@@ -266,6 +266,7 @@ async fn a_thousand_busy_objects_do_not_slow_another_namespace() -> Result<()> {
     let report = json!({"alone": alone.text()?, "with the crowd": crowded.text()?, "looks per second": rate.round(),
         "p99 beside / apart by round": ratios, "debug build": cfg!(debug_assertions) && std::env::var_os("LOGWISE_OPERATOR_BIN").is_none()});
     writeln!(std::io::stdout(), "fairness: {report}")?;
+    ensure!(rate >= CROWD_EDITS * 0.9, "only {rate:.1} looks per second: the crowd was not served");
     ensure!(middle <= MOST, "the 99th percentile beside {GREAT_CROWD} busy objects is {middle:.2} times that apart");
     Ok(())
 }

@@ -75,8 +75,8 @@ async fn the_services_of_an_invalid_policy_are_not_given_to_another() -> Result<
     let before = rules(&world).await?;
     let windows =
         json!([{"name": "night", "schedule": "0 2 * * *", "durationMinutes": 60, "timeZone": "Mars/Olympus"}]);
-    let patch = json!({"spec": {"changePolicy": {"windows": windows}}}).to_string();
-    world.kubectl(&["patch", "lrp", "keep", "--type", "merge", "-p", &patch]).await?;
+    let wrong = json!({"spec": {"changePolicy": {"windows": windows}}}).to_string();
+    world.kubectl(&["patch", "lrp", "keep", "--type", "merge", "-p", &wrong]).await?;
     wait_condition(&world, ("lrp", "keep"), ("Accepted", "False", "InvalidSpec")).await?;
     let all = wait_condition(&world, ("lrp", "all"), ("Programmed", "False", "PolicyUnclear")).await?;
     let message = condition(&all, "Programmed").and_then(|c| c["message"].as_str()).context("a message")?;
@@ -89,7 +89,12 @@ async fn the_services_of_an_invalid_policy_are_not_given_to_another() -> Result<
         wait_condition(&world, ("lrp", name), ("Ready", "True", "Programmed")).await?;
     }
     ensure!(rules(&world).await? == before, "rules were changed");
-    Ok(())
+    world.kubectl(&["patch", "lrp", "keep", "--type", "merge", "-p", &wrong]).await?;
+    wait_condition(&world, ("lrp", "all"), ("Programmed", "False", "PolicyUnclear")).await?;
+    // Its deletion waits for no window, so that a wrong one does not keep its rules either.
+    world.kubectl(&["delete", "lrp", "keep", "--timeout=60s"]).await?;
+    ensure!(!rules(&world).await?.contains("<Days>900</Days>"), "the rules of the deleted policy are left");
+    wait_condition(&world, ("lrp", "all"), ("Ready", "True", "Programmed")).await.map(drop)
 }
 
 #[tokio::test]
@@ -117,10 +122,16 @@ async fn a_pipeline_that_cannot_be_read_is_not_taken_for_deleted() -> Result<()>
     let (world, mut operator) = programmed("unclear-cluster").await?;
     operator.stop().await?;
     make_unreadable(&world, "lwc", "demo").await?;
-    let _operator = start(&world).await?;
+    let operator = start(&world).await?;
+    let knows = async || {
+        ensure!(operator.log()?.contains("cannot be read and is not served"), "it does not know of it");
+        Ok(())
+    };
+    world.wait_until("the operator to look", PATIENCE, knows).await?;
     world.kubectl(&["delete", "lrp", "all", "--wait=false"]).await?;
     // The orphans are looked at right away and again after 15 s.
     tokio::time::sleep(Duration::from_secs(20)).await;
+    ensure!(operator.metrics().await?.contains("logwise_operator_is_leader 1\n"), "nobody leads");
     let policy = world.get_json("lrp", "all").await?;
     let programmed = condition(&policy, "Programmed").context("a condition")?;
     ensure!(programmed["reason"] == "Programmed", "{programmed}");
@@ -136,4 +147,24 @@ async fn a_pipeline_that_cannot_be_read_is_not_taken_for_deleted() -> Result<()>
             Ok(())
         })
         .await
+}
+
+/// Mended by its status alone, which is no new generation.
+#[tokio::test]
+async fn a_policy_that_turns_unreadable_is_left_alone_until_it_is_mended() -> Result<()> {
+    let (world, _operator) = programmed("unclear-turns").await?;
+    let before = rules(&world).await?;
+    make_unreadable(&world, "lrp", "keep").await?;
+    wait_condition(&world, ("lwc", "demo"), ("StorageReady", "False", "PolicyUnclear")).await?;
+    let version = async || anyhow::Ok(world.get_json("lrp", "keep").await?["metadata"]["resourceVersion"].clone());
+    let left = version().await?;
+    world.put_objects(&[log_of("new")]).await?;
+    wait_condition(&world, ("lrp", "all"), ("Programmed", "False", "PolicyUnclear")).await?;
+    ensure!(version().await? == left, "something was written to an object that cannot be read");
+    ensure!(rules(&world).await? == before, "rules were changed");
+    patch_status(&world, "lrp", "keep", &json!({"status": {"conditions": null}})).await?;
+    for name in ["keep", "all"] {
+        wait_condition(&world, ("lrp", name), ("Ready", "True", "Programmed")).await?;
+    }
+    Ok(())
 }

@@ -8,34 +8,44 @@ use std::collections::BTreeMap;
 
 /// How changes are made for a pipeline. The error names the field of a schedule or time zone that cannot be used.
 pub fn change_policy(cluster: &LogwiseCluster) -> Result<change::ChangePolicy, Invalid> {
+    let windows = windows(&cluster.spec.change_policy.windows)?;
+    Ok(change::ChangePolicy { windows, ..at_any_time(cluster) })
+}
+
+/// How changes are made for a pipeline, whatever its windows: the one part that may be wrong.
+fn at_any_time(cluster: &LogwiseCluster) -> change::ChangePolicy {
     let policy = &cluster.spec.change_policy;
-    Ok(change::ChangePolicy {
+    change::ChangePolicy {
         mode: mode(policy.mode),
         approval: approval(policy.approval),
         approved_plans: policy.approved_plans.iter().cloned().collect(),
-        windows: windows(&policy.windows)?,
+        windows: Vec::new(),
         suspended: cluster.spec.suspend,
-    })
+    }
 }
 
-/// How changes are made for a retention policy of a pipeline: of both settings the stricter, with the windows of both.
+/// How changes are made for a retention policy of a pipeline: of both settings the stricter, with the windows of both. One
+/// that is being deleted waits for no window, so that a schedule that is wrong does not keep its rules either.
 pub fn retention_change_policy(
     policy: &RetentionPolicy,
     cluster: &LogwiseCluster,
 ) -> Result<change::ChangePolicy, Invalid> {
+    let own = &policy.spec.change_policy;
+    let of_policy = change::ChangePolicy {
+        mode: mode(own.mode),
+        approval: approval(own.approval),
+        approved_plans: own.approved_plans.iter().cloned().collect(),
+        windows: Vec::new(),
+        suspended: false,
+    };
+    if policy.metadata.deletion_timestamp.is_some() {
+        return Ok(change::stricter(&at_any_time(cluster), &of_policy));
+    }
     let of_cluster = change_policy(cluster).map_err(|invalid| Invalid {
         field: format!("LogwiseCluster {}: {}", cluster.name_any(), invalid.field),
         ..invalid
     })?;
-    let own = &policy.spec.change_policy;
-    let own = change::ChangePolicy {
-        mode: mode(own.mode),
-        approval: approval(own.approval),
-        approved_plans: own.approved_plans.iter().cloned().collect(),
-        windows: windows(&own.windows)?,
-        suspended: false,
-    };
-    Ok(change::stricter(&of_cluster, &own))
+    Ok(change::stricter(&of_cluster, &change::ChangePolicy { windows: windows(&own.windows)?, ..of_policy }))
 }
 
 fn mode(mode: ChangeMode) -> change::Mode {

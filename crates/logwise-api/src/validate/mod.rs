@@ -257,7 +257,7 @@ pub fn retention_entry(
         settings: settings(spec),
         approval: change.approval,
         approved_plans: change.approved_plans,
-        windows: if removal.is_none() { change.windows } else { Vec::new() },
+        windows: change.windows,
         observe_only: change.suspended || change.mode == Mode::Observe,
         removal,
     })

@@ -147,13 +147,22 @@ impl<'a> View<'a> {
         let faults = [
             (write.remove.is_empty() && write.add.is_empty(), "writes although nothing changes"),
             (document.is_some_and(|d| d.not_preservable.is_some()), "writes although foreign rules would be harmed"),
-            (!self.policy.unclear.is_empty(), "writes although a policy is not understood"),
+            (
+                !self.policy.unclear.is_empty() && (!write.add.is_empty() || !self.only_leaving(write)),
+                "writes although a policy is not understood",
+            ),
             (write.assumes.as_ref() != document.map(|d| &d.version), "assumes another version than was seen"),
             (write.add.windows(2).any(|pair| pair[0].id >= pair[1].id), "added rules are not in the order of ids"),
             (write.add.iter().any(|rule| kept.contains(rule.id.as_str())), "adds a rule under an id that is in use"),
             (after > self.rules.len().max(1_000), "passes the limit of 1,000 rules"),
         ];
         found.extend(faults.iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| (*text).to_owned()));
+    }
+
+    /// Whether all that goes belongs to policies that are being deleted.
+    fn only_leaving(&self, write: &WriteRules) -> bool {
+        let leaving = |held: &Held<'_>| held.owner.removal == Some(Removal::RemoveRules) && !held.owner.observe_only;
+        self.before.iter().filter(|held| write.remove.contains(held.id)).all(leaving)
     }
 
     fn removals(&self, found: &mut Vec<String>) {

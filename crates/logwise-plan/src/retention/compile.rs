@@ -124,23 +124,35 @@ pub(super) fn fit(document: Option<&Document>, ours: &Ours, write: &mut WriteRul
     write.add.retain(|rule| ours.has_rule_at(&rule.prefix));
 }
 
-/// Refuses the whole write if it could not carry the rules of others through, or if not all policies are understood.
-pub(super) fn refuse((policy, document): (&Policy, Option<&Document>), write: &mut WriteRules, plan: &mut Plan) {
-    let harmful = document.and_then(|d| d.not_preservable.clone());
-    let harmful = harmful.map(|why| Blocked::ForeignRuleNotPreservable { why });
-    let unclear = policy.unclear.first_key_value();
-    let unclear = unclear.map(|(policy, why)| Blocked::PolicyUnclear { policy: policy.clone(), why: why.clone() });
-    let Some(blocked) = harmful.or(unclear) else { return };
+/// Refuses the whole write if it could not carry the rules of others through.
+pub(super) fn refuse(document: Option<&Document>, write: &mut WriteRules, plan: &mut Plan) {
+    let Some(why) = document.and_then(|d| d.not_preservable.clone()) else { return };
     if write.remove.is_empty() && write.add.is_empty() {
         return;
     }
-    plan.blocked = Some(blocked);
+    plan.blocked = Some(Blocked::ForeignRuleNotPreservable { why });
+    withhold(plan);
+    *write = WriteRules::default();
+}
+
+/// Refuses what gives a service to a policy, or takes it from one, while not all policies are understood. The rules of
+/// policies that are being deleted go all the same: without a rule, everything is kept.
+pub(super) fn wait_for_all(policy: &Policy, ours: &Ours, write: &mut WriteRules, plan: &mut Plan) {
+    let Some((name, why)) = policy.unclear.first_key_value() else { return };
+    plan.blocked = Some(Blocked::PolicyUnclear { policy: name.clone(), why: why.clone() });
+    withhold(plan);
+    write.add.clear();
+    let leaving = ours.all().filter(|(_, rule)| rule.standing == Standing::Leaving).map(|(_, rule)| rule.id);
+    let leaving: BTreeSet<&str> = leaving.collect();
+    write.remove.retain(|id| leaving.contains(id.as_str()));
+}
+
+fn withhold(plan: &mut Plan) {
     for decision in plan.policies.values_mut().flat_map(|part| part.services.values_mut()) {
         if *decision == Decision::Write {
             *decision = Decision::Blocked;
         }
     }
-    *write = WriteRules::default();
 }
 
 /// Counts, per owner, the rules in the configuration after the write.

@@ -29,7 +29,7 @@ pub struct Policy {
     /// All retention policies of the bucket, those being deleted included.
     pub policies: Vec<PolicyEntry>,
     /// Policies of the bucket that exist and cannot be understood, by name, with what is wrong. What they want is unknown,
-    /// so that another policy might take their services: nothing is written.
+    /// so that another policy might take their services: no service changes hands. Rules of deleted policies go.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unclear: BTreeMap<String, String>,
     /// Seconds between two looks.
@@ -270,7 +270,7 @@ pub enum Blocked {
         /// What stands in the way.
         why: String,
     },
-    /// A policy of the bucket cannot be understood: nothing is written.
+    /// A policy of the bucket cannot be understood: nothing is written but that rules of deleted policies go.
     PolicyUnclear {
         /// Its name.
         policy: String,
@@ -312,7 +312,8 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let verdicts = question.resolve(&mut plan);
     let mut write = compile::compose(&ours, &verdicts);
     compile::fit(document, &ours, &mut write, &mut plan);
-    compile::refuse((policy, document), &mut write, &mut plan);
+    compile::wait_for_all(policy, &ours, &mut write, &mut plan);
+    compile::refuse(document, &mut write, &mut plan);
     compile::count_rules(&ours, &write, &mut plan);
     compile::count_kept(&ours, (&free, &write), &held, &mut plan);
     for (owner, request) in requests {
