@@ -33,7 +33,8 @@ pub(crate) fn seen(client: &KafkaClient, batch: &mut [Growth]) {
         }
     }
     for growth in open {
-        let why = format!("the controller has accepted {} partitions and the brokers do not all show them", growth.grow.to);
+        let why =
+            format!("the controller has accepted {} partitions and the brokers do not all show them", growth.grow.to);
         growth.state = State::Settled(Outcome::Unknown { why });
     }
 }

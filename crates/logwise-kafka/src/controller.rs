@@ -1,7 +1,7 @@
 //! Validate, observe, plan, apply, report.
 
-use crate::report::{self, Found};
 use crate::keeping::{self, SampleStore};
+use crate::report::{self, Found};
 use crate::{KafkaClient, KafkaClients, Login, examine, growth, headroom, login, observe, surroundings};
 use futures::Stream;
 use jiff::Timestamp;
@@ -141,7 +141,7 @@ async fn observe_cluster(
     // Before the look: an object that is deleted during it must find its client here, to let it go.
     context.in_use.hold(cluster, &client);
     let taken = Instant::now();
-    let mut look = observe(&client, policy.map(|p| &p.topics)).await;
+    let look = observe(&client, policy.map(|p| &p.topics)).await;
     if policy.is_some() {
         let period = Duration::from_secs(context.period_seconds.into());
         let of = cluster.metadata.uid.as_deref().unwrap_or_default();

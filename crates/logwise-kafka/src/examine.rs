@@ -23,7 +23,8 @@ const SAMPLING: Duration = Duration::from_secs(10);
 /// anything was learned that the plan depends on.
 pub(crate) async fn look_closer(client: &Arc<KafkaClient>, look: &Look, plan: &Plan) -> bool {
     let growing: BTreeSet<&str> = plan.actions.iter().map(|grow| grow.topic.as_str()).collect();
-    let unsampled: Vec<&str> = plan.holds.iter().filter_map(|(name, hold)| wants_sampling(name, hold)).take(MOST_SAMPLED).collect();
+    let unsampled: Vec<&str> =
+        plan.holds.iter().filter_map(|(name, hold)| wants_sampling(name, hold)).take(MOST_SAMPLED).collect();
     let due = client.memory().to_describe(look, Instant::now(), MOST);
     let about = growing.iter().copied().chain(unsampled.iter().copied()).chain(due.iter().map(String::as_str));
     let about: BTreeSet<&str> = about.collect();
@@ -60,10 +61,8 @@ async fn describe(client: &Arc<KafkaClient>, look: &Look, about: &BTreeSet<&str>
 
 async fn sample(client: &Arc<KafkaClient>, look: &Look, topics: &[&str]) {
     let Known::Known(ends) = &look.ends else { return };
-    let ends: BTreeMap<String, BTreeMap<i32, i64>> = topics
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), ends.get(*name)?.known()?.clone())))
-        .collect();
+    let ends: BTreeMap<String, BTreeMap<i32, i64>> =
+        topics.iter().filter_map(|name| Some(((*name).to_owned(), ends.get(*name)?.known()?.clone()))).collect();
     let sampled = sampling::sample_keys(client, &ends, SAMPLING).await;
     let (now, mut memory) = (Instant::now(), client.memory());
     for (name, keys) in sampled {

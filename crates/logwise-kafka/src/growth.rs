@@ -39,7 +39,9 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
 
 /// When topics grew by the last intent of the cluster, by topic: what a process that has just begun does not remember.
 pub(crate) fn grown_before(intents: &Intents, resource: &str) -> Vec<(String, Timestamp)> {
-    let Some(intent) = intents.last(resource).filter(|intent| intent.state != State::Abandoned) else { return Vec::new() };
+    let Some(intent) = intents.last(resource).filter(|intent| intent.state != State::Abandoned) else {
+        return Vec::new();
+    };
     growths(&intent).into_iter().flatten().map(|grow| (grow.topic, intent.written)).collect()
 }
 

@@ -61,7 +61,9 @@ fn unread(
 ) -> BTreeMap<(String, i32), i64> {
     let mut asked = BTreeMap::new();
     for (name, ends) in ends {
-        let (Known::Known(ends), Some(Known::Known(_)), Some(next)) = (ends, retention.get(name), next(name)) else { continue };
+        let (Known::Known(ends), Some(Known::Known(_)), Some(next)) = (ends, retention.get(name), next(name)) else {
+            continue;
+        };
         let mut behind: Vec<(i64, i32, i64)> = ends
             .iter()
             // A partition that the query does not know yet is read from its begin.
@@ -151,6 +153,9 @@ mod tests {
         let headroom = Headroom { age_ms: 5_000, retention_ms: 10_000 };
         assert_eq!(found["a"], Known::Known(headroom));
         assert!((headroom.ratio() - 0.5).abs() < 1e-9);
-        assert_eq!((&found["b"], &found["c"], &found["ever"]), (&Known::Unknown("denied".into()), &Known::Absent, &Known::Absent));
+        assert_eq!(
+            (&found["b"], &found["c"], &found["ever"]),
+            (&Known::Unknown("denied".into()), &Known::Absent, &Known::Absent)
+        );
     }
 }

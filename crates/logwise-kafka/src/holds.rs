@@ -103,7 +103,9 @@ pub(crate) fn message(hold: &Hold) -> Option<String> {
         Hold::DailyBudget { spent: Some(spent), budget, .. } => {
             format!("{spent} of {budget} new partitions within 24 hours are used")
         }
-        Hold::DailyBudget { spent: None, .. } => "how many partitions were added within 24 hours is not known".to_owned(),
+        Hold::DailyBudget { spent: None, .. } => {
+            "how many partitions were added within 24 hours is not known".to_owned()
+        }
         Hold::Sufficient
         | Hold::AboveMaximum
         | Hold::RecommendOnly { .. }

@@ -60,7 +60,9 @@ pub(crate) fn remember(
         });
     }
     if ring.is_some() && !client.memory().knows_growths() {
-        for (topic, at) in growth::resource(look).iter().flat_map(|name| growth::grown_before(&context.shell.intents, name)) {
+        for (topic, at) in
+            growth::resource(look).iter().flat_map(|name| growth::grown_before(&context.shell.intents, name))
+        {
             client.memory().grew_before(&topic, at);
         }
     }
@@ -68,7 +70,7 @@ pub(crate) fn remember(
         let mut memory = client.memory();
         memory.note(look, began, window);
         memory.fill(&mut look.facts, Instant::now());
-        ring.and_then(|ring| Some((memory.to_write(&ring, look, began)?, ring)))
+        ring.and_then(|ring| Some((memory.row_of(&ring, look, began)?, ring)))
     };
     if let Some((stored, ring)) = row
         && let Some(payload) = pack(&stored)
@@ -129,7 +131,11 @@ mod tests {
         let slots: std::collections::BTreeSet<u32> = (0..10_000).map(|step| slot(at(step * 30), 30, 600)).collect();
         assert!((20..=42).contains(&slots.len()), "{}", slots.len());
         let window: Vec<u32> = (0..20).map(|step| slot(at(step * 30), 30, 600)).collect();
-        assert_eq!(window.iter().collect::<std::collections::BTreeSet<_>>().len(), 20, "no place is used twice in a window");
+        assert_eq!(
+            window.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            20,
+            "no place is used twice in a window"
+        );
         assert!(slot(at(0), 0, 10) < 100);
     }
 }

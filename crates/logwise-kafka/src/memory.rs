@@ -116,7 +116,8 @@ impl Memory {
     /// Topics of this look whose description is missing or old, at most so many, those without any first.
     pub fn to_describe(&self, look: &Look, now: Instant, most: usize) -> Vec<String> {
         let Known::Known(topics) = &look.facts.topics else { return Vec::new() };
-        let described = |name: &String| self.topics.get(name).and_then(|topic| topic.description.as_ref()).map(|(_, at)| *at);
+        let described =
+            |name: &String| self.topics.get(name).and_then(|topic| topic.description.as_ref()).map(|(_, at)| *at);
         let is_due = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= FULL_LOOK);
         let mut due: Vec<(Option<Instant>, &String)> =
             topics.keys().map(|name| (described(name), name)).filter(|(at, _)| is_due(*at)).collect();
@@ -188,11 +189,11 @@ impl Memory {
     }
 
     /// The look as the database is to keep it, unless it holds nothing that the last one did not.
-    pub fn to_write(&mut self, ring: &str, look: &Look, at: Timestamp) -> Option<StoredLook> {
+    pub fn row_of(&mut self, ring: &str, look: &Look, at: Timestamp) -> Option<StoredLook> {
         let topics = look.facts.topics.known()?;
-        let read = topics.iter().filter_map(|(name, topic)| {
-            Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?)))
-        });
+        let read = topics
+            .iter()
+            .filter_map(|(name, topic)| Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?))));
         let topics: BTreeMap<String, (i32, i64)> = read.collect();
         if topics.is_empty() || self.rings.get(ring) == Some(&topics) {
             return None;
@@ -225,7 +226,8 @@ mod tests {
     }
 
     fn look(topics: &[(&str, i32, Known<i64>)]) -> Look {
-        let topics = topics.iter().map(|(name, partitions, ends)| ((*name).to_owned(), Topic::new(*partitions, ends.clone())));
+        let topics =
+            topics.iter().map(|(name, partitions, ends)| ((*name).to_owned(), Topic::new(*partitions, ends.clone())));
         let unread = || Known::Unknown("not asked".to_owned());
         Look {
             facts: Observed::from(Known::Known(topics.collect())),
@@ -257,7 +259,8 @@ mod tests {
 
     #[test]
     fn what_the_database_knew_comes_before_what_was_seen_since() {
-        let stored = |second: i64| StoredLook { at: at(second * 10), topics: [("a".to_owned(), (3, second * 100))].into() };
+        let stored =
+            |second: i64| StoredLook { at: at(second * 10), topics: [("a".to_owned(), (3, second * 100))].into() };
         let mut memory = Memory::default();
         memory.note(&look(&[("a", 3, Known::Known(400))]), at(40), 600);
         memory.restore(&(0..4).map(stored).collect::<Vec<_>>(), 600);
@@ -269,10 +272,10 @@ mod tests {
     fn a_look_that_shows_nothing_new_is_not_written_again() {
         let mut memory = Memory::default();
         let first = look(&[("a", 3, Known::Known(1)), ("b", 1, Known::Unknown("?".into()))]);
-        assert_eq!(memory.to_write("r", &first, at(1)).unwrap().topics, [("a".to_owned(), (3, 1))].into());
-        assert_eq!(memory.to_write("r", &first, at(2)), None);
-        assert!(memory.to_write("other", &first, at(2)).is_some());
-        assert!(memory.to_write("r", &look(&[("a", 3, Known::Known(2))]), at(3)).is_some());
+        assert_eq!(memory.row_of("r", &first, at(1)).unwrap().topics, [("a".to_owned(), (3, 1))].into());
+        assert_eq!(memory.row_of("r", &first, at(2)), None);
+        assert!(memory.row_of("other", &first, at(2)).is_some());
+        assert!(memory.row_of("r", &look(&[("a", 3, Known::Known(2))]), at(3)).is_some());
     }
 
     #[test]

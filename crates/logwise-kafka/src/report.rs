@@ -202,7 +202,9 @@ impl Found<'_> {
         if let (Some(brokers), Some(wanted)) = (brokers, expected.brokers)
             && brokers < wanted
         {
-            let message = format!("{brokers} of {wanted} brokers are up. Bring the others back, or correct `kafka.expected.brokers`");
+            let message = format!(
+                "{brokers} of {wanted} brokers are up. Bring the others back, or correct `kafka.expected.brokers`"
+            );
             return Some(Draft::new(kind, false, Reason::BrokersMissing, message));
         }
         let topics = self.topics().filter(|_| self.policy.is_some())?;

@@ -33,7 +33,8 @@ pub(crate) fn add(
     let others = others(cluster, look, (shell, clusters));
     let budgets = others.iter().filter_map(|other| validate::daily_budget(other));
     policy.scaling.daily_budget = budgets.fold(policy.scaling.daily_budget, i32::min);
-    look.facts.claims = others.iter().filter(|other| is_older(other, cluster)).filter_map(|other| claim(other)).collect();
+    look.facts.claims =
+        others.iter().filter(|other| is_older(other, cluster)).filter_map(|other| claim(other)).collect();
 }
 
 /// Records of each topic that the streaming query has not read; unknown while its position is, or was read at another
@@ -73,7 +74,8 @@ fn others(
 
 /// Whether both name the same Kafka cluster: it has said so to both, or they name it by a common address.
 fn is_same(cluster: &LogwiseCluster, other: &LogwiseCluster, id: Option<&str>) -> bool {
-    let servers = |of: &LogwiseCluster| of.spec.kafka.iter().flat_map(|kafka| kafka.bootstrap_servers.clone()).collect();
+    let servers =
+        |of: &LogwiseCluster| of.spec.kafka.iter().flat_map(|kafka| kafka.bootstrap_servers.clone()).collect();
     let (ours, theirs): (Vec<String>, Vec<String>) = (servers(cluster), servers(other));
     let told = other.status.as_ref().and_then(|status| status.kafka.as_ref()?.cluster_id.as_deref());
     (id.is_some() && told == id) || ours.iter().any(|server| theirs.contains(server))

@@ -41,7 +41,10 @@ impl SampleStore for Samples {
             let rows = match logwise_store::read_samples(&url, &ring, since, READING).await {
                 Ok(rows) => rows,
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "the samples of the last minutes were not read: rates are known some looks later");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the samples of the last minutes were not read: rates are known some looks later"
+                    );
                     return Vec::new();
                 }
             };

@@ -391,7 +391,11 @@ mod tests {
         };
         let end = |intent: &Intent, ending, second| {
             let sent = advance(Some(intent), send(), &writer(1), at(second)).unwrap();
-            assert_eq!(sent.spent_at(at(second)) - intent.spent_at(at(second)), intent.wish.amount, "may have happened");
+            assert_eq!(
+                sent.spent_at(at(second)) - intent.spent_at(at(second)),
+                intent.wish.amount,
+                "may have happened"
+            );
             advance(Some(&sent), Request::Close(ending), &writer(1), at(second)).unwrap()
         };
         let first = end(&spend(None, 5, 10), Ending::Done, 10);
@@ -400,7 +404,10 @@ mod tests {
         let second = end(&spend(Some(&idle), 3, 30), Ending::Superseded, 30);
         assert_eq!((second.spent_at(at(30)), second.spent.len()), (8, 1));
         let day = 24 * 60 * 60;
-        assert_eq!((second.spent_at(at(day + 9)), second.spent_at(at(day + 10)), second.spent_at(at(day + 30))), (8, 3, 0));
+        assert_eq!(
+            (second.spent_at(at(day + 9)), second.spent_at(at(day + 10)), second.spent_at(at(day + 30))),
+            (8, 3, 0)
+        );
         let mut many = second;
         for second in 31..200 {
             many = end(&spend(Some(&many), 1, second), Ending::Done, second);

@@ -72,7 +72,10 @@ async fn assert_outside(world: &World, operator: &Operator) -> Result<()> {
         let told = format!("logwise_operator_facts_total{{fact=\"{fact}\",state=\"known\"}}");
         assert!(metrics.contains(&told), "nobody told {fact}:\n{metrics}");
     }
-    assert_eq!(events(world, "demo", "PartitionsIncreased").await?, [format!("{} 1 -> 3 (at least 3)", world.topic("api"))]);
+    assert_eq!(
+        events(world, "demo", "PartitionsIncreased").await?,
+        [format!("{} 1 -> 3 (at least 3)", world.topic("api"))]
+    );
     assert_eq!(events(world, "demo", "WorkersScaledOut").await?.len(), 1);
     assert_eq!(events(world, "default", "PlanApplied").await?.len(), 1);
     Ok(())

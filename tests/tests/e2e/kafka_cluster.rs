@@ -88,7 +88,11 @@ async fn a_frozen_broker_delays_nobody_else_and_is_read_again_after_the_thaw() -
     brokers.pause(1).await?;
     let frozen = Instant::now();
     let gone = wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "False", "BrokerUnreachable")).await?;
-    ensure!(gone["status"]["kafka"]["topics"].is_null(), "what could not be read is not shown: {}", gone["status"]["kafka"]);
+    ensure!(
+        gone["status"]["kafka"]["topics"].is_null(),
+        "what could not be read is not shown: {}",
+        gone["status"]["kafka"]
+    );
     let mut other = cluster(&world, "other");
     other["spec"].as_object_mut().context("a spec")?.remove("storage");
     apply(&world, &[&other]).await?;
@@ -117,8 +121,13 @@ async fn fifty_topics_grow_under_a_quota_each_once_and_without_a_storm() -> Resu
     }
     wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
     let metrics = operator.metrics().await?;
-    let of = format!("logwise_kafka_partition_increases_total{{namespace=\"{}\",cluster=\"demo\"}} 50", world.namespace);
-    ensure!(metrics.contains(&of), "not each once: {}", metrics.lines().filter(|line| line.contains("increases")).collect::<String>());
+    let of =
+        format!("logwise_kafka_partition_increases_total{{namespace=\"{}\",cluster=\"demo\"}} 50", world.namespace);
+    ensure!(
+        metrics.contains(&of),
+        "not each once: {}",
+        metrics.lines().filter(|line| line.contains("increases")).collect::<String>()
+    );
     let errors = operator.log()?.lines().filter(|line| line.contains("\"ERROR\"") || line.contains("\"WARN\"")).count();
     ensure!(errors <= 5, "{errors} warnings and errors");
     Ok(())
@@ -165,10 +174,14 @@ async fn ten_thousand_topics_cost_one_request_for_all_and_one_per_broker() -> Re
         let begin = std::mem::replace(before, asked(&operator, &proxy).await?);
         ensure!(before.0 >= begin.0 + 5, "not five looks since");
         let since = |kind: i16| before.1.get(&kind).copied().unwrap_or(0) - begin.1.get(&kind).copied().unwrap_or(0);
-        let (looked, all): (u64, u64) = (before.0 - begin.0, before.1.values().sum::<u64>() - begin.1.values().sum::<u64>());
+        let (looked, all): (u64, u64) =
+            (before.0 - begin.0, before.1.values().sum::<u64>() - begin.1.values().sum::<u64>());
         // One look may be under way at either end.
         let near = |number: u64| number.abs_diff(looked) <= 1;
-        ensure!(near(since(METADATA)) && near(since(LIST_OFFSETS)) && all.abs_diff(2 * looked) <= 2, "{looked} looks: {begin:?}, {before:?}");
+        ensure!(
+            near(since(METADATA)) && near(since(LIST_OFFSETS)) && all.abs_diff(2 * looked) <= 2,
+            "{looked} looks: {begin:?}, {before:?}"
+        );
         Ok((looked, since(METADATA), since(LIST_OFFSETS)))
     });
     let deadline = Instant::now() + PATIENCE * 3;
@@ -184,7 +197,10 @@ async fn ten_thousand_topics_cost_one_request_for_all_and_one_per_broker() -> Re
     quiet.for_looks(&operator, &["kafka"], 5, PATIENCE).await?;
     let process = std::fs::read_to_string(format!("/proc/{}/status", operator.pid()))?;
     let memory = process.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    writeln!(std::io::stdout(), "{MANY} topics: looks, Metadata, ListOffsets {counted:?}; status.kafka {size} bytes; {memory} (debug build)")?;
+    writeln!(
+        std::io::stdout(),
+        "{MANY} topics: looks, Metadata, ListOffsets {counted:?}; status.kafka {size} bytes; {memory} (debug build)"
+    )?;
     Ok(())
 }
 
@@ -200,7 +216,11 @@ async fn refusal(world: &World, name: &str) -> Result<String> {
             let object = world.get_json("lwc", name).await?;
             let ready = condition(&object, "KafkaReady").context("no KafkaReady yet")?;
             ensure!(ready["status"] == "False", "{ready}");
-            Ok(format!("{}: {}", ready["reason"].as_str().unwrap_or_default(), ready["message"].as_str().unwrap_or_default()))
+            Ok(format!(
+                "{}: {}",
+                ready["reason"].as_str().unwrap_or_default(),
+                ready["message"].as_str().unwrap_or_default()
+            ))
         })
         .await
 }

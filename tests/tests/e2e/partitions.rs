@@ -83,14 +83,18 @@ async fn a_busy_topic_grows_step_by_step_to_its_maximum_and_a_keyed_one_says_why
     apply(&world, &[&pipeline(&world, "demo", json!({}))?]).await?;
     let maximum = wait_held(&world, "demo", "busy", "Maximum").await?;
     ensure!(maximum["partitions"] == 12 && maximum["recordsPerSecond"].as_i64() > Some(120), "{maximum}");
-    ensure!(maximum["message"].as_str().is_some_and(|text| text.contains("`maxPartitions` does not allow")), "{maximum}");
+    ensure!(
+        maximum["message"].as_str().is_some_and(|text| text.contains("`maxPartitions` does not allow")),
+        "{maximum}"
+    );
     let grown = events(&world, "demo", "PartitionsIncreased").await?;
     ensure!(grown.len() == 2, "{grown:?}");
     let busy = world.topic("busy");
     for step in [format!("{busy} 3 -> 6 ("), format!("{busy} 6 -> 12 (")] {
         ensure!(grown.iter().any(|note| note.starts_with(&step)), "no {step} in {grown:?}");
     }
-    let arithmetic = |note: &String| note.contains(" records/s at 10 a partition; at least 3; ") && note.contains(" wanted; ");
+    let arithmetic =
+        |note: &String| note.contains(" records/s at 10 a partition; at least 3; ") && note.contains(" wanted; ");
     ensure!(grown.iter().all(arithmetic), "{grown:?}");
     ensure!(world.topic_partitions("busy").await? == 12 && world.topic_partitions("idle").await? == 3, "not as wanted");
     let keyed = wait_held(&world, "demo", "keyed", "KeyedRecords").await?;
@@ -148,7 +152,10 @@ async fn the_budget_of_a_day_outlives_the_process_and_the_database() -> Result<(
     let second = operator(&world, 1).await?;
     world.create_topic("aa", 1).await?;
     wait_held(&world, "demo", "aa", "DailyBudget").await?;
-    ensure!(world.topic_partitions("aa").await? == 1 && world.topic_partitions("b").await? == 1, "the budget was passed");
+    ensure!(
+        world.topic_partitions("aa").await? == 1 && world.topic_partitions("b").await? == 1,
+        "the budget was passed"
+    );
     let patch = json!({"spec": {"kafka": {"partitionScaling": {"maxNewPartitionsPerDay": 4}}}}).to_string();
     world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", &patch]).await?;
     wait_partitions(&world, "aa", 3).await?;

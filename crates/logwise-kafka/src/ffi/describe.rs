@@ -211,10 +211,9 @@ unsafe fn name_and_error(topic: Description) -> (String, Option<NotDescribed>) {
         let name = text(sys::rd_kafka_TopicDescription_name(topic)).unwrap_or_default();
         let error = sys::rd_kafka_TopicDescription_error(topic);
         let code = text(sys::rd_kafka_error_name(error)).filter(|_| !error.is_null());
-        let failed = code.filter(|code| code != "NO_ERROR").map(|code| NotDescribed {
-            name: code,
-            text: text(sys::rd_kafka_error_string(error)).unwrap_or_default(),
-        });
+        let failed = code
+            .filter(|code| code != "NO_ERROR")
+            .map(|code| NotDescribed { name: code, text: text(sys::rd_kafka_error_string(error)).unwrap_or_default() });
         (name, failed)
     }
 }

@@ -5,8 +5,7 @@ use logwise_plan::selector::{TopicPattern, TopicSelector};
 use std::net::TcpListener;
 use std::time::Duration;
 
-const ALL: [Operation; 4] =
-    [Operation::Describe, Operation::DescribeConfigs, Operation::Alter, Operation::Read];
+const ALL: [Operation; 4] = [Operation::Describe, Operation::DescribeConfigs, Operation::Alter, Operation::Read];
 
 fn results(acls: Vec<Acl>) -> Vec<Outcome> {
     assert!(acls.iter().map(|acl| acl.operation).eq(ALL), "{acls:?}");

@@ -16,10 +16,7 @@ async fn a_look_finds_partitions_and_the_sum_of_end_offsets() {
     let look = observe(&world.client(), Some(&world.selector())).await;
     assert!(look.error.is_none(), "{:?}", look.error);
     let topics = look.facts.topics.known().unwrap();
-    assert_eq!(
-        topics[&world.name("a")],
-        Topic::new(3, Known::Known(42))
-    );
+    assert_eq!(topics[&world.name("a")], Topic::new(3, Known::Known(42)));
     assert_eq!(topics[&world.name("b")].end_offsets, Known::Known(0));
     assert_eq!(topics.len(), 2, "only selected topics");
     let Known::Known(ClusterFacts { cluster_id: Some(id), brokers }) = look.cluster else {

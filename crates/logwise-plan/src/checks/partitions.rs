@@ -3,9 +3,7 @@
 use super::{is_open, waits_until};
 use crate::Known;
 use crate::change::{Approval, growth_plan_id};
-use crate::partitions::{
-    Blocked, Grow, Hold, KeyedTopics, Keys, Observed, Plan, Policy, Proposal, ScalingMode, Topic,
-};
+use crate::partitions::{Blocked, Grow, Hold, KeyedTopics, Keys, Observed, Plan, Policy, Proposal, ScalingMode, Topic};
 use jiff::{SignedDuration, Timestamp};
 
 /// Every rule that `plan`, made at `now`, breaks, in words; empty for a good plan.
@@ -157,7 +155,10 @@ impl View<'_> {
         let pending = observed.pending.get(name).filter(|pending| pending.from == asked.from && fits(pending.to));
         let faults = [
             (!needs_approval(policy), "asks a person although nobody has to be asked"),
-            (topic.map(|topic| topic.partitions) != Some(asked.from), "asks about another partition count than was seen"),
+            (
+                topic.map(|topic| topic.partitions) != Some(asked.from),
+                "asks about another partition count than was seen",
+            ),
             (!fits(asked.to), "asks about a growth that is not wanted"),
             (
                 !is_approved && pending.is_some_and(|pending| pending.to != asked.to),
@@ -189,10 +190,7 @@ impl View<'_> {
             (self.is_claimed(&action.topic), "grows a topic of an older object"),
             (policy.mode != ScalingMode::Automatic, "grows although the mode is not Automatic"),
             (needs_approval(policy) && !approved, "grows without approval"),
-            (
-                (topic.leaderless, topic.under_replicated, topic.reassigning) != (0, 0, 0),
-                "grows an unhealthy topic",
-            ),
+            ((topic.leaderless, topic.under_replicated, topic.reassigning) != (0, 0, 0), "grows an unhealthy topic"),
             (!readable(topic), "grows a topic that was not read completely"),
         ];
         let broken = faults.iter().filter(|(is_broken, _)| *is_broken);

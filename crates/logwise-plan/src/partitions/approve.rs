@@ -29,11 +29,7 @@ pub struct Proposal {
 }
 
 /// The count that a person has agreed to, or need not agree to.
-pub(super) fn agreed(
-    about: &About<'_>,
-    wanted: i32,
-    proposals: &mut BTreeMap<String, Proposal>,
-) -> Result<i32, Hold> {
+pub(super) fn agreed(about: &About<'_>, wanted: i32, proposals: &mut BTreeMap<String, Proposal>) -> Result<i32, Hold> {
     let change = &about.policy.change;
     if !change.needs_approval(false) {
         return Ok(wanted);

@@ -231,7 +231,12 @@ mod tests {
         let mut back = window(&[(60, 10)]);
         back.record(Sample { at: at(0), partitions: 3, end_offsets: 20 }, 600);
         assert_eq!(back.samples.len(), 1, "time does not run backwards");
-        let unordered = Window { samples: [(9, 5), (3, 9), (5, 1), (4, 8), (2, 0)].map(|(second, end_offsets)| Sample { at: at(second), partitions: 1, end_offsets }).into(), ..Window::default() };
+        let unordered = Window {
+            samples: [(9, 5), (3, 9), (5, 1), (4, 8), (2, 0)]
+                .map(|(second, end_offsets)| Sample { at: at(second), partitions: 1, end_offsets })
+                .into(),
+            ..Window::default()
+        };
         assert_eq!(of(&unordered, 9), Err(RateUnknown::TooFewSamples { samples: 5, needed: 5 }));
     }
 }

@@ -94,7 +94,8 @@ impl Size {
             }
         };
         self.rate = Some(incoming);
-        let unread = about.topic.lag.known().map(|lag| div_up((*lag).max(0), i64::from(scaling.catch_up_seconds.max(1))));
+        let unread =
+            about.topic.lag.known().map(|lag| div_up((*lag).max(0), i64::from(scaling.catch_up_seconds.max(1))));
         self.catch_up_rate = unread.map(|unread| incoming.saturating_add(unread));
         let needed = div_up(self.catch_up_rate.unwrap_or(incoming).max(incoming), target);
         let needed = i32::try_from(needed).unwrap_or(i32::MAX);

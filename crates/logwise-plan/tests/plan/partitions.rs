@@ -1,8 +1,8 @@
 //! Properties of partition plans.
 
 use crate::NOW;
-use logwise_plan::change::{Approval, ChangePolicy, Window};
 use jiff::Timestamp;
+use logwise_plan::change::{Approval, ChangePolicy, Window};
 use logwise_plan::partitions::{
     Claim, Grow, Hold, KeyedTopics, Keys, Observed, Pending, Plan, Policy, Sample, Scaling, ScalingMode, Topic,
     Window as PartitionsWindow, plan,

@@ -72,11 +72,8 @@ impl Collector for TopicSeries {
                         family = Some(encoder.encode_descriptor(name, help, None, gauge.metric_type())?);
                     }
                     let Some(family) = family.as_mut() else { continue };
-                    let labels = Labels {
-                        namespace: of.namespace.clone(),
-                        cluster: of.cluster.clone(),
-                        topic: topic.clone(),
-                    };
+                    let labels =
+                        Labels { namespace: of.namespace.clone(), cluster: of.cluster.clone(), topic: topic.clone() };
                     gauge.encode(family.encode_family(&labels)?)?;
                 }
             }
