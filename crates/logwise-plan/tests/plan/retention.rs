@@ -185,8 +185,8 @@ proptest! {
 
 /// A bucket with many rules of others, and as many services and rules of ours as told.
 fn crowded(world: World, foreign: usize, with_rule: usize, without: usize) -> World {
-    world.policy.unclear.clear();
     let mut world = world;
+    world.policy.unclear.clear();
     let Some(entry) = world.policy.policies.first_mut() else { return world };
     (entry.removal, entry.observe_only, entry.approval) = (None, false, Approval::Never);
     entry.windows.clear();
