@@ -177,7 +177,7 @@ impl View<'_> {
         let asked = self.plan.proposals.get(&action.topic);
         let approved =
             asked.is_some_and(|asked| asked.to == action.to && policy.change.approved_plans.contains(&asked.plan_id));
-        let step = i128::from(topic.partitions) * i128::from(policy.scaling.max_step_factor.max(1));
+        let step = i128::from(topic.partitions) * i128::from(policy.scaling.max_step_factor.max(2));
         let step = step.max(policy.default_partitions.unwrap_or(0).into());
         let faults = [
             (action.from != topic.partitions, "assumes another partition count than was seen"),

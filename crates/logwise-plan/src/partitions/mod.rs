@@ -62,7 +62,7 @@ pub struct Scaling {
     pub window_seconds: u32,
     /// Seconds within which records that are not read yet shall have been read.
     pub catch_up_seconds: u32,
-    /// Times the partitions of a topic that one growth may give it; the floor may be reached in one.
+    /// Times the partitions of a topic that one growth may give it, at least 2; the floor may be reached in one.
     pub max_step_factor: i32,
     /// Seconds between two growths of a topic beyond the floor.
     pub cooldown_seconds: u32,

@@ -76,7 +76,7 @@ impl Size {
             size.clamps.push(Clamp::Maximum { to: size.to });
         }
         // The floor may be reached at once.
-        let step = topic.partitions.saturating_mul(scaling.max_step_factor.max(1)).max(size.floor.unwrap_or(0));
+        let step = topic.partitions.saturating_mul(scaling.max_step_factor.max(2)).max(size.floor.unwrap_or(0));
         if size.to > step {
             size.to = step;
             size.clamps.push(Clamp::Step { to: size.to });

@@ -236,8 +236,10 @@ proptest! {
     #[test]
     fn an_approved_growth_needs_no_memory((policy, observed) in asked(), more in 0..9i32) {
         let plan = decide(&policy, &observed);
-        let mut later = Observed { pending: BTreeMap::new(), ..observed };
+        let (brokers, spent) = (Known::Known(3), Known::Known(0));
+        let mut later = Observed { pending: BTreeMap::new(), brokers, replicas: 0, spent, ..observed };
         let mut wish = policy;
+        (wish.scaling.daily_budget, wish.scaling.max_replicas_per_broker) = (i32::MAX, i32::MAX);
         wish.default_partitions = wish.default_partitions.map(|floor| floor + more);
         wish.max_partitions += more;
         wish.change.windows.clear();
@@ -246,7 +248,7 @@ proptest! {
             if let Known::Known(topics) = &mut later.topics
                 && let Some(topic) = topics.get_mut(name)
             {
-                (topic.leaderless, topic.under_replicated) = (0, 0);
+                (topic.leaderless, topic.under_replicated, topic.reassigning) = (0, 0, 0);
             }
             let grown = Grow { topic: name.clone(), from: proposal.from, to: proposal.to };
             prop_assert_eq!(decide(&wish, &later).actions, vec![grown]);
