@@ -5,7 +5,10 @@ use crate::crash;
 use crate::kubernetes::pace;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Longest time one event may take to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
@@ -29,16 +32,40 @@ pub struct EventDraft {
     pub note: String,
 }
 
+/// How long an event that is told again in the same words counts as the same.
+const SAME: Duration = Duration::from_secs(360);
+
+/// Notes remembered; beyond that all are forgotten, which costs an event more.
+const MAX_NOTES: usize = 1_000;
+
 /// Writes events. A lost event is logged, never retried: status holds the truth.
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
+    /// By note: a recorder makes one event of all that it is told for the same reason about the same object, in the words
+    /// of the first.
+    recorders: Mutex<HashMap<u64, (Recorder, Instant)>>,
+    hasher: RandomState,
 }
 
 impl Events {
     /// Events reported by `logwise.io/operator`.
     pub fn new(client: Client) -> Self {
         let reporter = Reporter { controller: "logwise.io/operator".to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self { client, reporter, recorders: Mutex::default(), hasher: RandomState::new() }
+    }
+
+    fn recorder(&self, note: &str) -> Recorder {
+        let (now, key) = (Instant::now(), self.hasher.hash_one(note));
+        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorders.len() >= MAX_NOTES {
+            recorders.clear();
+        }
+        recorders.retain(|_, (_, last)| now.saturating_duration_since(*last) < SAME);
+        let new = || (Recorder::new(self.client.clone(), self.reporter.clone()), now);
+        let (recorder, last) = recorders.entry(key).or_insert_with(new);
+        *last = now;
+        recorder.clone()
     }
 
     /// Writes one event about `object`.
@@ -47,6 +74,7 @@ impl Events {
         while note.len() > MAX_NOTE {
             note.pop();
         }
+        let recorder = self.recorder(&note);
         let event = Event {
             type_: if draft.warning { EventType::Warning } else { EventType::Normal },
             reason: draft.reason.to_owned(),
@@ -59,7 +87,7 @@ impl Events {
             // At most as long as a write may take: what is lost then is a repetition of what status says.
             tokio::time::sleep(rest.min(WRITE_DEADLINE)).await;
         }
-        let call = self.recorder.publish(&event, &reference);
+        let call = recorder.publish(&event, &reference);
         let write = crash::begin(crash::System::Events);
         let written = tokio::time::timeout(WRITE_DEADLINE, call).await;
         write.after();
