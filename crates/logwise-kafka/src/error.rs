@@ -100,9 +100,18 @@ impl KafkaError {
         }
     }
 
+    /// At which step the brokers refuse the operator, if they do.
+    pub(crate) fn refused_by(&self) -> Refusal {
+        self.cause().refused_by()
+    }
+
     /// The failure and its cause in one line for people, such as
     /// `Kafka at 127.0.0.1:9092 did not answer within 5 s: connection refused`.
     pub fn message(&self) -> String {
+        format!("{self}: {}", self.cause())
+    }
+
+    fn cause(&self) -> &Cause {
         let (Self::CreateClient { source, .. }
         | Self::FetchMetadata { source, .. }
         | Self::DescribeCluster { source, .. }
@@ -111,8 +120,19 @@ impl KafkaError {
         | Self::DescribeTopics { source, .. }
         | Self::DescribeConfigs { source, .. }
         | Self::CreatePartitions { source, .. }) = self;
-        format!("{self}: {source}")
+        source
     }
+}
+
+/// At which step brokers refuse the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No encrypted connection came about.
+    Encryption,
+    /// The login was not taken.
+    Login,
+    /// The rights do not suffice.
+    Rights,
 }
 
 /// Why a call failed, as the network, the broker or librdkafka put it.
@@ -136,6 +156,8 @@ impl Cause {
 
     /// A connection failure as the main queue reports it.
     pub(crate) fn from_event(code: Code, text: &str) -> Self {
+        // Some failures of encryption are told as failures of the connection.
+        let code = if unanswered(code) && text.contains("SSL ") { Code::SSL } else { code };
         Self::new(code, plain(text))
     }
 
@@ -161,6 +183,15 @@ impl Cause {
 
     pub(crate) fn class(&self) -> ErrorClass {
         class_of(self.code)
+    }
+
+    /// What a person has to look at, where brokers refuse the operator.
+    fn refused_by(&self) -> Refusal {
+        match self.code {
+            Code::SSL => Refusal::Encryption,
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => Refusal::Login,
+            _ => Refusal::Rights,
+        }
     }
 
     fn told(&self, silent: &str, answered: &str, deadline: Duration) -> String {

@@ -1,5 +1,6 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
+use crate::error::Refusal;
 use crate::examine::Descriptions;
 use crate::{KafkaError, Look, Outcome, holds};
 use jiff::Timestamp;
@@ -58,9 +59,19 @@ fn part_status(status: &KafkaStatus, conditions: Vec<Draft>) -> PartStatus {
     PartStatus { fields, conditions }
 }
 
+const fn to_mend(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Encryption => {
+            "Check `kafka.tls`, the authority in the Secret that it names, and that this port of the brokers is encrypted"
+        }
+        Refusal::Login => "Check `kafka.authentication` and the Secret that it names",
+        Refusal::Rights => "Allow the operator to describe this cluster and its topics",
+    }
+}
+
 fn unreachable(error: &KafkaError) -> Draft {
     let (reason, next) = match error.class() {
-        ErrorClass::Denied => (Reason::PermissionDenied, "Allow the operator to describe this cluster and its topics"),
+        ErrorClass::Denied => (Reason::PermissionDenied, to_mend(error.refused_by())),
         ErrorClass::Invalid => (Reason::InvalidSpec, "Correct `kafka.bootstrapServers`"),
         _ => (Reason::BrokerUnreachable, "Check that the brokers run and that `kafka.bootstrapServers` names them"),
     };

@@ -270,7 +270,7 @@ async fn logins_over_tls_work_and_five_wrong_setups_are_told_apart() -> Result<(
         ("authority", secure("authority", &at, "other-ca", scram)?, "PermissionDenied"),
         ("host", secure("host", "no-such-host.invalid:9093", "ca", scram)?, "BrokerUnreachable"),
         ("port", secure("port", &format!("{host}:1"), "ca", scram)?, "BrokerUnreachable"),
-        ("no-kafka", secure("no-kafka", &stand_in, "ca", scram)?, "BrokerUnreachable"),
+        ("no-kafka", secure("no-kafka", &stand_in, "ca", scram)?, "PermissionDenied"),
     ];
     let objects: Vec<&Value> = wrong.iter().map(|(_, object, _)| object).collect();
     apply(&world, &objects).await?;
