@@ -162,7 +162,7 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     ensure!(hidden.starts_with(&format!("Kafka denies Describe on {}", world.topic_prefix)), "{hidden}");
     broker.paste(&command.replace("--operation DescribeConfigs ", "")).await?;
     let (partly, command) = denied(&world, "DescribeConfigs on").await?;
-    ensure!(partly.starts_with(&format!("Kafka denies DescribeConfigs on {topic}. 2 of 3 Kafka ACLs")), "{partly}");
+    ensure!(partly.starts_with(&format!("Kafka denies DescribeConfigs on {topic}. 3 of 4 Kafka ACLs")), "{partly}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
     broker.paste(&command).await?;
     let passed = wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
