@@ -222,7 +222,7 @@ impl Growth {
         if has_enough || cause.is_unanswered() {
             State::Doubtful(Doubt { why, sent: step == Step::Send })
         } else {
-            State::Settled(Outcome::Refused { why: cause.to_string() })
+            State::Settled(Outcome::Refused { why: cause.refusal() })
         }
     }
 

@@ -185,6 +185,17 @@ impl Cause {
         class_of(self.code)
     }
 
+    /// The cause, and the right that is missing, if that is it.
+    pub(crate) fn refusal(&self) -> String {
+        match self.code {
+            Code::TopicAuthorizationFailed => format!("{self}: the ACL Alter on this topic is missing"),
+            Code::ClusterAuthorizationFailed => {
+                format!("{self}: the ACL Alter on the cluster or its topics is missing")
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// What a person has to look at, where brokers refuse the operator.
     fn refused_by(&self) -> Refusal {
         match self.code {

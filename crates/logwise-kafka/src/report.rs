@@ -21,6 +21,9 @@ const MAX_HELD_TOPICS: usize = 20;
 /// Length of the text that says why a topic was left alone.
 const MAX_MESSAGE: usize = 256;
 
+/// Held topics in a decision record.
+const MAX_RECORDED: usize = 100;
+
 /// How soon brokers are asked again that do not answer.
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -421,14 +424,22 @@ impl Found<'_> {
     fn decision(&self) -> Option<Decision> {
         let (policy, plan) = (self.policy?, self.plan?);
         let outcome: Vec<String> = self.outcomes.iter().map(|(_, outcome)| format!("{outcome:?}")).collect();
-        // Topics that have what they should have say nothing; the record stays small with ten thousand of them.
-        let holds: BTreeMap<_, _> = plan.holds.iter().filter(|(_, hold)| **hold != Hold::Sufficient).collect();
-        let concerned = |name: &String| holds.contains_key(name) || plan.actions.iter().any(|grow| grow.topic == *name);
-        let topics: BTreeMap<_, _> = self.topics().into_iter().flatten().filter(|(name, _)| concerned(name)).collect();
+        // Topics that have what they should have say nothing, and of the others the first ones speak for all: the record
+        // stays small with ten thousand of them. Those that grow are all there.
+        let held = || plan.holds.iter().filter(|(_, hold)| **hold != Hold::Sufficient);
+        let holds: BTreeMap<_, _> = held().take(MAX_RECORDED).collect();
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        held().for_each(|(_, hold)| *reasons.entry(holds::name(hold)).or_default() += 1);
+        let named = holds.keys().copied().chain(plan.actions.iter().map(|grow| &grow.topic));
+        let named: BTreeSet<&String> = named.collect();
+        let topics: BTreeMap<_, _> =
+            self.topics().into_iter().flatten().filter(|(name, _)| named.contains(name)).collect();
+        let sizes: BTreeMap<_, _> = plan.sizes.iter().filter(|(name, _)| named.contains(name)).collect();
         Some(Decision {
-            inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics}),
+            // The sizes too: rates change with every look, and a record is written when a decision changes.
+            inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics, "sizes": sizes}),
             actions: json!(plan.actions),
-            holds: json!({"topics": holds, "sizes": plan.sizes}),
+            holds: json!({"topics": holds, "reasons": reasons}),
             outcome: json!(outcome),
         })
     }

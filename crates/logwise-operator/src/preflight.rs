@@ -18,6 +18,9 @@ use logwise_runtime::{Allowed, Backoff, ObjectKey, Refused, Shell, crash, guarde
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Time between two checks while there is no topic to ask about: the first may come any moment, and be hidden until then.
+const UNSEEN: Duration = Duration::from_secs(60);
+
 /// Time between two checks while everything is as it must be.
 const PERIOD: Duration = Duration::from_secs(600);
 
@@ -98,28 +101,35 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Actio
         crash::object("preflight", &key.namespace, &key.name).await;
         look(&cluster, &context).await
     };
-    let condition = guarded(DEADLINE, look).await.unwrap_or_else(|broken| verdict::broken(&broken));
+    let (condition, unseen) = guarded(DEADLINE, look).await.unwrap_or_else(|broken| (verdict::broken(&broken), false));
     let passed = condition.truth == Truth::True;
     if context.tell(&key.uid, Verdict { generation: key.generation, condition }, taken) || passed {
         context.backoff.succeeded(&key.uid);
     }
     // Nobody listens any more when the term ends.
     let _ = context.told.unbounded_send(cluster);
-    Action::requeue(if passed { PERIOD } else { context.backoff.failed(&key.uid, key.generation) })
+    Action::requeue(match passed {
+        true if unseen => UNSEEN,
+        true => PERIOD,
+        false => context.backoff.failed(&key.uid, key.generation),
+    })
 }
 
-/// Nothing is called for an object that may not use what it refers to.
-async fn look(cluster: &LogwiseCluster, context: &Context) -> Draft {
+/// The condition, and whether there was no topic yet to ask about. Nothing is called for an object that may not use what
+/// it refers to.
+async fn look(cluster: &LogwiseCluster, context: &Context) -> (Draft, bool) {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let shell = &context.shell;
     let allowed = match shell.access.decide(namespace, &validate::references(cluster)) {
         Ok(allowed) => allowed,
-        Err(refused) => return verdict::refused(&refused),
+        Err(refused) => return (verdict::refused(&refused), false),
     };
     let (account, aws) = (allowed.bucket_owner.as_deref(), aws(cluster, context, &allowed));
     let kafka = acl::check(cluster, &context.kafka.clients, &shell.secrets);
     let (aws, kafka) = join!(aws, kafka);
-    verdict::of(&Findings { cluster, account, aws, kafka })
+    let untested = |acl: &acl::Acl| matches!(acl.result, acl::Outcome::NotTested(_));
+    let unseen = kafka.as_ref().is_ok_and(|acls| acls.iter().any(untested));
+    (verdict::of(&Findings { cluster, account, aws, kafka }), unseen)
 }
 
 /// What AWS says; nothing is asked for a pipeline that names neither a bucket nor a group.

@@ -196,10 +196,11 @@ async fn ten_thousand_topics_cost_one_request_for_all_and_one_per_broker() -> Re
     let quiet = Quiet::begin(&world, Some(&proxy)).await?;
     quiet.for_looks(&operator, &["kafka"], 5, PATIENCE).await?;
     let process = std::fs::read_to_string(format!("/proc/{}/status", operator.pid()))?;
-    let memory = process.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let memory: Vec<&str> =
+        process.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect();
     writeln!(
         std::io::stdout(),
-        "{MANY} topics: looks, Metadata, ListOffsets {counted:?}; status.kafka {size} bytes; {memory} (debug build)"
+        "{MANY} topics: looks, Metadata, ListOffsets {counted:?}; status.kafka {size} bytes; {memory:?} (debug build)"
     )?;
     Ok(())
 }

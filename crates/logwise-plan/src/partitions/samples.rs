@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 /// Samples without which there is no rate.
 pub const MIN_SAMPLES: usize = 5;
 
+/// Samples that a window holds at most, evenly spread: with ten thousand topics each costs a quarter of a megabyte.
+const MAX_SAMPLES: i64 = 60;
+
 /// The rate is this percentile of the slopes in the window.
 pub const PERCENTILE: usize = 95;
 
@@ -52,7 +55,8 @@ pub struct Window {
 
 impl Window {
     /// Takes one more sample and lets those go that are older than `seconds`. One that contradicts the others, since the
-    /// topic is another one, drops them. One that is not newer than the last is left out.
+    /// topic is another one, drops them. One that is not newer than the last is left out, and so is one that comes so soon
+    /// after it that the window would hold more than 60.
     pub fn record(&mut self, sample: Sample, seconds: u32) {
         if let Some(last) = self.samples.back() {
             if sample.at <= last.at {
@@ -63,8 +67,11 @@ impl Window {
             } else {
                 (sample.end_offsets < last.end_offsets).then_some(Reset::OffsetsFell)
             };
-            if let Some(why) = why {
-                self.drop_all(why, sample.at);
+            let step = i64::from(seconds) * 1000 / MAX_SAMPLES;
+            match why {
+                Some(why) => self.drop_all(why, sample.at),
+                None if age_ms(last.at, sample.at) < step => return,
+                None => {}
             }
         }
         self.samples.push_back(sample);
@@ -222,10 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn a_window_holds_no_more_samples_than_it_needs() {
+        let often: Vec<(i64, i64)> = (0..1_200).map(|second| (second, second * 7)).collect();
+        let window = window(&often);
+        assert!((60..=61).contains(&window.samples.len()), "{}", window.samples.len());
+        assert_eq!(of(&window, 1_199), Ok(7));
+        let mut fell = window;
+        fell.record(Sample { at: at(1_200), partitions: 3, end_offsets: 0 }, 600);
+        assert_eq!(fell.samples.len(), 1, "what contradicts counts at once");
+    }
+
+    #[test]
     fn absurd_samples_give_no_absurd_rate() {
         let mut extreme = Window::default();
         for (second, end_offsets) in [(0, 0), (1, i64::MAX), (2, i64::MAX), (3, i64::MAX), (4, i64::MAX)] {
-            extreme.record(Sample { at: at(second), partitions: i32::MAX, end_offsets }, 600);
+            extreme.record(Sample { at: at(second), partitions: i32::MAX, end_offsets }, 10);
         }
         assert_eq!(of(&extreme, 4), Ok(i64::MAX));
         let mut back = window(&[(60, 10)]);
