@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(
             command(&prefix, &[]),
             "kafka-acls --bootstrap-server k-1:9092 --add --allow-principal 'User:<principal>' --operation Describe \
-             --operation DescribeConfigs --operation Alter --topic logs. --resource-pattern-type prefixed"
+             --operation DescribeConfigs --operation Alter --operation Read --topic logs. --resource-pattern-type prefixed"
         );
         for observes in [("Recommend", "Apply"), ("Disabled", "Apply"), ("Automatic", "Observe")] {
             let reads = cluster(json!({"namePrefix": "logs."}), observes.0, observes.1);

@@ -61,6 +61,18 @@ pub async fn produce(bootstrap: &str, topic: &str, records: u32, keyed: bool) ->
     producer.flush(DEADLINE).context("flushing the producer")
 }
 
+/// Produces one record without a key whose time lies so far in the past.
+pub async fn produce_at(bootstrap: &str, topic: &str, age: Duration) -> Result<()> {
+    let mut config = client_config(bootstrap);
+    let producer: FutureProducer =
+        config.set("message.timeout.ms", "30000").create().context("creating a Kafka producer")?;
+    let age = i64::try_from(age.as_millis()).context("an age")?;
+    let record =
+        FutureRecord::<(), str>::to(topic).payload("old").timestamp(jiff::Timestamp::now().as_millisecond() - age);
+    let sent = producer.send(record, DEADLINE).await;
+    sent.map(drop).map_err(|(error, _)| error).with_context(|| format!("producing to {topic}"))
+}
+
 async fn send(producer: &FutureProducer, topic: &str, service: &str, key: Option<u32>, number: u32) -> Result<()> {
     let now = jiff::Timestamp::now();
     let value = serde_json::json!({"service_name": service, "timestamp": format!("{now:.3}"), "level": "INFO", "message": format!("record {number}")}).to_string();

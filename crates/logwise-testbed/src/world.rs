@@ -118,6 +118,11 @@ impl World {
         topics::produce(&self.bed.kafka.bootstrap, &self.topic(name), records, keyed).await
     }
 
+    /// Produces one record that is so old by its own time.
+    pub async fn produce_at(&self, name: &str, age: Duration) -> Result<()> {
+        topics::produce_at(&self.bed.kafka.bootstrap, &self.topic(name), age).await
+    }
+
     /// The number of partitions according to Kafka's own command line.
     pub async fn topic_partitions(&self, name: &str) -> Result<u32> {
         Ok(self.bed.kafka_topics_describe(&self.topic(name)).await?.partitions)

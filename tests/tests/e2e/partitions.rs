@@ -192,6 +192,28 @@ async fn a_topic_belongs_to_the_older_object_and_the_younger_sends_nothing() -> 
     Ok(())
 }
 
+/// The first record is hours old by its own time; what is read of it is its age against the retention of its topic.
+#[tokio::test]
+async fn the_share_of_the_retention_that_is_left_is_measured_by_the_oldest_record() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "grow-headroom").await?;
+    let topic = world.create_topic("old", 1).await?;
+    world.produce_at("old", Duration::from_secs(3 * 24 * 3_600 + 12 * 3_600)).await?;
+    world.produce("old", 5, false).await?;
+    let operator = operator(&world, 1).await?;
+    apply(&world, &[&pipeline(&world, "demo", json!({"mode": "Disabled"}))?]).await?;
+    let of = format!("logwise_kafka_retention_headroom_ratio{{namespace=\"{}\",cluster=\"demo\"}} ", world.namespace);
+    let ratio = async || {
+        let metrics = operator.metrics().await?;
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix(&of)).with_context(|| format!("no ratio of {topic}"))?;
+        Ok(line.parse::<f64>()?)
+    };
+    let ratio = world.wait_until("the headroom to be known", PATIENCE, ratio).await?;
+    // Seven days are Kafka's own retention.
+    ensure!((0.49..0.51).contains(&ratio), "{ratio}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_the_cluster_should_be_like_is_told_and_not_changed() -> Result<()> {
     let world = World::new(&Bed::attach()?, "grow-expect").await?;
