@@ -14,10 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// New partitions in one request: a controller refuses what would pass this number.
-const MAX_NEW_PARTITIONS: i32 = 10_000;
+pub(crate) const MAX_NEW_PARTITIONS: i32 = 10_000;
 
 /// Topics in one request.
-const MAX_TOPICS: usize = 100;
+pub(crate) const MAX_TOPICS: usize = 100;
 
 /// How long the answer to a growth is waited for: a quota of the brokers shows only in how long it takes.
 pub(crate) const GROWING: Duration = Duration::from_secs(60);
@@ -49,6 +49,11 @@ pub enum Outcome {
     /// The broker refused, or the topic does not exist.
     Refused {
         /// Why.
+        why: String,
+    },
+    /// It was not asked for.
+    NotSent {
+        /// Why not.
         why: String,
     },
     /// It is not known whether the growth was carried out.
@@ -98,7 +103,7 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
     actions: &[Grow],
     permit: impl FnOnce() -> Result<P, String>,
 ) -> Vec<(Grow, Outcome)> {
-    let not_sent = |error: &KafkaError| all_unknown(actions, &format!("nothing was sent: {}", error.message()));
+    let not_sent = |error: &KafkaError| nothing_sent(actions, &error.message());
     let counts = match partition_counts(client) {
         Ok(counts) => counts,
         Err(error) => return not_sent(&error),
@@ -144,7 +149,7 @@ fn in_parts(batch: &mut [Growth], mut each: impl FnMut(&mut [Growth])) {
 /// Nothing is sent for what is still open.
 fn withhold(batch: &mut [Growth], why: &str) {
     for growth in batch.iter_mut().filter(|growth| growth.is_open()) {
-        growth.state = State::Settled(Outcome::Unknown { why: format!("nothing was sent: {why}") });
+        growth.state = State::Settled(Outcome::NotSent { why: why.to_owned() });
     }
 }
 
@@ -197,7 +202,7 @@ impl Growth {
 
     /// Nothing was said about it, and nothing was sent.
     fn is_unanswered(&self) -> bool {
-        matches!(self.state, State::Settled(Outcome::Unknown { .. }))
+        matches!(self.state, State::Settled(Outcome::NotSent { .. }))
     }
 
     fn is_open(&self) -> bool {
@@ -216,8 +221,7 @@ impl Growth {
     fn refused(&self, step: Step, cause: &Cause, has_enough: bool) -> State {
         let why = match step {
             _ if has_enough => format!("the controller counts {} partitions or more, brokers do not yet", self.grow.to),
-            Step::Validate => format!("nothing was sent: {cause}"),
-            Step::Send => cause.to_string(),
+            Step::Validate | Step::Send => cause.to_string(),
         };
         if has_enough || cause.is_unanswered() {
             State::Doubtful(Doubt { why, sent: step == Step::Send })
@@ -229,7 +233,7 @@ impl Growth {
     /// The broker's answer, if any, does not speak of this topic.
     fn not_answered(&mut self, step: Step, why: &str) {
         self.state = match step {
-            Step::Validate => State::Settled(Outcome::Unknown { why: format!("nothing was sent: {why}") }),
+            Step::Validate => State::Settled(Outcome::NotSent { why: why.to_owned() }),
             Step::Send => State::Doubtful(Doubt { why: why.to_owned(), sent: true }),
         };
     }
@@ -240,7 +244,8 @@ impl Growth {
             Some(count) if count == self.grow.to && doubt.sent => Outcome::Done,
             Some(count) if count == self.grow.to => Outcome::AlreadySo,
             Some(count) if count != self.grow.from => Outcome::Superseded { partitions: count },
-            Some(_) => Outcome::Unknown { why: doubt.why.clone() },
+            Some(_) if doubt.sent => Outcome::Unknown { why: doubt.why.clone() },
+            Some(_) => Outcome::NotSent { why: doubt.why.clone() },
         }
     }
 }
@@ -249,8 +254,9 @@ impl State {
     fn outcome(self) -> Outcome {
         match self {
             Self::Settled(outcome) => outcome,
-            Self::Open => Outcome::Unknown { why: "nothing was sent".to_owned() },
-            Self::Doubtful(doubt) => Outcome::Unknown { why: doubt.why },
+            Self::Open => Outcome::NotSent { why: "its turn did not come".to_owned() },
+            Self::Doubtful(doubt) if doubt.sent => Outcome::Unknown { why: doubt.why },
+            Self::Doubtful(doubt) => Outcome::NotSent { why: doubt.why },
         }
     }
 }
@@ -350,7 +356,7 @@ fn look_up_doubtful(client: &KafkaClient, batch: &mut [Growth]) {
         for growth in batch.iter_mut() {
             if let State::Doubtful(doubt) = &growth.state {
                 let outcome = growth.looked_up(doubt, counts.get(&growth.grow.topic).copied());
-                if last || !matches!(outcome, Outcome::Unknown { .. }) {
+                if last || !matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSent { .. }) {
                     growth.state = State::Settled(outcome);
                 }
             }
@@ -374,6 +380,10 @@ fn no_such_topic() -> Outcome {
 
 fn failed(client: &KafkaClient, source: Cause) -> KafkaError {
     KafkaError::CreatePartitions { at: client.at().to_owned(), deadline: client.deadline(), source }
+}
+
+pub(crate) fn nothing_sent(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
+    actions.iter().map(|grow| (grow.clone(), Outcome::NotSent { why: why.to_owned() })).collect()
 }
 
 fn all_unknown(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
@@ -402,7 +412,7 @@ mod tests {
         let [a, b, c] = batch.map(outcome);
         assert_eq!(a, Outcome::Done);
         assert_eq!(b, Outcome::Refused { why: "policy violation".into() });
-        assert_eq!(c, Outcome::Unknown { why: "nothing was sent: the broker said nothing about this topic".into() });
+        assert_eq!(c, Outcome::NotSent { why: "the broker said nothing about this topic".into() });
     }
 
     #[test]
@@ -421,9 +431,8 @@ mod tests {
         assert_eq!(found(Step::Send, invalid, Some(5)), Outcome::Superseded { partitions: 5 });
         assert_eq!(found(Step::Validate, invalid, Some(3)), Outcome::AlreadySo);
         let unseen = "the controller counts 3 partitions or more, brokers do not yet";
-        assert_eq!(found(Step::Validate, invalid, Some(1)), Outcome::Unknown { why: unseen.into() });
-        let unsent = "nothing was sent: request timed out";
-        assert_eq!(found(Step::Validate, silent, Some(1)), Outcome::Unknown { why: unsent.into() });
+        assert_eq!(found(Step::Validate, invalid, Some(1)), Outcome::NotSent { why: unseen.into() });
+        assert_eq!(found(Step::Validate, silent, Some(1)), Outcome::NotSent { why: "request timed out".into() });
         assert!(matches!(found(Step::Send, silent, None), Outcome::Refused { .. }));
     }
 

@@ -83,15 +83,16 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(login) => login,
         Err(refused) => return report::refused(cluster, refused),
     };
-    let began = Timestamp::now();
     let (client, mut look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
         Ok(found) => found,
         Err(error) => return report::no_client(cluster, &error),
     };
+    // When the offsets were told, as near as can be said: a look may wait for some of its answers.
+    let taken = Timestamp::now();
     let intents = &context.shell.intents;
     let cleared = growth::clear_the_way(intents, &client, &look).await;
     let plan = match &mut policy {
-        Some(policy) => Some(decide((cluster, policy), &client, (&mut look, began), context).await),
+        Some(policy) => Some(decide((cluster, policy), &client, (&mut look, taken), context).await),
         None => None,
     };
     let outcomes = match (&plan, &policy) {

@@ -20,11 +20,12 @@ const MOST_SAMPLED: usize = 64;
 const SAMPLING: Duration = Duration::from_secs(10);
 
 /// Looks closer at what `plan` is about to grow, and at topics that nobody has looked at so for ten minutes. Tells whether
-/// anything was learned that the plan depends on.
-pub(crate) async fn look_closer(client: &Arc<KafkaClient>, look: &Look, plan: &Plan) -> bool {
+/// anything was learned that the plan depends on. A topic that is about to grow and does not tell its id is left alone
+/// this time: it may be another one than was measured.
+pub(crate) async fn look_closer(client: &Arc<KafkaClient>, look: &mut Look, plan: &Plan) -> bool {
     let growing: BTreeSet<&str> = plan.actions.iter().map(|grow| grow.topic.as_str()).collect();
-    let unsampled: Vec<&str> =
-        plan.holds.iter().filter_map(|(name, hold)| wants_sampling(name, hold)).take(MOST_SAMPLED).collect();
+    let wanting = plan.holds.iter().filter_map(|(name, hold)| wants_sampling(name, hold));
+    let unsampled = client.memory().longest_unsampled(wanting, MOST_SAMPLED);
     let due = client.memory().to_describe(look, Instant::now(), MOST);
     let about = growing.iter().copied().chain(unsampled.iter().copied()).chain(due.iter().map(String::as_str));
     let about: BTreeSet<&str> = about.collect();
@@ -35,7 +36,23 @@ pub(crate) async fn look_closer(client: &Arc<KafkaClient>, look: &Look, plan: &P
     if !unsampled.is_empty() {
         sample(client, look, &unsampled).await;
     }
+    leave_unidentified(client, look, &growing);
     !growing.is_empty() || !unsampled.is_empty()
+}
+
+fn leave_unidentified(client: &KafkaClient, look: &mut Look, growing: &BTreeSet<&str>) {
+    let described = client.memory().descriptions(look);
+    let Known::Known(topics) = &mut look.facts.topics else { return };
+    for name in growing {
+        let why = match described.get(*name).map(|description| &description.id) {
+            Some(Known::Known(_)) => continue,
+            Some(Known::Unknown(why)) => why.as_str(),
+            Some(Known::Absent) | None => "no answer",
+        };
+        if let Some(topic) = topics.get_mut(*name) {
+            topic.end_offsets = Known::Unknown(format!("its id could not be read: {why}"));
+        }
+    }
 }
 
 fn wants_sampling<'a>(name: &'a str, hold: &Hold) -> Option<&'a str> {

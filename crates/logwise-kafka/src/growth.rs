@@ -1,6 +1,6 @@
 //! Growths under an intent: written down before the brokers are asked, closed when the effect was seen.
 
-use crate::apply::{self, apply, counts};
+use crate::apply::{self, MAX_NEW_PARTITIONS, MAX_TOPICS, apply, counts, nothing_sent};
 use crate::{KafkaClient, Look, Outcome};
 use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
@@ -13,8 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// Topics of one intent, which has to fit into a ConfigMap; the next look goes on with the others.
-const MOST: usize = 1_000;
+/// The growths that go into one intent, and into one request: a second one might begin too late. At least one; the next look
+/// goes on with the others.
+fn one_request(actions: &[Grow]) -> Vec<Grow> {
+    let mut new = 0_i32;
+    let fitting = actions.iter().take(MAX_TOPICS).take_while(|grow| {
+        new = new.saturating_add(grow.to.saturating_sub(grow.from));
+        new <= MAX_NEW_PARTITIONS
+    });
+    let number = fitting.count().max(1);
+    actions.iter().take(number).cloned().collect()
+}
 
 /// The intent's name of the cluster: the id that it keeps for life, whatever its addresses.
 pub(crate) fn resource(look: &Look) -> Option<String> {
@@ -78,7 +87,7 @@ pub(crate) async fn carry_out(
     if plan.actions.is_empty() {
         return Vec::new();
     }
-    let plan = &Plan { actions: plan.actions.iter().take(MOST).cloned().collect(), ..plan.clone() };
+    let plan = &Plan { actions: one_request(&plan.actions), ..plan.clone() };
     let prepared = match cleared {
         Ok(resource) => intents.prepare(&resource, cluster, wish(cluster, &plan.actions)).await.map_err(|e| chain(&e)),
         Err(why) => Err(why),
@@ -147,9 +156,10 @@ impl Slot {
     }
 }
 
+/// Where nothing came of it, nothing is spent.
 fn ended(outcomes: &[(Grow, Outcome)]) -> Ending {
-    let there = |outcome: &Outcome| matches!(outcome, Outcome::Done | Outcome::AlreadySo);
-    if outcomes.iter().any(|(_, outcome)| there(outcome)) { Ending::Done } else { Ending::Superseded }
+    let done = |outcome: &Outcome| matches!(outcome, Outcome::Done);
+    if outcomes.iter().any(|(_, outcome)| done(outcome)) { Ending::Done } else { Ending::Abandoned }
 }
 
 /// One request and a moment for the library: each begins only while the intent allows it.
@@ -166,11 +176,6 @@ fn amount(actions: &[Grow]) -> i64 {
 
 fn targets(actions: &[Grow]) -> Value {
     json!({"topics": actions})
-}
-
-fn nothing_sent(actions: &[Grow], why: &str) -> Vec<(Grow, Outcome)> {
-    let outcome = || Outcome::Unknown { why: format!("nothing was sent: {why}") };
-    actions.iter().map(|grow| (grow.clone(), outcome())).collect()
 }
 
 #[cfg(test)]

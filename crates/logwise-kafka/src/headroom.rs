@@ -35,9 +35,11 @@ pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (
     let Known::Known(ends) = &look.ends else { return };
     let retention = retention(client, look);
     let oldest = |name: &String| client.memory().earliest(name);
-    let asked = unread(ends, &retention, |name| position_of(position.as_ref(), name).or_else(|| oldest(name)));
+    let next = |name: &String| position_of(position.as_ref(), name).or_else(|| oldest(name));
+    let (asked, left_out) = unread(ends, &retention, next);
     let read = sampling::oldest_unread(client, &asked, READING).await;
-    let value = judge(ends, &retention, (&asked, &read), Timestamp::now());
+    let mut value = judge(ends, &retention, (&asked, &read), Timestamp::now());
+    value.extend(left_out.into_iter().map(|(name, why)| (name, Known::Unknown(why))));
     let ratios = value.values().filter_map(|headroom| headroom.known().map(Headroom::ratio));
     context.shell.metrics.retention_headroom(of, ratios.reduce(f64::min));
     context.shell.tell(&facts.headroom, uid, Fact { value: Known::Known(value), taken, period });
@@ -53,15 +55,20 @@ fn retention(client: &KafkaClient, look: &Look) -> BTreeMap<String, Known<i64>> 
     described.into_iter().map(|(name, description)| (name, description.retention_ms.clone())).collect()
 }
 
-/// Where to read one record each: partitions with unread records of topics whose records expire.
+/// Where to read one record each: partitions with unread records of topics whose records expire; and topics of which it
+/// cannot be said, or that are too many, with the reason.
 fn unread(
     ends: &TopicEnds,
     retention: &BTreeMap<String, Known<i64>>,
     next: impl Fn(&String) -> Option<BTreeMap<i32, i64>>,
-) -> BTreeMap<(String, i32), i64> {
-    let mut asked = BTreeMap::new();
+) -> (BTreeMap<(String, i32), i64>, BTreeMap<String, String>) {
+    let (mut asked, mut left_out) = (BTreeMap::new(), BTreeMap::new());
     for (name, ends) in ends {
-        let (Known::Known(ends), Some(Known::Known(_)), Some(next)) = (ends, retention.get(name), next(name)) else {
+        if !matches!(retention.get(name), Some(Known::Known(_))) {
+            continue;
+        }
+        let (Known::Known(ends), Some(next)) = (ends, next(name)) else {
+            left_out.insert(name.clone(), "its offsets could not be read".to_owned());
             continue;
         };
         let mut behind: Vec<(i64, i32, i64)> = ends
@@ -72,14 +79,13 @@ fn unread(
             .map(|(partition, end, next)| (end.saturating_sub(next), partition, next))
             .collect();
         behind.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, partition, next) in behind.into_iter().take(OF_TOPIC) {
-            if asked.len() >= MOST {
-                return asked;
-            }
-            asked.insert((name.clone(), partition), next);
+        if !behind.is_empty() && asked.len() >= MOST {
+            left_out.insert(name.clone(), format!("only {MOST} partitions are read in one look"));
+            continue;
         }
+        asked.extend(behind.into_iter().take(OF_TOPIC).map(|(_, partition, next)| ((name.clone(), partition), next)));
     }
-    asked
+    (asked, left_out)
 }
 
 type Asked<'a> = (&'a BTreeMap<(String, i32), i64>, &'a BTreeMap<(String, i32), Known<i64>>);
@@ -132,9 +138,12 @@ mod tests {
         let ends = ends(&[("a", &[10, 100, 20, 30, 40, 5]), ("rests", &[7])]);
         let retention = names(&[("a", 1_000), ("rests", 1_000)]);
         let next = |name: &String| Some(if name == "rests" { [(0, 7)].into() } else { [(0, 9), (5, 5)].into() });
-        let asked = unread(&ends, &retention, next);
+        let (asked, left_out) = unread(&ends, &retention, next);
         let partitions: Vec<i32> = asked.keys().map(|(_, partition)| *partition).collect();
         assert_eq!(partitions, [1, 2, 3, 4], "four of a topic, and none of which everything was read");
+        assert!(left_out.is_empty());
+        let (asked, left_out) = unread(&ends, &retention, |_| None);
+        assert_eq!((asked.len(), left_out.len()), (0, 2), "not known is not nothing");
     }
 
     #[test]

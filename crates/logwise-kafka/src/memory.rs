@@ -20,6 +20,12 @@ const KEYS_AGAIN: Duration = Duration::from_secs(60);
 /// Time between two full looks.
 const FULL_LOOK: Duration = Duration::from_secs(600);
 
+/// Rings remembered; beyond that all are forgotten, which costs a row each.
+const MAX_RINGS: usize = 16;
+
+/// Objects whose last reading is remembered; beyond that all are forgotten, which costs one reading each.
+const MAX_OBJECTS: usize = 1_000;
+
 /// The memory of one client. Objects that share the client share it.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -88,7 +94,21 @@ impl Memory {
 
     /// Says which topic a name stands for; samples of another one are dropped.
     pub fn identify(&mut self, name: &str, id: &str, now: Timestamp) {
-        self.topics.entry(name.to_owned()).or_default().window.identify(id, now);
+        let remembered = self.topics.entry(name.to_owned()).or_default();
+        if remembered.window.topic_id.as_deref().is_some_and(|known| known != id) {
+            // Nothing that was found out about the other topic says anything about this one.
+            let window = std::mem::take(&mut remembered.window);
+            *remembered = Remembered { window, seen: remembered.seen, ..Remembered::default() };
+        }
+        remembered.window.identify(id, now);
+    }
+
+    /// Of these topics those whose records were looked at longest ago, or never, at most so many.
+    pub fn longest_unsampled<'a>(&self, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+        let at = |name: &str| self.topics.get(name).and_then(|topic| topic.keys.as_ref()).map(|(_, at)| *at);
+        let mut names: Vec<(Option<Instant>, &str)> = names.map(|name| (at(name), name)).collect();
+        names.sort_unstable();
+        names.into_iter().take(most).map(|(_, name)| name).collect()
     }
 
     /// Remembers whether records carry keys.
@@ -99,7 +119,7 @@ impl Memory {
     /// Remembers the growths that took place.
     pub fn grew(&mut self, outcomes: &[(Grow, Outcome)], at: Timestamp) {
         for (grow, outcome) in outcomes {
-            // Of an unknown one it is safer to think that it was.
+            // Of an unknown one that was sent it is safer to think that it was.
             if matches!(outcome, Outcome::Done | Outcome::Unknown { .. }) {
                 self.grew_before(&grow.topic, at);
             }
@@ -126,8 +146,15 @@ impl Memory {
     }
 
     /// Remembers the description of a topic.
-    pub fn described(&mut self, name: &str, description: Description, now: Instant) {
-        self.topics.entry(name.to_owned()).or_default().description = Some((Arc::new(description), now));
+    pub fn described(&mut self, name: &str, mut description: Description, now: Instant) {
+        let remembered = self.topics.entry(name.to_owned()).or_default();
+        if let Some((before, _)) = &remembered.description {
+            // What could not be read this time is as it was.
+            keep(&mut description.retention_ms, &before.retention_ms);
+            keep(&mut description.min_in_sync, &before.min_in_sync);
+            keep(&mut description.earliest, &before.earliest);
+        }
+        remembered.description = Some((Arc::new(description), now));
     }
 
     /// What is known of the topics of a look.
@@ -142,6 +169,9 @@ impl Memory {
         let due = self.headroom.get(uid).is_none_or(|last| now.saturating_duration_since(*last) >= period);
         // The first look describes the topics; their retention is known at the next one.
         if due && !self.topics.values().all(|topic| topic.description.is_none()) {
+            if self.headroom.len() >= MAX_OBJECTS {
+                self.headroom.clear();
+            }
             self.headroom.insert(uid.to_owned(), now);
             return true;
         }
@@ -162,6 +192,9 @@ impl Memory {
     pub fn is_to_be_restored(&mut self, ring: &str) -> bool {
         let new = !self.rings.contains_key(ring);
         if new {
+            if self.rings.len() >= MAX_RINGS {
+                self.rings.clear();
+            }
             self.rings.insert(ring.to_owned(), BTreeMap::new());
         }
         new
@@ -208,6 +241,12 @@ impl Remembered {
         let (keys, at) = self.keys.as_ref()?;
         let counts = if keys.is_unknown() { KEYS_AGAIN } else { KEYS_COUNT };
         (now.saturating_duration_since(*at) < counts).then(|| keys.clone())
+    }
+}
+
+fn keep<T: Clone>(now: &mut Known<T>, before: &Known<T>) {
+    if now.is_unknown() {
+        *now = before.clone();
     }
 }
 
@@ -284,12 +323,17 @@ mod tests {
         let grow = Grow { topic: "a".into(), from: 3, to: 6 };
         memory.grew(&[(grow.clone(), Outcome::AlreadySo)], at(5));
         assert_eq!(topic(&memory, "a").grown, None, "not by our hand");
+        memory.grew(&[(grow.clone(), Outcome::NotSent { why: "?".into() })], at(9));
         memory.grew(&[(grow, Outcome::Unknown { why: "?".into() })], at(7));
         memory.grew_before("a", at(6));
         assert_eq!(topic(&memory, "a").grown, Some(at(7)));
         assert!(topic(&memory, "a").keys.is_unknown());
-        memory.sampled("a", Known::Known(Keys::With), Instant::now());
-        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::With));
+        memory.sampled("a", Known::Known(Keys::Without), Instant::now());
+        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::Without));
+        memory.identify("a", "first", at(8));
+        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::Without), "its id was not known before");
+        memory.identify("a", "second", at(9));
+        assert!(topic(&memory, "a").keys.is_unknown() && topic(&memory, "a").grown.is_none(), "it is another topic");
         let mut empty = look(&[("new", 1, Known::Known(0))]).facts;
         memory.fill(&mut empty, Instant::now());
         assert_eq!(empty.topics.known().unwrap()["new"].keys, Known::Known(Keys::Without));

@@ -320,19 +320,23 @@ impl Found<'_> {
     fn held_topic(&self, name: &str, hold: &Hold) -> HeldTopic {
         let (reason, wanted_partitions) = (holds::name(hold), holds::wanted(hold));
         let partitions = self.topics().and_then(|topics| topics.get(name)).map(|topic| topic.partitions);
-        // A rate changes with every look: what is shown stays until it leads to something else.
+        // A rate changes with every look: what is shown stays until it leads to something that is clearly another.
         let shown = self.shown_before(name).filter(|before| {
-            before.reason == reason && before.wanted_partitions == wanted_partitions && before.partitions == partitions
+            let near = before.wanted_partitions.zip(wanted_partitions).is_none_or(|(before, now)| is_near(before, now));
+            before.reason == reason && before.partitions == partitions && near
         });
         let rate = self.plan.and_then(|plan| plan.sizes.get(name)?.rate);
+        let told = holds::message(hold).map(|message| words::cut(&message, MAX_MESSAGE));
+        // The one message that repeats the wanted count.
+        let of_count = shown.filter(|_| matches!(hold, Hold::Maximum { .. }));
         let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
         HeldTopic {
             name: name.to_owned(),
             partitions,
-            wanted_partitions,
+            wanted_partitions: shown.map_or(wanted_partitions, |shown| shown.wanted_partitions),
             reason: reason.to_owned(),
             records_per_second: shown.map_or(rate, |shown| shown.records_per_second),
-            message: holds::message(hold).map(|message| words::cut(&message, MAX_MESSAGE)),
+            message: of_count.map_or(told, |shown| shown.message.clone()),
             planned_partitions: proposal.map(|proposal| proposal.to),
             plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
             next_opening_time: self.next_opening(name).map(Time),
@@ -413,10 +417,9 @@ impl Found<'_> {
     }
 
     fn failure(&self) -> Option<ErrorClass> {
-        let failed = self
-            .outcomes
-            .iter()
-            .any(|(_, outcome)| matches!(outcome, Outcome::Refused { .. } | Outcome::Unknown { .. }));
+        let failed = self.outcomes.iter().any(|(_, outcome)| {
+            matches!(outcome, Outcome::Refused { .. } | Outcome::NotSent { .. } | Outcome::Unknown { .. })
+        });
         let look = self.look.error.as_ref().map(KafkaError::class);
         look.or((failed || !self.unreadable_topics().is_empty()).then_some(ErrorClass::Transient))
     }
@@ -471,11 +474,17 @@ impl Found<'_> {
 
 fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
     match outcome {
+        Outcome::NotSent { why } => Some(format!("Topic {} was not grown: nothing was sent: {why}", grow.topic)),
         Outcome::Refused { why } | Outcome::Unknown { why } => {
             Some(format!("Topic {} was not grown: {why}", grow.topic))
         }
         Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. } => None,
     }
+}
+
+/// Within a fifth of each other.
+fn is_near(before: i32, now: i32) -> bool {
+    i64::from(before.abs_diff(now)) * 5 <= i64::from(before.max(0))
 }
 
 fn partition_sum(topics: &BTreeMap<String, Topic>) -> i64 {

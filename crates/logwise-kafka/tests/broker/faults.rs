@@ -118,7 +118,7 @@ async fn nothing_is_sent_when_the_validation_has_no_answer() {
     proxy.spoil(CREATE_PARTITIONS, 0, Fault::Hang);
     let results = apply(&through(&proxy), &plan(&[world.grow("a", 1, 3)])).await;
     assert!(
-        matches!(&results[0].1, Outcome::Unknown { why } if why.contains("nothing was sent") && why.contains("did not confirm new partitions within 2 s")),
+        matches!(&results[0].1, Outcome::NotSent { why } if why.contains("did not confirm new partitions within 2 s")),
         "{results:?}"
     );
     world.settles_at(&[("a", 1)]).await;

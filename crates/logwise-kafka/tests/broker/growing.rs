@@ -26,7 +26,7 @@ async fn a_growth_that_came_too_late_is_not_sent() {
     world.create(&[("a", 1)]).await;
     let late = || Ok(|| Err("the term is over".to_owned()));
     let results = logwise_kafka::apply(&world.client(), &plan(&[world.grow("a", 1, 3)]), late).await;
-    assert_eq!(outcomes(results), [Outcome::Unknown { why: "nothing was sent: the term is over".into() }]);
+    assert_eq!(outcomes(results), [Outcome::NotSent { why: "the term is over".into() }]);
     world.settles_at(&[("a", 1)]).await;
     world.delete(&["a"]).await;
 }

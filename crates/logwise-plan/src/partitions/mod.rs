@@ -470,10 +470,11 @@ fn decide(about: &About<'_>, plan: &mut Plan, spent: &mut Spent) -> Result<Growt
         return Err(Hold::Disabled);
     }
     guards::cooldown(about, &size)?;
-    guards::keys(about, wanted)?;
     if policy.mode == ScalingMode::Recommend {
+        // Its records are looked at only where topics grow.
         return Err(Hold::RecommendOnly { wanted });
     }
+    guards::keys(about, wanted)?;
     let to = approve::agreed(about, wanted, &mut plan.proposals)?;
     guards::health(topic, wanted)?;
     guards::headroom(about, (wanted, to), spent)?;

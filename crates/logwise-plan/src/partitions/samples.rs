@@ -143,8 +143,9 @@ pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: T
         Some(newest) if number >= needed => newest,
         _ => return Err(too_few()),
     };
-    // A look may come late, or fail once.
-    let most_seconds = i64::from(look_period_seconds).saturating_mul(3);
+    // A look may come late, or fail once, or come too soon after the last sample.
+    let steps = i64::from(scaling.window_seconds) / MAX_SAMPLES * 2;
+    let most_seconds = i64::from(look_period_seconds).saturating_mul(3).max(steps);
     let age_seconds = age_ms(newest.at, now) / 1000;
     if age_seconds > most_seconds {
         return Err(RateUnknown::TooOld { age_seconds, most_seconds });
