@@ -10,9 +10,8 @@ use logwise_testbed::oracles::effects::Effects;
 use logwise_testbed::oracles::end_state::{EndState, topics};
 use logwise_testbed::oracles::invariants::{Bounds, kept};
 use logwise_testbed::oracles::quiet::Quiet;
-use logwise_testbed::spark::overview;
 use logwise_testbed::stand_in::NewObject;
-use logwise_testbed::world::{World, wait_until};
+use logwise_testbed::world::World;
 use logwise_tests::{
     FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, approve, cluster, configuration, is_proving, plan_id, policy,
     turn_to_prove, wait_condition, with_spark,
@@ -20,9 +19,13 @@ use logwise_tests::{
 use serde_json::json;
 use std::fmt;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 /// Points tried in `make test`: for each system one, each side of a write, and one crash during the recovery from another.
 const SAMPLE: [&[&str]; 8] = [
@@ -38,9 +41,6 @@ const SAMPLE: [&[&str]; 8] = [
 
 /// Runs side by side in `make prove`: more would only wait for two cores.
 const AT_ONCE: usize = 5;
-
-/// For how long nobody else may have had Spark workers before the runs in `make prove`.
-const ALONE: Duration = Duration::from_secs(30);
 
 /// Pairs tried in `make prove`.
 const PAIRS: usize = 50;
@@ -109,6 +109,9 @@ async fn run(points: &[Point], last: impl AsyncFnOnce(&World, &Lives<'_>, &Opera
     let mut lives = Lives::new(&world, &url, points).await?;
     let mut pipeline = with_spark(&world, cluster(&world, "demo"), (2, 4))?;
     pipeline["spec"]["kafka"]["bootstrapServers"] = json!([lives.bootstrap()]);
+    let (master, serving) = idle_master().await?;
+    let at = json!([{"host": master.ip().to_string(), "uiPort": master.port()}]);
+    pipeline["spec"]["spark"]["masters"] = at;
     apply(&world, &[&pipeline, &policy("default", "demo", 30)]).await?;
     let operator = lives.through(walk(&world)).await?;
     last(&world, &lives, &operator).await?;
@@ -123,6 +126,7 @@ async fn run(points: &[Point], last: impl AsyncFnOnce(&World, &Lives<'_>, &Opera
     let foreign = [FOREIGN_ODD, FOREIGN_LEGACY].map(str::to_owned).to_vec();
     kept(&world, &Bounds { desired: 1, max: 4, foreign }).await?;
     let (state, effects) = futures::try_join!(EndState::of(&world), Effects::of(&world))?;
+    serving.abort();
     Ok(End { state, effects, counts: lives.counts()? })
 }
 
@@ -173,27 +177,36 @@ async fn a_sample_of_the_points_heals() -> Result<()> {
     Ok(())
 }
 
-/// Waits until no test has had workers at the Spark master for a while: they count for the pipelines of all, and their
-/// coming and going would look like another end.
-async fn no_workers_of_others() -> Result<()> {
-    let bed = Bed::attach()?;
-    let spark = bed.spark.as_ref().context("this bed has no Spark master")?;
-    let (ui, mut alone_since) = (format!("{}:{}", spark.host, spark.ui_port), Instant::now());
-    wait_until("a Spark master without workers", PATIENCE * 3, async || {
-        if !overview(&ui).await?.alive_hosts().is_empty() {
-            alone_since = Instant::now();
+/// A Spark master of our own without workers: those of other tests at the bed's master count for the pipelines of all, and
+/// their coming and going would look like another end.
+async fn idle_master() -> Result<(SocketAddr, JoinHandle<()>)> {
+    const STATE: &str = r#"{"url":"spark://idle:7077","workers":[],"aliveworkers":0,"cores":0,"coresused":0,"memory":0,
+        "memoryused":0,"activeapps":[],"completedapps":[],"activedrivers":[],"completeddrivers":[],"status":"ALIVE"}"#;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{STATE}",
+        STATE.len()
+    );
+    let serve = async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 4_096];
+                // One short request, which comes at once.
+                if stream.read(&mut asked).await.is_ok() {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
         }
-        ensure!(alone_since.elapsed() >= ALONE, "others had workers {} s ago", alone_since.elapsed().as_secs());
-        Ok(())
-    })
-    .await
+    };
+    Ok((address, tokio::spawn(serve)))
 }
 
 /// In `make prove` only: all points take minutes.
 #[tokio::test]
 async fn every_point_of_the_path_heals() -> Result<()> {
     let Some(_turn) = turn_to_prove().await else { return Ok(()) };
-    no_workers_of_others().await?;
     let (trial, began) = (Trial::default(), Instant::now());
     let counts = &trial.faultless().await?.counts;
     let systems = ["kafka", "autoscaling", "s3", "kubernetes", "status", "events", "finalizers", "sql"];
@@ -213,7 +226,6 @@ async fn every_point_of_the_path_heals() -> Result<()> {
 #[tokio::test]
 async fn pairs_of_points_heal() -> Result<()> {
     let Some(_turn) = turn_to_prove().await else { return Ok(()) };
-    no_workers_of_others().await?;
     let (trial, began) = (Trial::default(), Instant::now());
     let points: Vec<Point> = trial.faultless().await?.counts.points().filter(always_reached).collect();
     // An operator that recovers comes to the first writes of each system.
