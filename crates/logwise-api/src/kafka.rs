@@ -40,7 +40,9 @@ pub struct Kafka {
     /// is. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topics: Option<Topics>,
-    /// Whether topics grow. Without effect while `topics` is absent. Default: mode Recommend.
+    /// Whether topics grow, when, and how far. Without effect while `topics` is absent. Default: mode Recommend,
+    /// targetRecordsPerSecondPerPartition 2000, windowSeconds 600, catchUpSeconds 600, maxStepFactor 2, cooldownSeconds
+    /// 1800, maxReplicasPerBroker 4000, maxNewPartitionsPerDay 1000, keyedTopics Hold, alignToSparkCores false.
     #[serde(default)]
     pub partition_scaling: PartitionScaling,
 }

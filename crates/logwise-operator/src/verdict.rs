@@ -475,7 +475,10 @@ mod tests {
             message.starts_with("Kafka denies Alter on logs.a and 1 more; s3:ListBucket could not be"),
             "{message}"
         );
-        assert!(message.ends_with("--operation Alter --topic logs. --resource-pattern-type prefixed"), "{message}");
+        assert!(
+            message.ends_with("--operation Alter --operation Read --topic logs. --resource-pattern-type prefixed"),
+            "{message}"
+        );
     }
 
     #[test]
