@@ -88,6 +88,12 @@ pub async fn apply(world: &World, objects: &[&Value]) -> Result<()> {
     world.apply(&list.to_string()).await.map(drop)
 }
 
+/// Writes a Secret with these keys in the world's namespace.
+pub async fn write_secret(world: &World, name: &str, keys: &Value) -> Result<()> {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys});
+    world.apply(&secret.to_string()).await.map(drop)
+}
+
 /// The condition of that type, if the object has it.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)

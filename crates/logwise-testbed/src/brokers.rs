@@ -37,7 +37,6 @@ const LONGEST_NAME: usize = 20;
 const ATTEMPTS: u32 = 3;
 const FORMATTED_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(120);
-const LONGEST_FREEZE: Duration = Duration::from_secs(30);
 const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// What a cluster is made of. The default is one plain broker.
@@ -166,26 +165,18 @@ impl Brokers {
 
     /// Sends SIGSTOP to a broker and returns when the process stands still.
     pub async fn pause(&self, broker: u32) -> Result<()> {
-        self.freeze(broker, Signal::STOP, "a broker to stand still", |state| state == 'T').await
+        self.freeze(broker, true).await
     }
 
     /// Sends SIGCONT to a broker and returns when the process moves again.
     pub async fn resume(&self, broker: u32) -> Result<()> {
-        self.freeze(broker, Signal::CONT, "a broker to move again", |state| state != 'T').await
+        self.freeze(broker, false).await
     }
 
-    async fn freeze(&self, broker: u32, signal: Signal, what: &str, reached: impl Fn(char) -> bool) -> Result<()> {
+    async fn freeze(&self, broker: u32, still: bool) -> Result<()> {
         let record = state::load(&self.site.folder)?.servers.remove(&self.server(broker)?.name);
         let record = record.with_context(|| format!("broker {broker} does not run"))?;
-        proc::signal(std::slice::from_ref(&record.identity), signal)?;
-        let stat = format!("/proc/{}/stat", record.identity.pid);
-        wait_until(what, LONGEST_FREEZE, async || {
-            let text = fs::read_to_string(&stat).context("the broker is gone")?;
-            // The name before it stands in parentheses and may hold some itself.
-            let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-            state.filter(|state| reached(*state)).map(drop).with_context(|| format!("its state is {state:?}"))
-        })
-        .await
+        proc::freeze(&record.identity, still).await
     }
 
     fn server(&self, broker: u32) -> Result<&Server> {

@@ -14,7 +14,7 @@ use crate::bed::Bed;
 use crate::folder::{Folder, write_atomically};
 use crate::process::{Ending, LAST_LINES, Running, Server, last_words, probe, spawn, wait_ready};
 use crate::proxy::kubernetes::{KubernetesProxy, redirect};
-use crate::world::{World, wait_until};
+use crate::world::World;
 use crate::{http, install, proc, state, workspace};
 
 /// What the names of operators' processes begin with.
@@ -115,24 +115,12 @@ impl Operator {
 
     /// Sends SIGSTOP and returns when the process stands still. What it has asked for goes on.
     pub async fn pause(&self) -> Result<()> {
-        self.freeze(Signal::STOP, "the operator to stand still", |state| state == 'T').await
+        proc::freeze(&self.running.record.identity, true).await
     }
 
     /// Sends SIGCONT and returns when the process moves again.
     pub async fn resume(&self) -> Result<()> {
-        self.freeze(Signal::CONT, "the operator to move again", |state| state != 'T').await
-    }
-
-    async fn freeze(&self, signal: Signal, what: &str, reached: impl Fn(char) -> bool) -> Result<()> {
-        proc::signal(std::slice::from_ref(&self.running.record.identity), signal)?;
-        let stat = format!("/proc/{}/stat", self.pid());
-        wait_until(what, LONGEST_END, async || {
-            let text = fs::read_to_string(&stat).context("the operator is gone")?;
-            // The name before it stands in parentheses and may hold some itself.
-            let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-            state.filter(|state| reached(*state)).map(drop).with_context(|| format!("its state is {state:?}"))
-        })
-        .await
+        proc::freeze(&self.running.record.identity, false).await
     }
 
     /// Returns the exit code when the process ended by itself; 128 and the signal's number when a signal ended it.

@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::process::OWNER;
+use crate::world::wait_until;
 
 /// A process number together with what keeps it from meaning another process later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ pub struct Identity {
     /// The kernel's identifier of this run of the machine.
     pub boot_id: String,
 }
+
+/// How long a process may take to stand still, or to move again.
+const LONGEST_FREEZE: Duration = Duration::from_secs(30);
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +64,23 @@ pub fn identity(pid: u32) -> Result<Identity> {
 /// Whether exactly this process runs: same number, same start, same run of the machine. A zombie does not run.
 pub fn alive(identity: &Identity) -> bool {
     identity.boot_id == boot_id() && stat(identity.pid).is_some_and(|stat| stat.start_time == identity.start_time)
+}
+
+/// Whether the process stands still, as after SIGSTOP. Errors when it is gone.
+pub fn stands_still(pid: u32) -> Result<bool> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    Ok(parse_stat(&text).with_context(|| format!("reading the state of process {pid}"))?.state == 'T')
+}
+
+/// Sends SIGSTOP to a process, or SIGCONT, and returns when it stands still, or moves again. Errors after 30 s.
+pub async fn freeze(process: &Identity, still: bool) -> Result<()> {
+    let (sent, what) = if still { (Signal::STOP, "to stand still") } else { (Signal::CONT, "to move again") };
+    signal(std::slice::from_ref(process), sent)?;
+    wait_until(&format!("process {} {what}", process.pid), LONGEST_FREEZE, async || {
+        ensure!(stands_still(process.pid)? == still, "it does not yet");
+        Ok(())
+    })
+    .await
 }
 
 /// The processes of the group that `identity` leads. While the leader lives the group is ours; afterwards, as the
@@ -151,7 +173,7 @@ mod tests {
             .unwrap();
         let id = identity(leader.id()).unwrap();
         let poll = |wanted: usize| {
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            let end = std::time::Instant::now() + Duration::from_secs(20);
             while members(&id, folder.path()).len() != wanted && std::time::Instant::now() < end {
                 std::thread::yield_now();
             }
@@ -161,7 +183,7 @@ mod tests {
         assert_eq!(all.len(), 3, "the group of a living leader is ours");
         // `env` must have become `sleep` before its environment is judged.
         let unmarked = || all.iter().filter(|one| one.pid != id.pid && !owned(one.pid, folder.path())).count();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let end = std::time::Instant::now() + Duration::from_secs(20);
         while unmarked() != 1 && std::time::Instant::now() < end {
             std::thread::yield_now();
         }

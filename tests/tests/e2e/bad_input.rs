@@ -1,5 +1,6 @@
 //! What is wrong outside gets its own reason, a message with a next step, changes nothing and stops nobody else.
 
+use crate::unclear::make_unreadable;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
@@ -172,11 +173,7 @@ async fn an_object_that_cannot_be_read_stops_nobody_else() -> Result<()> {
     sick["spec"].as_object_mut().context("a spec")?.remove("kafka");
     apply(&world, &[&sick]).await?;
     wait_condition(&world, ("lwc", "sick"), ("Ready", "True", "Running")).await?;
-    // The API server takes an offset that no calendar knows.
-    let status = json!({"status": {"conditions": [{"type": "Odd", "status": "True", "reason": "Odd", "message": "",
-        "lastTransitionTime": "2024-01-01T10:00:00+99:99"}]}});
-    let patch = status.to_string();
-    world.kubectl(&["patch", "lwc", "sick", "--subresource=status", "--type", "merge", "-p", &patch]).await?;
+    make_unreadable(&world, "lwc", "sick").await?;
     assert_others_are_served(&world).await?;
     let mut second = Operator::start(&world, Options::default()).await?;
     second.wait_ready().await?;

@@ -1,10 +1,11 @@
 //! What is written down before a change, and what becomes of it when an answer is lost or a person edits it.
 
-use crate::replicas::{intent, stands_still};
+use crate::replicas::intent;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::install::NAMESPACE;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::proc;
 use logwise_testbed::stand_in::{Fault, Mode};
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, condition, raises, wait_condition, wait_desired, want_workers};
@@ -101,7 +102,7 @@ async fn an_open_intent_that_was_deleted_by_hand_repeats_nothing() -> Result<()>
         let options = Options::default().env(how, "autoscaling:1:after");
         let mut operator = Operator::start(&world, options).await?;
         let stopped = async || {
-            ensure!(!operator.alive() || stands_still(&operator)?, "it moves");
+            ensure!(!operator.alive() || proc::stands_still(operator.pid())?, "it moves");
             Ok(())
         };
         world.wait_until("the operator to stop at its point", PATIENCE, stopped).await?;

@@ -9,7 +9,7 @@ use logwise_testbed::oracles::quiet::{Quiet, looks};
 use logwise_testbed::oracles::secrets::Canaries;
 use logwise_testbed::proxy::tcp::TcpProxy;
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition};
+use logwise_tests::{PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition, write_secret};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -203,11 +203,6 @@ async fn ten_thousand_topics_cost_one_request_for_all_and_one_per_broker() -> Re
         "{MANY} topics: looks, Metadata, ListOffsets {counted:?}; status.kafka {size} bytes; {memory:?} (debug build)"
     )?;
     Ok(())
-}
-
-async fn write_secret(world: &World, name: &str, keys: &Value) -> Result<()> {
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys});
-    world.apply(&secret.to_string()).await.map(drop)
 }
 
 /// The message of `KafkaReady` once it is False.

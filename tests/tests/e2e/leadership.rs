@@ -1,10 +1,11 @@
 //! Several replicas: one leads and changes things, the others follow and serve HTTP.
 
-use crate::replicas::{LEASE, elected, epoch, lease, stands_still};
+use crate::replicas::{LEASE, elected, epoch, lease};
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::crash::sweep;
 use logwise_testbed::operator::{Operator, Options};
+use logwise_testbed::proc;
 use logwise_testbed::stand_in::NewObject;
 use logwise_testbed::world::World;
 use logwise_tests::{
@@ -144,7 +145,7 @@ async fn paused_at(point: &str, leases: u64) -> Result<()> {
     want_unattended(&world, 2).await?;
     world
         .wait_until("the leader to stand still", PATIENCE, async || {
-            ensure!(stands_still(&replicas[0])?, "it moves");
+            ensure!(proc::stands_still(replicas[0].pid())?, "it moves");
             Ok(())
         })
         .await?;

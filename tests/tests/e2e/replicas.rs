@@ -125,9 +125,3 @@ pub(crate) async fn wait_partitions(world: &World, wanted: usize) -> Result<()> 
         })
         .await
 }
-
-/// Whether its process is stopped, as by SIGSTOP.
-pub(crate) fn stands_still(operator: &Operator) -> Result<bool> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid()))?;
-    Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
-}

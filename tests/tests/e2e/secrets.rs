@@ -7,7 +7,7 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::secrets::Canaries;
 use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition};
+use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition, write_secret};
 use serde_json::{Value, json};
 
 /// A pipeline whose AWS calls are signed with the keys of Secret `aws`.
@@ -15,11 +15,6 @@ fn pipeline(world: &World) -> Value {
     let mut object = cluster(world, "demo");
     object["spec"]["aws"]["credentialsSecretRef"] = json!({"name": "aws"});
     object
-}
-
-async fn write_secret(world: &World, name: &str, keys: Value) -> Result<()> {
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys});
-    world.apply(&secret.to_string()).await.map(drop)
 }
 
 /// Access key ids of the calls on the world's bucket, the newest last.
@@ -88,7 +83,7 @@ async fn the_pasted_commands_of_two_secrets_both_work() -> Result<()> {
     for name in ["first", "second.of-two"] {
         world.bed.stand_in().add_key("AKIACANARYPASTED0001").await?;
         let keys = json!({"accessKeyId": "AKIACANARYPASTED0001", "secretAccessKey": "canary-secret-pasted-3e01"});
-        write_secret(&world, name, keys).await?;
+        write_secret(&world, name, &keys).await?;
         let mut object = pipeline(&world);
         object["spec"]["aws"]["credentialsSecretRef"]["name"] = json!(name);
         apply(&world, &[&object]).await?;
@@ -195,7 +190,7 @@ async fn a_secret_is_read_only_with_the_tenants_role_and_a_new_key_works_without
     install::tenant(&world.bed, &world.namespace, &["aws"]).await?;
     wait_condition(&world, ("lwc", "demo"), ("Stalled", "True", "SecretNotFound")).await?;
     let first = json!({"accessKeyId": "AKIACANARYFIRST00001", "secretAccessKey": "canary-secret-first-7f3a"});
-    write_secret(&world, "aws", first).await?;
+    write_secret(&world, "aws", &first).await?;
     wait_condition(&world, ("lwc", "demo"), ("Ready", "True", "Running")).await?;
     wait_caller(&world, "AKIACANARYFIRST00001").await?;
     let second = json!({
@@ -203,7 +198,7 @@ async fn a_secret_is_read_only_with_the_tenants_role_and_a_new_key_works_without
         "secretAccessKey": "canary-secret-second-91c4",
         "sessionToken": "canary-token-second-55d0",
     });
-    write_secret(&world, "aws", second).await?;
+    write_secret(&world, "aws", &second).await?;
     wait_caller(&world, "AKIACANARYSECOND0002").await?;
     have_spoken(&operator, &["aws_smithy", "aws_sigv4", "kube_client", "hyper"])?;
     let canaries =
@@ -216,7 +211,7 @@ async fn a_password_of_kafka_is_shown_nowhere() -> Result<()> {
     let world = World::new(&Bed::attach()?, "secret-kafka").await?;
     world.create_topic("api", 1).await?;
     install::tenant(&world.bed, &world.namespace, &["kafka"]).await?;
-    write_secret(&world, "kafka", json!({"username": "logwise", "password": "canary-password-e21b"})).await?;
+    write_secret(&world, "kafka", &json!({"username": "logwise", "password": "canary-password-e21b"})).await?;
     let mut object = cluster(&world, "demo");
     // The broker speaks no SASL: the login fails, and librdkafka has much to say about it.
     object["spec"]["kafka"]["authentication"] = json!({"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}});

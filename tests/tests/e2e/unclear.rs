@@ -54,7 +54,7 @@ async fn programmed(name: &str) -> Result<(World, Operator)> {
 }
 
 /// Lets the object carry a time that no calendar knows, which the API server takes.
-async fn make_unreadable(world: &World, kind: &str, name: &str) -> Result<()> {
+pub(crate) async fn make_unreadable(world: &World, kind: &str, name: &str) -> Result<()> {
     let status = json!({"status": {"conditions": [{"type": "Odd", "status": "True", "reason": "Odd", "message": "",
         "lastTransitionTime": "2024-01-01T10:00:00+99:99"}]}});
     patch_status(world, kind, name, &status).await

@@ -9,15 +9,10 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::Fault;
 use logwise_testbed::world::World;
 use logwise_testbed::{http, install};
-use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition, with_spark};
+use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition, with_spark, write_secret};
 use serde_json::{Value, json};
 
 const DEMO: (&str, &str) = ("lwc", "demo");
-
-async fn write_secret(world: &World, name: &str, keys: Value) -> Result<()> {
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys});
-    world.apply(&secret.to_string()).await.map(drop)
-}
 
 /// Lets a key of the stand-in do these things and no others.
 async fn allow(world: &World, key: &str, actions: &[&str]) -> Result<()> {
@@ -62,7 +57,7 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     ensure!(message(&missing)?.contains("Secret aws does not exist"), "{}", message(&missing)?);
     ensure!(checks(&world, &key).await? == 0, "nobody is asked without the keys that the object names");
 
-    write_secret(&world, "aws", json!({"accessKeyId": key, "secretAccessKey": "of-this-test"})).await?;
+    write_secret(&world, "aws", &json!({"accessKeyId": key, "secretAccessKey": "of-this-test"})).await?;
     let denied = message(&wait_condition(&world, DEMO, ("Validated", "False", "PermissionDenied")).await?)?;
     let what = format!("s3:ListBucket on arn:aws:s3:::{} is denied", world.bucket);
     ensure!(denied.starts_with(&what) && denied.contains("the keys in Secret aws"), "{denied}");
@@ -147,7 +142,7 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     let world = World::new(&bed, "validated-acls").await?;
     let topic = world.topic("api");
     install::tenant(&bed, &world.namespace, &["kafka"]).await?;
-    write_secret(&world, "kafka", json!({"username": USER.0, "password": USER.1})).await?;
+    write_secret(&world, "kafka", &json!({"username": USER.0, "password": USER.1})).await?;
     let broker = Broker::start(&bed, &topic).await?;
     let mut object = cluster(&world, "demo");
     let spec = object["spec"].as_object_mut().context("a spec")?;
