@@ -14,10 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// New partitions in one request: a controller refuses what would pass this number.
-pub(crate) const MAX_NEW_PARTITIONS: i32 = 10_000;
+const MAX_NEW_PARTITIONS: i32 = 10_000;
 
 /// Topics in one request.
-pub(crate) const MAX_TOPICS: usize = 100;
+const MAX_TOPICS: usize = 100;
 
 /// How long the answer to a growth is waited for: a quota of the brokers shows only in how long it takes.
 pub(crate) const GROWING: Duration = Duration::from_secs(60);
@@ -196,10 +196,6 @@ impl Growth {
         Self { grow: grow.clone(), state }
     }
 
-    fn new_partitions(&self) -> i32 {
-        if self.is_open() { self.grow.to.saturating_sub(self.grow.from) } else { 0 }
-    }
-
     /// Nothing was said about it, and nothing was sent.
     fn is_unanswered(&self) -> bool {
         matches!(self.state, State::Settled(Outcome::NotSent { .. }))
@@ -263,16 +259,18 @@ impl State {
 
 /// How many growths of `batch` go into its first request; at least one.
 fn part_length(batch: &[Growth]) -> usize {
-    let mut new = 0_i32;
-    let fitting = batch.iter().take_while(|growth| {
-        new = new.saturating_add(growth.new_partitions());
-        new <= MAX_NEW_PARTITIONS
+    request_length(batch.iter().map(|growth| growth.is_open().then_some(&growth.grow)))
+}
+
+/// How many of these growths go into one request; at least one. `None`: it is not sent, and takes no room.
+pub(crate) fn request_length<'g>(growths: impl Iterator<Item = Option<&'g Grow>>) -> usize {
+    let (mut topics, mut new) = (0, 0_i32);
+    let fitting = growths.take_while(|grow| {
+        topics += usize::from(grow.is_some());
+        new = new.saturating_add(grow.map_or(0, |grow| grow.to.saturating_sub(grow.from)));
+        topics <= MAX_TOPICS && new <= MAX_NEW_PARTITIONS
     });
-    let open = batch.iter().scan(0, |open, growth| {
-        *open += usize::from(growth.is_open());
-        Some(*open)
-    });
-    fitting.count().min(open.take_while(|open| *open <= MAX_TOPICS).count()).max(1)
+    fitting.count().max(1)
 }
 
 /// Sends all open growths in one call, if it still may be sent, and takes the answer of each.

@@ -58,7 +58,7 @@ fn shown(client: &KafkaClient, open: &[&mut Growth]) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let ends = client.call(|connection| {
-        let ends = ffi::list_end_offsets(connection, &asked, client.deadline())?;
+        let ends = ffi::list_offsets(connection, &asked, client.deadline())?;
         Ok::<_, Cause>(ends)
     });
     let Ok(ends) = ends else { return BTreeSet::new() };

@@ -1,6 +1,6 @@
 //! The closer look: at all topics every ten minutes, and at those that are about to grow right before.
 
-use crate::full::{self, Description};
+use crate::full;
 use crate::sampling;
 use crate::{KafkaClient, Look};
 use jiff::Timestamp;
@@ -41,10 +41,9 @@ pub(crate) async fn look_closer(client: &Arc<KafkaClient>, look: &mut Look, plan
 }
 
 fn leave_unidentified(client: &KafkaClient, look: &mut Look, growing: &BTreeSet<&str>) {
-    let described = client.memory().descriptions(look);
-    let Known::Known(topics) = &mut look.facts.topics else { return };
+    let (memory, Known::Known(topics)) = (client.memory(), &mut look.facts.topics) else { return };
     for name in growing {
-        let why = match described.get(*name).map(|description| &description.id) {
+        let why = match memory.description(name).map(|description| &description.id) {
             Some(Known::Known(_)) => continue,
             Some(Known::Unknown(why)) => why.as_str(),
             Some(Known::Absent) | None => "no answer",
@@ -86,6 +85,3 @@ async fn sample(client: &Arc<KafkaClient>, look: &Look, topics: &[&str]) {
         memory.sampled(&name, keys, now);
     }
 }
-
-/// What is known of topics beyond what every look shows.
-pub(crate) type Descriptions = BTreeMap<String, Arc<Description>>;

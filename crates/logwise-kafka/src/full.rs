@@ -44,6 +44,9 @@ pub struct Description {
     pub earliest: Known<BTreeMap<i32, i64>>,
 }
 
+/// What is known of topics beyond what every look shows.
+pub(crate) type Descriptions = BTreeMap<String, Arc<Description>>;
+
 /// Looks at the id, the settings and the earliest offsets of `topics`, of each the partitions that have a leader.
 ///
 /// DescribeTopics and DescribeConfigs for at most 200 topics a request, and one ListOffsets request per leader; each is

@@ -1,6 +1,6 @@
 //! Growths under an intent: written down before the brokers are asked, closed when the effect was seen.
 
-use crate::apply::{self, MAX_NEW_PARTITIONS, MAX_TOPICS, apply, counts, nothing_sent};
+use crate::apply::{self, apply, counts, nothing_sent};
 use crate::{KafkaClient, Look, Outcome};
 use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
@@ -12,18 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-
-/// The growths that go into one intent, and into one request: a second one might begin too late. At least one; the next look
-/// goes on with the others.
-fn one_request(actions: &[Grow]) -> Vec<Grow> {
-    let mut new = 0_i32;
-    let fitting = actions.iter().take(MAX_TOPICS).take_while(|grow| {
-        new = new.saturating_add(grow.to.saturating_sub(grow.from));
-        new <= MAX_NEW_PARTITIONS
-    });
-    let number = fitting.count().max(1);
-    actions.iter().take(number).cloned().collect()
-}
 
 /// The intent's name of the cluster: the id that it keeps for life, whatever its addresses.
 pub(crate) fn resource(look: &Look) -> Option<String> {
@@ -87,7 +75,9 @@ pub(crate) async fn carry_out(
     if plan.actions.is_empty() {
         return Vec::new();
     }
-    let plan = &Plan { actions: one_request(&plan.actions), ..plan.clone() };
+    // One request to an intent: a second one might begin too late. The next look goes on with the others.
+    let number = apply::request_length(plan.actions.iter().map(Some));
+    let plan = &Plan { actions: plan.actions.iter().take(number).cloned().collect(), ..plan.clone() };
     let prepared = match cleared {
         Ok(resource) => intents.prepare(&resource, cluster, wish(cluster, &plan.actions)).await.map_err(|e| chain(&e)),
         Err(why) => Err(why),
@@ -105,7 +95,7 @@ pub(crate) async fn carry_out(
     let slot = Arc::new(Mutex::new(Slot::Prepared(prepared)));
     let (place, handle) = (slot.clone(), Handle::current());
     let permit = move || {
-        let sent = handle.block_on(Slot::send(&place, CALL_TIMEOUT))?;
+        let sent = handle.block_on(Slot::send(&place))?;
         Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).may_send())
     };
     let outcomes = apply(client, plan, permit).await;
@@ -123,10 +113,10 @@ enum Slot {
 }
 
 impl Slot {
-    async fn send(place: &Arc<Mutex<Self>>, timeout: Duration) -> Result<Arc<Mutex<Self>>, String> {
+    async fn send(place: &Arc<Mutex<Self>>) -> Result<Arc<Mutex<Self>>, String> {
         let taken = std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), Self::Over);
         let Self::Prepared(prepared) = taken else { return Err("the intent was sent already".to_owned()) };
-        let sent = prepared.send(timeout).await.map_err(|error| chain(&error))?;
+        let sent = prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?;
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent, false);
         Ok(place.clone())
     }

@@ -1,7 +1,6 @@
 //! What is remembered of a Kafka cluster from look to look: samples, whether records carry keys, growths.
 
-use crate::examine::Descriptions;
-use crate::full::Description;
+use crate::full::{Description, Descriptions};
 use crate::{Look, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use logwise_plan::Known;
@@ -160,15 +159,19 @@ impl Memory {
     /// What is known of the topics of a look.
     pub fn descriptions(&self, look: &Look) -> Descriptions {
         let names = look.facts.topics.known().into_iter().flat_map(BTreeMap::keys);
-        let of = |name: &String| Some((name.clone(), self.topics.get(name)?.description.as_ref()?.0.clone()));
-        names.filter_map(of).collect()
+        names.filter_map(|name| Some((name.clone(), self.description(name)?.clone()))).collect()
+    }
+
+    /// What is known of one topic.
+    pub fn description(&self, name: &str) -> Option<&Arc<Description>> {
+        self.topics.get(name)?.description.as_ref().map(|(description, _)| description)
     }
 
     /// Whether it is time to read the oldest unread records of this object; it counts as done.
     pub fn headroom_is_due(&mut self, uid: &str, now: Instant, period: Duration) -> bool {
         let due = self.headroom.get(uid).is_none_or(|last| now.saturating_duration_since(*last) >= period);
         // The first look describes the topics; their retention is known at the next one.
-        if due && !self.topics.values().all(|topic| topic.description.is_none()) {
+        if due && self.topics.values().any(|topic| topic.description.is_some()) {
             if self.headroom.len() >= MAX_OBJECTS {
                 self.headroom.clear();
             }
@@ -180,7 +183,7 @@ impl Memory {
 
     /// The first offset of each partition, if it was read.
     pub fn earliest(&self, name: &str) -> Option<BTreeMap<i32, i64>> {
-        self.topics.get(name)?.description.as_ref()?.0.earliest.known().cloned()
+        self.description(name)?.earliest.known().cloned()
     }
 
     /// Whether the growths of the last intent were taken over; true from the second time on.

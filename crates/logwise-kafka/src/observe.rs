@@ -1,6 +1,6 @@
 use crate::client::{Connection, KafkaClient, off_the_async_threads};
 use crate::error::{Cause, KafkaError};
-use crate::ffi::{self, EndOffset, NoOffset};
+use crate::ffi::{self, ListedOffset, NoOffset};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Observed, Topic};
 use logwise_plan::selector::TopicSelector;
@@ -156,11 +156,11 @@ fn list_end_offsets(
     mut asked: TopicPartitionList,
 ) -> Result<Ends, Cause> {
     asked.set_all_offsets(Offset::End).map_err(|error| Cause::from_library(&error))?;
-    let ends = ffi::list_end_offsets(connection, &asked, client.deadline())?;
+    let ends = ffi::list_offsets(connection, &asked, client.deadline())?;
     if ends.iter().all(|end| end.offset == Err(NoOffset::Unanswered)) {
         return Err(Cause::from_code(rdkafka::error::RDKafkaErrorCode::OperationTimedOut));
     }
-    Ok(ends.into_iter().map(|EndOffset { topic, partition, offset }| ((topic, partition), offset)).collect())
+    Ok(ends.into_iter().map(|ListedOffset { topic, partition, offset }| ((topic, partition), offset)).collect())
 }
 
 /// One topic as metadata describes it.

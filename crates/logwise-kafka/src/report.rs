@@ -1,7 +1,7 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
 use crate::error::Refusal;
-use crate::examine::Descriptions;
+use crate::full::Descriptions;
 use crate::{KafkaError, Look, Outcome, holds};
 use jiff::Timestamp;
 use kube::ResourceExt;

@@ -11,8 +11,6 @@ mod records;
 pub(crate) use describe::{Authorized, NotDescribed, TopicId, TopicSettings};
 pub(crate) use describe::{authorized_operations, describe_cluster, topic_ids, topic_settings};
 pub(crate) use offsets::{ListedOffset, NoOffset, list_offsets};
-// The names that looks at end offsets use.
-pub(crate) use offsets::{ListedOffset as EndOffset, list_offsets as list_end_offsets};
 pub(crate) use records::{Fetched, Piece, Reader, Unread};
 
 use crate::error::{Cause, unanswered};

@@ -7,7 +7,7 @@ mod size;
 
 pub use approve::{Pending, Proposal};
 pub use guards::{Claim, Keys};
-pub use samples::{MIN_SAMPLES, PERCENTILE, RateUnknown, Reset, Sample, Window, rate};
+pub use samples::{RateUnknown, Reset, Sample, Window, rate};
 pub use size::{Clamp, Size};
 
 use crate::change::{self, ChangePolicy};

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Samples without which there is no rate.
-pub const MIN_SAMPLES: usize = 5;
+const MIN_SAMPLES: usize = 5;
 
 /// Samples that a window holds at most, evenly spread: with ten thousand topics each costs a quarter of a megabyte.
 const MAX_SAMPLES: i64 = 60;
 
 /// The rate is this percentile of the slopes in the window.
-pub const PERCENTILE: usize = 95;
+const PERCENTILE: usize = 95;
 
 /// End offsets of one topic at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
