@@ -1,6 +1,7 @@
 use crate::client::{KafkaClient, off_the_async_threads};
 use crate::confirm;
 use crate::error::{Cause, KafkaError};
+use crate::identity;
 use crate::observe::fetch_metadata;
 use futures::executor::block_on;
 use logwise_plan::partitions::{Grow, Plan};
@@ -66,7 +67,8 @@ pub enum Outcome {
 /// Carries out the growths of `plan` and says of each what became of it, in the order of the plan.
 ///
 /// The count that each growth assumes is read again, the broker validates all that hold, and those that pass are sent
-/// in requests of at most 100 topics and 10,000 new partitions; each topic succeeds or fails by itself. A growth without
+/// in requests of at most 100 topics and 10,000 new partitions; each topic succeeds or fails by itself. One that was made
+/// anew since it was measured is not grown. A growth without
 /// an answer is looked up before it is reported, and one that was accepted is reported as done when two looks agree on
 /// the count and each new partition can be read. Partitions never shrink. Each call is waited for at most the client's
 /// deadline, a growth for at most a minute.
@@ -124,6 +126,9 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
             ask(client, &admin, Step::Validate, part, || Ok(()));
             silent = part.iter().any(Growth::is_unanswered);
         });
+        if batch.iter().any(Growth::is_open) {
+            identity::check(client, &mut batch);
+        }
         if batch.iter().any(Growth::is_open) {
             match permit() {
                 Ok(mut may_send) => in_parts(&mut batch, |part| ask(client, &admin, Step::Send, part, &mut may_send)),
@@ -201,7 +206,7 @@ impl Growth {
         matches!(self.state, State::Settled(Outcome::NotSent { .. }))
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
@@ -393,7 +398,11 @@ mod tests {
     use super::*;
 
     fn open(topic: &str, from: i32, to: i32) -> Growth {
-        Growth::checked(&Grow { topic: topic.to_owned(), from, to }, &BTreeMap::from([(topic.to_owned(), from)]))
+        Growth::checked(&grow(topic, from, to), &BTreeMap::from([(topic.to_owned(), from)]))
+    }
+
+    fn grow(topic: &str, from: i32, to: i32) -> Grow {
+        Grow { topic: topic.to_owned(), from, to, topic_id: None }
     }
 
     fn outcome(growth: Growth) -> Outcome {
@@ -443,7 +452,7 @@ mod tests {
         assert_eq!(part_length(&batch[4..]), 1);
         let many: Vec<Growth> = (0..150).map(|number| open(&number.to_string(), 1, 2)).collect();
         assert_eq!((part_length(&many), part_length(&many[100..])), (100, 50));
-        let settled = Growth::checked(&Grow { topic: "x".into(), from: 1, to: 20_000 }, &BTreeMap::new());
+        let settled = Growth::checked(&grow("x", 1, 20_000), &BTreeMap::new());
         assert_eq!(part_length(&[settled, open("b", 1, 10_001)]), 2, "what is not sent does not count");
     }
 

@@ -1,5 +1,6 @@
 //! Validate, observe, plan, apply, report.
 
+use crate::growth::Judged;
 use crate::keeping::{self, SampleStore};
 use crate::report::{self, Found};
 use crate::{KafkaClient, KafkaClients, Login, examine, growth, headroom, login, observe, surroundings};
@@ -35,6 +36,8 @@ pub struct Context {
     pub clusters: Store<LogwiseCluster>,
     /// Where samples outlive the process.
     pub samples: Arc<dyn SampleStore>,
+    /// Growths that came to light when intents were judged.
+    pub judged: Judged,
 }
 
 /// Keeps the client of every object open between two looks; a client that no object uses is closed.
@@ -90,18 +93,20 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     // When the offsets were told, as near as can be said: a look may wait for some of its answers.
     let taken = Timestamp::now();
     let intents = &context.shell.intents;
-    let cleared = growth::clear_the_way(intents, &client, &look).await;
+    let cleared = growth::clear_the_way(intents, &client, &look, &context.judged).await;
     let plan = match &mut policy {
         Some(policy) => Some(decide((cluster, policy), &client, (&mut look, taken), context).await),
         None => None,
     };
-    let outcomes = match (&plan, &policy) {
+    let mut outcomes = context.judged.take(&cluster.uid().unwrap_or_default());
+    let carried_out = match (&plan, &policy) {
         (Some(plan), Some(policy)) if validate::may_change(cluster) => {
             let plan = (plan, policy.scaling.daily_budget);
             growth::carry_out(intents, cluster, &client, plan, cleared).await
         }
         _ => Vec::new(),
     };
+    outcomes.extend(carried_out);
     client.memory().grew(&outcomes, Timestamp::now());
     if policy.is_some() {
         let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };

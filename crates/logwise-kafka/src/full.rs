@@ -102,6 +102,15 @@ fn look(client: &KafkaClient, topics: &BTreeMap<String, Vec<i32>>) -> Described 
     Described { topics: described.collect(), error: ids.error.or(settings.error).or(failed) }
 }
 
+/// The ids of these topics at this moment; a topic that nothing was said about is left out.
+pub(crate) fn ids_now(client: &KafkaClient, topics: &[&str]) -> HashMap<String, Result<String, String>> {
+    let names: Vec<CString> = topics.iter().filter_map(|name| CString::new(*name).ok()).collect();
+    let (at, deadline) = (client.at().to_owned(), client.deadline());
+    let failed = |source| KafkaError::DescribeTopics { at, deadline, source };
+    let answers = Answers::in_batches(client, &names, ids, failed);
+    topics.iter().map(|name| ((*name).to_owned(), answers.of(name).cloned())).collect()
+}
+
 /// What was said about each topic, or why not.
 struct Answers<T> {
     told: HashMap<String, Result<T, String>>,

@@ -2,13 +2,12 @@
 
 use crate::apply::{self, apply, counts, nothing_sent};
 use crate::{KafkaClient, Look, Outcome};
-use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
 use logwise_plan::partitions::{Grow, Plan};
-use logwise_runtime::intent::{Ending, Intent, State, Wish};
+use logwise_runtime::intent::{Effect, Ended, Ending, Intent, State, Wish};
 use logwise_runtime::{Intents, ObjectKey, chain};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -18,9 +17,43 @@ pub(crate) fn resource(look: &Look) -> Option<String> {
     look.cluster.known()?.cluster_id.as_ref().map(|id| format!("kafka/{id}"))
 }
 
+/// Growths that came to light when an intent was judged: those of an object are told by its next look.
+#[derive(Default)]
+pub struct Judged(Mutex<HashMap<String, Vec<(Grow, Outcome)>>>);
+
+/// Objects whose growths wait to be told; beyond that they are only in the log.
+const MOST_UNTOLD: usize = 1_000;
+
+impl Judged {
+    fn add(&self, intent: &Intent) {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = &intent.wish.owner.uid;
+        if untold.len() < MOST_UNTOLD || untold.contains_key(owner) {
+            untold.entry(owner.clone()).or_default().extend(carried_out(intent).map(|grow| (grow, Outcome::Done)));
+        }
+    }
+
+    /// Growths of this object, each once.
+    pub(crate) fn take(&self, uid: &str) -> Vec<(Grow, Outcome)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid).unwrap_or_default()
+    }
+}
+
+/// What of a closed intent took place.
+fn carried_out(intent: &Intent) -> impl Iterator<Item = Grow> {
+    let all = intent.state == State::Done && intent.effect.is_none();
+    let parts = intent.effect.clone().unwrap_or_default().parts;
+    growths(intent).into_iter().flatten().filter(move |grow| all || parts.contains(&grow.topic))
+}
+
 /// Judges an intent that an earlier look or an earlier leader left open. Returns the name under which the next one may
 /// be written, or why nothing may be sent.
-pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, look: &Look) -> Result<String, String> {
+pub(crate) async fn clear_the_way(
+    intents: &Intents,
+    client: &Arc<KafkaClient>,
+    look: &Look,
+    judged: &Judged,
+) -> Result<String, String> {
     let Some(resource) = resource(look) else {
         return Err("the id of the Kafka cluster is not known".to_owned());
     };
@@ -28,18 +61,12 @@ pub(crate) async fn clear_the_way(intents: &Intents, client: &Arc<KafkaClient>, 
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
         let counts = counts(client).await.map_err(|error| error.message())?;
-        Ok((ending(intent, &counts), looked))
+        Ok((judgement(intent, &counts), looked))
     };
-    intents.clear(&resource, judge).await?;
+    if let Some(closed) = intents.clear(&resource, judge).await? {
+        judged.add(&closed);
+    }
     Ok(resource)
-}
-
-/// When topics grew by the last intent of the cluster, by topic: what a process that has just begun does not remember.
-pub(crate) fn grown_before(intents: &Intents, resource: &str) -> Vec<(String, Timestamp)> {
-    let Some(intent) = intents.last(resource).filter(|intent| intent.state != State::Abandoned) else {
-        return Vec::new();
-    };
-    growths(&intent).into_iter().flatten().map(|grow| (grow.topic, intent.written)).collect()
 }
 
 /// What the intent names; nothing, if it says it in another way.
@@ -48,19 +75,24 @@ fn growths(intent: &Intent) -> Option<Vec<Grow>> {
 }
 
 /// What became of the growths that `intent` names, by the partitions there are now.
-fn ending(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ending {
+fn judgement(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ended {
     // A record that says it in another way was not carried out by us, and must not be taken for carried out.
     let Some(growths) = growths(intent) else {
-        return Ending::Superseded;
+        return Ending::Superseded.into();
     };
     let now = |grow: &Grow| counts.get(&grow.topic).copied();
     if growths.iter().all(|grow| now(grow) == Some(grow.to)) {
-        Ending::Done
-    } else if growths.iter().all(|grow| now(grow) == Some(grow.from)) {
-        Ending::Abandoned
-    } else {
-        Ending::Superseded
+        return Ending::Done.into();
     }
+    if growths.iter().all(|grow| now(grow) == Some(grow.from)) {
+        return Ending::Abandoned.into();
+    }
+    let came: Vec<&Grow> = growths.iter().filter(|grow| now(grow) == Some(grow.to)).collect();
+    Ended { ending: Ending::Superseded, effect: Some(effect(&came)) }
+}
+
+fn effect(came: &[&Grow]) -> Effect {
+    Effect { amount: amount(came.iter().copied()), parts: came.iter().map(|grow| grow.topic.clone()).collect() }
 }
 
 /// Carries out the growths of `plan` under one intent, if a day's `budget` of new partitions has room for all of them;
@@ -100,8 +132,15 @@ pub(crate) async fn carry_out(
     };
     let outcomes = apply(client, plan, permit).await;
     let slot = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Over);
-    slot.close(&outcomes).await;
-    outcomes
+    let closed = slot.close(&outcomes).await;
+    if closed { outcomes } else { untold(outcomes) }
+}
+
+/// What was done under an intent that stays open is told when that is judged, and only then.
+fn untold(outcomes: Vec<(Grow, Outcome)>) -> Vec<(Grow, Outcome)> {
+    let why = || "the brokers have accepted it; the record of it is still open".to_owned();
+    let later = |outcome| if outcome == Outcome::Done { Outcome::Unknown { why: why() } } else { outcome };
+    outcomes.into_iter().map(|(grow, outcome)| (grow, later(outcome))).collect()
 }
 
 /// How far the intent of one batch is.
@@ -133,35 +172,49 @@ impl Slot {
         }
     }
 
-    /// An outcome that is not known leaves the intent open: the next look judges it.
-    async fn close(self, outcomes: &[(Grow, Outcome)]) {
+    /// Whether the record is closed. An outcome that is not known leaves it open: the next look judges it.
+    async fn close(self, outcomes: &[(Grow, Outcome)]) -> bool {
         let unknown = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unknown { .. }));
         match self {
-            Self::Prepared(prepared) => prepared.abandon(Ending::Abandoned).await,
+            Self::Prepared(prepared) => {
+                prepared.abandon(Ending::Abandoned).await;
+                true
+            }
             // All of it came too late.
             Self::Sent(sent, false) => sent.close(Ending::Abandoned).await,
             Self::Sent(sent, true) if !unknown => sent.close(ended(outcomes)).await,
-            Self::Sent(..) | Self::Over => {}
+            Self::Sent(..) | Self::Over => false,
         }
     }
 }
 
-/// Where nothing came of it, nothing is spent.
-fn ended(outcomes: &[(Grow, Outcome)]) -> Ending {
-    let done = |outcome: &Outcome| matches!(outcome, Outcome::Done);
-    if outcomes.iter().any(|(_, outcome)| done(outcome)) { Ending::Done } else { Ending::Abandoned }
+/// Only what came of it is spent.
+fn ended(outcomes: &[(Grow, Outcome)]) -> Ended {
+    let done = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Done);
+    let done: Vec<&Grow> = done.map(|(grow, _)| grow).collect();
+    match done.len() {
+        0 => Ending::Abandoned.into(),
+        all if all == outcomes.len() => Ending::Done.into(),
+        _ => Ended { ending: Ending::Done, effect: Some(effect(&done)) },
+    }
 }
 
 /// One request and a moment for the library: each begins only while the intent allows it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(apply::GROWING.as_secs() + 1);
 
 fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {
-    Wish { owner: ObjectKey::of(cluster).into(), targets: targets(actions), pre_image: None, amount: amount(actions) }
+    Wish {
+        owner: ObjectKey::of(cluster).into(),
+        targets: targets(actions),
+        pre_image: None,
+        amount: amount(actions),
+        parts: actions.iter().map(|grow| grow.topic.clone()).collect(),
+    }
 }
 
 /// Partitions that these growths add.
-fn amount(actions: &[Grow]) -> i64 {
-    actions.iter().map(|grow| i64::from(grow.to) - i64::from(grow.from)).sum()
+fn amount<'g>(actions: impl IntoIterator<Item = &'g Grow>) -> i64 {
+    actions.into_iter().map(|grow| i64::from(grow.to) - i64::from(grow.from)).sum()
 }
 
 fn targets(actions: &[Grow]) -> Value {
@@ -171,21 +224,29 @@ fn targets(actions: &[Grow]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
     use logwise_runtime::intent::{Owner, Writer};
 
     fn sent(growths: &[(&str, i32, i32)]) -> Intent {
-        let grow = |(topic, from, to): &(&str, i32, i32)| Grow { topic: (*topic).to_owned(), from: *from, to: *to };
+        let grow = |(topic, from, to): &(&str, i32, i32)| Grow {
+            topic: (*topic).to_owned(),
+            from: *from,
+            to: *to,
+            topic_id: None,
+        };
         let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
         let actions: Vec<Grow> = growths.iter().map(grow).collect();
         Intent {
             resource: "kafka/x".into(),
-            wish: Wish { owner, targets: targets(&actions), pre_image: None, amount: 0 },
+            wish: Wish { owner, targets: targets(&actions), pre_image: None, amount: 9, parts: Vec::new() },
             writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
             state: State::Sent,
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            effect: None,
             spent: Vec::new(),
+            changed: BTreeMap::new(),
         }
     }
 
@@ -193,10 +254,44 @@ mod tests {
     fn an_open_intent_is_judged_by_the_partitions_there_are() {
         let intent = sent(&[("a", 1, 3), ("b", 2, 3)]);
         let counts = |a, b| BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
-        assert_eq!(ending(&intent, &counts(3, 3)), Ending::Done);
-        assert_eq!(ending(&intent, &counts(1, 2)), Ending::Abandoned);
-        assert_eq!(ending(&intent, &counts(3, 2)), Ending::Superseded);
-        assert_eq!(ending(&intent, &counts(9, 3)), Ending::Superseded);
-        assert_eq!(ending(&intent, &BTreeMap::new()), Ending::Superseded);
+        let partly = |amount, parts: &[&str]| {
+            let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+            Ended { ending: Ending::Superseded, effect: Some(Effect { amount, parts }) }
+        };
+        assert_eq!(judgement(&intent, &counts(3, 3)), Ending::Done.into());
+        assert_eq!(judgement(&intent, &counts(1, 2)), Ending::Abandoned.into());
+        assert_eq!(judgement(&intent, &counts(3, 2)), partly(2, &["a"]));
+        assert_eq!(judgement(&intent, &counts(9, 3)), partly(1, &["b"]));
+        assert_eq!(judgement(&intent, &BTreeMap::new()), partly(0, &[]));
+    }
+
+    #[test]
+    fn what_a_judged_intent_has_done_is_told_once_to_its_object() {
+        let (judged, intent) = (Judged::default(), sent(&[("a", 1, 3), ("b", 2, 3)]));
+        let told = || judged.take("u").into_iter().map(|(grow, _)| grow.topic).collect::<Vec<_>>();
+        judged.add(&Intent { state: State::Done, ..intent.clone() });
+        assert!(judged.take("other").is_empty());
+        assert_eq!((told(), told()), (vec!["a".to_owned(), "b".to_owned()], Vec::new()));
+        let Ended { effect, .. } = judgement(&intent, &BTreeMap::from([("b".to_owned(), 3)]));
+        judged.add(&Intent { state: State::Superseded, effect, ..intent.clone() });
+        assert_eq!(told(), ["b"]);
+        judged.add(&Intent { state: State::Abandoned, ..intent });
+        assert!(told().is_empty());
+    }
+
+    #[test]
+    fn only_what_came_of_it_is_spent_and_told() {
+        let grow = |topic: &str| Grow { topic: topic.to_owned(), from: 1, to: 3, topic_id: None };
+        let refused = || Outcome::Refused { why: "no".into() };
+        assert_eq!(ended(&[(grow("a"), Outcome::Done), (grow("b"), Outcome::Done)]), Ending::Done.into());
+        assert_eq!(ended(&[(grow("a"), refused()), (grow("b"), Outcome::AlreadySo)]), Ending::Abandoned.into());
+        let effect = Some(Effect { amount: 2, parts: vec!["b".into()] });
+        assert_eq!(
+            ended(&[(grow("a"), refused()), (grow("b"), Outcome::Done)]),
+            Ended { ending: Ending::Done, effect }
+        );
+        let later = untold(vec![(grow("a"), refused()), (grow("b"), Outcome::Done)]);
+        assert_eq!(later[0].1, refused());
+        assert!(matches!(later[1].1, Outcome::Unknown { .. }));
     }
 }

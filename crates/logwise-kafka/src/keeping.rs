@@ -59,12 +59,9 @@ pub(crate) fn remember(
             client.memory().restore(&looks, window);
         });
     }
-    if ring.is_some() && !client.memory().knows_growths() {
-        for (topic, at) in
-            growth::resource(look).iter().flat_map(|name| growth::grown_before(&context.shell.intents, name))
-        {
-            client.memory().grew_before(&topic, at);
-        }
+    let record = growth::resource(look).and_then(|name| context.shell.intents.last(&name).ok()?);
+    if let Some(record) = record {
+        client.memory().take_over(record.written, || record.changed_at(began));
     }
     let row = {
         let mut memory = client.memory();

@@ -29,7 +29,8 @@ const MAX_OBJECTS: usize = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     topics: HashMap<String, Remembered>,
-    knows_growths: bool,
+    /// When the record of growths was written that was taken over last.
+    growths_of: Option<Timestamp>,
     /// When the oldest unread records of an object were read last.
     headroom: HashMap<String, Instant>,
     /// The longest window that anybody asks for.
@@ -40,7 +41,8 @@ pub(crate) struct Memory {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    window: Window,
+    /// Shared with the facts of a look, which are gone before the next sample comes: nothing is copied.
+    window: Arc<Window>,
     keys: Option<(Known<Keys>, Instant)>,
     grown: Option<Timestamp>,
     seen: Option<Timestamp>,
@@ -65,7 +67,8 @@ impl Memory {
             let remembered = self.topics.entry(name.clone()).or_default();
             remembered.seen = Some(at);
             if let Known::Known(end_offsets) = topic.end_offsets {
-                remembered.window.record(Sample { at, partitions: topic.partitions, end_offsets }, self.window_seconds);
+                let sample = Sample { at, partitions: topic.partitions, end_offsets };
+                Arc::make_mut(&mut remembered.window).record(sample, self.window_seconds);
             }
         }
         // Objects that share the client see different topics, so not seen this time says little.
@@ -99,7 +102,9 @@ impl Memory {
             let window = std::mem::take(&mut remembered.window);
             *remembered = Remembered { window, seen: remembered.seen, ..Remembered::default() };
         }
-        remembered.window.identify(id, now);
+        if remembered.window.topic_id.as_deref() != Some(id) {
+            Arc::make_mut(&mut remembered.window).identify(id, now);
+        }
     }
 
     /// Of these topics those whose records were looked at longest ago, or never, at most so many.
@@ -126,7 +131,7 @@ impl Memory {
     }
 
     /// Remembers that a topic grew at this time, or later.
-    pub fn grew_before(&mut self, topic: &str, at: Timestamp) {
+    fn grew_before(&mut self, topic: &str, at: Timestamp) {
         let remembered = self.topics.entry(topic.to_owned()).or_default();
         remembered.seen = remembered.seen.max(Some(at));
         remembered.grown = remembered.grown.max(Some(at));
@@ -186,9 +191,12 @@ impl Memory {
         self.description(name)?.earliest.known().cloned()
     }
 
-    /// Whether the growths of the last intent were taken over; true from the second time on.
-    pub fn knows_growths(&mut self) -> bool {
-        std::mem::replace(&mut self.knows_growths, true)
+    /// Takes over when topics grew by the record of the cluster, once for each time it was written: a process that has
+    /// just begun remembers none, and others grow topics too.
+    pub fn take_over(&mut self, written: Timestamp, growths: impl FnOnce() -> BTreeMap<String, Timestamp>) {
+        if self.growths_of.replace(written) != Some(written) {
+            growths().into_iter().for_each(|(topic, at)| self.grew_before(&topic, at));
+        }
     }
 
     /// Whether the database has to be asked for this ring; once.
@@ -219,8 +227,8 @@ impl Memory {
             remembered.seen = remembered.seen.max(last);
             let since = std::mem::take(&mut remembered.window);
             since.samples.iter().for_each(|sample| window.record(*sample, self.window_seconds));
-            window.topic_id = since.topic_id.or(window.topic_id);
-            remembered.window = window;
+            window.topic_id = since.topic_id.clone().or(window.topic_id);
+            remembered.window = Arc::new(window);
         }
     }
 
@@ -323,12 +331,13 @@ mod tests {
     #[test]
     fn growths_and_keys_are_remembered_for_their_time() {
         let mut memory = Memory::default();
-        let grow = Grow { topic: "a".into(), from: 3, to: 6 };
+        let grow = Grow { topic: "a".into(), from: 3, to: 6, topic_id: None };
         memory.grew(&[(grow.clone(), Outcome::AlreadySo)], at(5));
         assert_eq!(topic(&memory, "a").grown, None, "not by our hand");
         memory.grew(&[(grow.clone(), Outcome::NotSent { why: "?".into() })], at(9));
         memory.grew(&[(grow, Outcome::Unknown { why: "?".into() })], at(7));
-        memory.grew_before("a", at(6));
+        memory.take_over(at(8), || BTreeMap::from([("a".into(), at(6))]));
+        memory.take_over(at(8), || BTreeMap::from([("a".into(), at(99))]));
         assert_eq!(topic(&memory, "a").grown, Some(at(7)));
         assert!(topic(&memory, "a").keys.is_unknown());
         memory.sampled("a", Known::Known(Keys::Without), Instant::now());

@@ -6,7 +6,7 @@ use crate::{KafkaError, Look, Outcome, holds};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
+use logwise_api::{Condition, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
 use logwise_plan::partitions::{self, Grow, Hold, Observed, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline, TopicFigures};
@@ -48,12 +48,26 @@ pub(crate) fn no_client(cluster: &LogwiseCluster, error: &KafkaError) -> Report 
 }
 
 fn unread(cluster: &LogwiseCluster, ready: Draft, class: ErrorClass) -> Report {
-    let status = KafkaStatus { settled_generation: settled_before(cluster), ..KafkaStatus::default() };
+    let status = KafkaStatus {
+        settled_generation: settled_before(cluster),
+        cluster_id: id_before(cluster),
+        ..KafkaStatus::default()
+    };
     Report { status: part_status(&status, vec![ready]), failure: Some(class), ..Report::default() }
 }
 
 fn settled_before(cluster: &LogwiseCluster) -> Option<i64> {
     cluster.status.as_ref()?.kafka.as_ref()?.settled_generation
+}
+
+/// The id that the cluster told last, as long as the spec names the same cluster: other objects go on to see that this
+/// one claims topics of it while it does not answer.
+fn id_before(cluster: &LogwiseCluster) -> Option<String> {
+    let status = cluster.status.as_ref()?;
+    let told = |condition: &&Condition| condition.type_ == ConditionType::KafkaReady.name();
+    let condition = status.conditions.iter().find(told)?;
+    let same_spec = condition.observed_generation == cluster.metadata.generation;
+    status.kafka.as_ref()?.cluster_id.clone().filter(|_| same_spec)
 }
 
 fn part_status(status: &KafkaStatus, conditions: Vec<Draft>) -> PartStatus {
@@ -271,7 +285,7 @@ impl Found<'_> {
                 settled_before(self.cluster)
             },
             pending_changes: Some(self.pending_changes()),
-            cluster_id: cluster.and_then(|c| c.cluster_id.clone()),
+            cluster_id: cluster.map_or_else(|| id_before(self.cluster), |c| c.cluster_id.clone()),
             brokers: cluster.map(|c| c.brokers),
             topics: topics.map(|t| words::count(t.len())),
             partitions: topics.map(|t| i32::try_from(partition_sum(t)).unwrap_or(i32::MAX)),
@@ -441,10 +455,17 @@ impl Found<'_> {
         Some(Decision {
             // The sizes too: rates change with every look, and a record is written when a decision changes.
             inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics, "sizes": sizes}),
-            actions: json!(plan.actions),
+            actions: json!(self.decided(plan)),
             holds: json!({"topics": holds, "reasons": reasons}),
             outcome: json!(outcome),
         })
+    }
+
+    /// What was done, that of an earlier look too if it was told late, and what is left to do.
+    fn decided<'a>(&'a self, plan: &'a partitions::Plan) -> Vec<&'a Grow> {
+        let done = self.outcomes.iter().map(|(grow, _)| grow);
+        let open = plan.actions.iter().filter(|grow| !self.outcomes.iter().any(|(done, _)| done == *grow));
+        done.chain(open).collect()
     }
 
     /// What the plan depends on beside the topics.
@@ -475,9 +496,8 @@ impl Found<'_> {
 fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::NotSent { why } => Some(format!("Topic {} was not grown: nothing was sent: {why}", grow.topic)),
-        Outcome::Refused { why } | Outcome::Unknown { why } => {
-            Some(format!("Topic {} was not grown: {why}", grow.topic))
-        }
+        Outcome::Refused { why } => Some(format!("Topic {} was not grown: {why}", grow.topic)),
+        Outcome::Unknown { why } => Some(format!("It is not known whether topic {} was grown: {why}", grow.topic)),
         Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. } => None,
     }
 }

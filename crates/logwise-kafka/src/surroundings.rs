@@ -8,7 +8,7 @@ use kube::runtime::reflector::Store;
 use logwise_api::{LogwiseCluster, validate};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Claim, Policy};
-use logwise_runtime::Shell;
+use logwise_runtime::{Shell, chain};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +26,9 @@ pub(crate) fn add(
     let spent = resource.as_ref().map(|resource| shell.intents.last(resource));
     look.facts.spent = match spent {
         None => Known::Unknown("the id of the Kafka cluster is not known".to_owned()),
-        Some(None) => Known::Known(0),
-        Some(Some(intent)) => Known::Known(i32::try_from(intent.spent_at(Timestamp::now())).unwrap_or(i32::MAX)),
+        Some(Ok(None)) => Known::Known(0),
+        Some(Ok(Some(intent))) => Known::Known(i32::try_from(intent.spent_at(Timestamp::now())).unwrap_or(i32::MAX)),
+        Some(Err(unreadable)) => Known::Unknown(chain(&unreadable)),
     };
     lag(look, &uid, shell);
     let others = others(cluster, look, (shell, clusters));

@@ -97,6 +97,7 @@ fn kafka(stage: &Stage<'_>) -> Arc<logwise_kafka::Context> {
         per_topic: stage.ground.config.per_topic,
         clusters: stage.ground.clusters.store(),
         samples: stage.ground.mirror.samples(),
+        judged: logwise_kafka::Judged::default(),
     })
 }
 

@@ -8,6 +8,7 @@ use crate::ObjectKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How far an intent is.
@@ -51,6 +52,30 @@ impl From<Ending> for State {
             Ending::Superseded => Self::Superseded,
         }
     }
+}
+
+/// How an intent ended, and what of it came about, where that is not all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ended {
+    /// How.
+    pub ending: Ending,
+    /// What came about of it; `None`: the whole wish, unless it was abandoned.
+    pub effect: Option<Effect>,
+}
+
+impl From<Ending> for Ended {
+    fn from(ending: Ending) -> Self {
+        Self { ending, effect: None }
+    }
+}
+
+/// What came about of a wish.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Effect {
+    /// How much it took of what may be done within a day.
+    pub amount: i64,
+    /// Parts of the resource that it changed.
+    pub parts: Vec<String>,
 }
 
 /// The object on whose behalf something is done.
@@ -98,6 +123,9 @@ pub struct Wish {
     /// How much this takes of what may be done within a day, where that is limited.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub amount: i64,
+    /// Parts of the resource that are changed, such as topics, where it matters when that was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -121,6 +149,9 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Entries kept; of more, the two oldest become one with the later time.
 const MOST_SPENT: usize = 48;
 
+/// Parts whose change is remembered; of more, those that changed last.
+const MOST_CHANGED: usize = 1_000;
+
 /// The record of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,9 +172,15 @@ pub struct Intent {
     pub call_timeout_seconds: u32,
     /// When the record was written.
     pub written: Timestamp,
+    /// What came about of it, once that is known and not the whole wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
     /// What earlier intents have spent within the last 24 hours, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spent: Vec<Spent>,
+    /// When earlier intents have changed parts of the resource within the last 24 hours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: BTreeMap<String, Timestamp>,
 }
 
 /// What the names of shared resources begin with: the topics of a Kafka cluster belong to many.
@@ -161,9 +198,32 @@ impl Intent {
         self.spending(now).iter().fold(0, |sum, spent| sum.saturating_add(spent.amount))
     }
 
+    /// When parts of the resource were changed within the 24 hours before `now`, by this intent too unless it had no
+    /// effect.
+    pub fn changed_at(&self, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        let own = self.effect.as_ref().map_or(&self.wish.parts, |effect| &effect.parts);
+        let own = own.iter().filter(|_| self.had_effect()).map(|part| (part.clone(), self.written));
+        let mut changed = self.changed.clone();
+        changed.extend(own);
+        changed.retain(|_, at| now.duration_since(*at) < DAY);
+        if changed.len() > MOST_CHANGED {
+            let mut times: Vec<Timestamp> = changed.values().copied().collect();
+            times.sort_unstable();
+            let oldest = times[times.len() - MOST_CHANGED];
+            changed.retain(|_, at| *at >= oldest);
+        }
+        changed
+    }
+
+    /// Whether it may have changed something.
+    const fn had_effect(&self) -> bool {
+        !matches!(self.state, State::Prepared | State::Abandoned)
+    }
+
     fn spending(&self, now: Timestamp) -> Vec<Spent> {
-        let own = Spent { at: self.written, amount: self.wish.amount };
-        let counts = !matches!(self.state, State::Prepared | State::Abandoned) && own.amount != 0;
+        let amount = self.effect.as_ref().map_or(self.wish.amount, |effect| effect.amount);
+        let own = Spent { at: self.written, amount };
+        let counts = self.had_effect() && own.amount != 0;
         let all = self.spent.iter().copied().chain(counts.then_some(own));
         let mut recent: Vec<Spent> = all.filter(|spent| now.duration_since(spent.at) < DAY).collect();
         while recent.len() > MOST_SPENT {
@@ -198,13 +258,13 @@ pub enum Request {
         call_timeout_seconds: u32,
     },
     /// The writer's own call is over and its effect was read.
-    Close(Ending),
+    Close(Ended),
     /// Somebody's call is over; the effect was read by a look that began at this time.
     Settle {
         /// The record that was judged; another one in its place stays as it is.
         judged: Box<Intent>,
         /// How it ended, by what was read.
-        ending: Ending,
+        ended: Ended,
         /// When that look began.
         looked: Timestamp,
     },
@@ -247,6 +307,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
             let writer = me.clone();
             let (send_before, call_timeout_seconds) = (None, 0);
             let spent = current.map(|current| current.spending(now)).unwrap_or_default();
+            let changed = current.map(|current| current.changed_at(now)).unwrap_or_default();
             Ok(Intent {
                 resource,
                 wish,
@@ -255,18 +316,20 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 send_before,
                 call_timeout_seconds,
                 written: now,
+                effect: None,
                 spent,
+                changed,
             })
         }
         Request::Send { before, call_timeout_seconds } => {
             let mine = current.filter(|c| c.writer == *me && c.state == State::Prepared).ok_or(Refused::NotOurs)?;
             Ok(Intent { send_before: Some(before), call_timeout_seconds, ..write(mine, State::Sent) })
         }
-        Request::Close(ending) => {
+        Request::Close(Ended { ending, effect }) => {
             let mine = current.filter(|c| c.writer == *me && !c.state.is_closed()).ok_or(Refused::NotOurs)?;
-            Ok(write(mine, ending.into()))
+            Ok(Intent { effect, ..write(mine, ending.into()) })
         }
-        Request::Settle { judged, ending, looked } => {
+        Request::Settle { judged, ended: Ended { ending, effect }, looked } => {
             let open = current.filter(|c| !c.state.is_closed()).ok_or(Refused::NotOurs)?;
             fenced(open, me)?;
             if *open != *judged {
@@ -274,7 +337,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
             }
             match open.over_at().filter(|_| open.state == State::Sent) {
                 Some(until) if looked < until && !is_final(open, ending) => Err(Refused::UnderWay { until }),
-                _ => Ok(write(open, ending.into())),
+                _ => Ok(Intent { effect, ..write(open, ending.into()) }),
             }
         }
     }
@@ -314,7 +377,7 @@ mod tests {
 
     fn wish() -> Wish {
         let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
-        Wish { owner, targets: serde_json::json!({"desired": 3}), pre_image: None, amount: 0 }
+        Wish { owner, targets: serde_json::json!({"desired": 3}), pre_image: None, amount: 0, parts: Vec::new() }
     }
 
     fn prepare() -> Request {
@@ -326,7 +389,7 @@ mod tests {
     }
 
     fn settle(judged: &Intent, looked: i64) -> Request {
-        Request::Settle { judged: Box::new(judged.clone()), ending: Ending::Done, looked: at(looked) }
+        Request::Settle { judged: Box::new(judged.clone()), ended: Ending::Done.into(), looked: at(looked) }
     }
 
     fn sent(epoch: i64) -> Intent {
@@ -336,7 +399,7 @@ mod tests {
 
     #[test]
     fn the_straight_way_is_prepared_sent_done() {
-        let done = advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(1), at(11)).unwrap();
+        let done = advance(Some(&sent(1)), Request::Close(Ending::Done.into()), &writer(1), at(11)).unwrap();
         assert_eq!(done.state, State::Done);
         assert_eq!(advance(Some(&done), prepare(), &writer(1), at(12)).unwrap().state, State::Prepared);
     }
@@ -364,7 +427,7 @@ mod tests {
         let shared = Intent { resource: "kafka/a".into(), ..sent(1) };
         assert_eq!(advance(Some(&shared), settle(&shared, 12), &writer(2), at(12)).unwrap().state, State::Done);
         let Request::Settle { judged, looked, .. } = settle(&shared, 12) else { unreachable!() };
-        let idle = Request::Settle { judged, ending: Ending::Abandoned, looked };
+        let idle = Request::Settle { judged, ended: Ending::Abandoned.into(), looked };
         assert_eq!(advance(Some(&shared), idle, &writer(2), at(12)), Err(Refused::UnderWay { until: at(20) }));
     }
 
@@ -380,7 +443,10 @@ mod tests {
 
     #[test]
     fn nobody_closes_what_another_sent_without_reading() {
-        assert_eq!(advance(Some(&sent(1)), Request::Close(Ending::Done), &writer(2), at(99)), Err(Refused::NotOurs));
+        assert_eq!(
+            advance(Some(&sent(1)), Request::Close(Ending::Done.into()), &writer(2), at(99)),
+            Err(Refused::NotOurs)
+        );
     }
 
     #[test]
@@ -389,14 +455,14 @@ mod tests {
             let request = Request::Prepare { resource: "kafka/a".into(), wish: Wish { amount, ..wish() } };
             advance(current, request, &writer(1), at(second)).unwrap()
         };
-        let end = |intent: &Intent, ending, second| {
+        let end = |intent: &Intent, ending: Ending, second| {
             let sent = advance(Some(intent), send(), &writer(1), at(second)).unwrap();
             assert_eq!(
                 sent.spent_at(at(second)) - intent.spent_at(at(second)),
                 intent.wish.amount,
                 "may have happened"
             );
-            advance(Some(&sent), Request::Close(ending), &writer(1), at(second)).unwrap()
+            advance(Some(&sent), Request::Close(ending.into()), &writer(1), at(second)).unwrap()
         };
         let first = end(&spend(None, 5, 10), Ending::Done, 10);
         let idle = end(&spend(Some(&first), 7, 20), Ending::Abandoned, 20);
@@ -416,8 +482,43 @@ mod tests {
     }
 
     #[test]
+    fn what_came_about_counts_and_not_what_was_wished() {
+        let grow = |current: Option<&Intent>, topics: &[&str], second| {
+            let parts: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+            let wish = Wish { amount: 10, parts, ..wish() };
+            let request = Request::Prepare { resource: "kafka/a".into(), wish };
+            let prepared = advance(current, request, &writer(1), at(second)).unwrap();
+            advance(Some(&prepared), send(), &writer(1), at(second)).unwrap()
+        };
+        let close = |sent: &Intent, ended: Ended, second| {
+            advance(Some(sent), Request::Close(ended), &writer(1), at(second)).unwrap()
+        };
+        let topics = |intent: &Intent, second| intent.changed_at(at(second)).into_keys().collect::<Vec<_>>();
+        let sent = grow(None, &["a", "b"], 10);
+        assert_eq!((sent.spent_at(at(10)), topics(&sent, 10)), (10, vec!["a".into(), "b".into()]), "may have happened");
+        let partly = Ended { ending: Ending::Done, effect: Some(Effect { amount: 3, parts: vec!["b".into()] }) };
+        let first = close(&sent, partly, 11);
+        assert_eq!((first.spent_at(at(11)), topics(&first, 11)), (3, vec!["b".into()]));
+        let second = close(&grow(Some(&first), &["c"], 20), Ending::Done.into(), 21);
+        let third = close(&grow(Some(&second), &["d"], 30), Ending::Abandoned.into(), 31);
+        assert_eq!((third.spent_at(at(31)), topics(&third, 31)), (13, vec!["b".into(), "c".into()]));
+        assert_eq!(third.changed_at(at(31))["b"], at(11));
+        let day = 24 * 60 * 60;
+        assert_eq!(topics(&third, day + 11), vec!["c".to_owned()]);
+        let read: Intent = serde_json::from_value(serde_json::to_value(&third).unwrap()).unwrap();
+        assert_eq!(read, third);
+    }
+
+    #[test]
+    fn of_many_changed_parts_the_last_ones_are_remembered() {
+        let changed = (0..1_500).map(|number| (format!("t{number:04}"), at(number))).collect();
+        let kept = Intent { changed, ..sent(1) }.changed_at(at(1_500));
+        assert_eq!((kept.len(), kept.first_key_value().unwrap().0.as_str()), (MOST_CHANGED, "t0500"));
+    }
+
+    #[test]
     fn an_earlier_term_of_the_shard_is_fenced_and_one_of_another_shard_is_not() {
-        let done = advance(Some(&sent(5)), Request::Close(Ending::Done), &writer(5), at(11)).unwrap();
+        let done = advance(Some(&sent(5)), Request::Close(Ending::Done.into()), &writer(5), at(11)).unwrap();
         assert_eq!(advance(Some(&done), prepare(), &writer(4), at(12)), Err(Refused::Fenced { epoch: 5 }));
         let other = Writer { shard: "b".into(), ..writer(4) };
         assert!(advance(Some(&done), prepare(), &other, at(12)).is_ok());

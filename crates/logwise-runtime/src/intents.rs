@@ -2,7 +2,7 @@
 //! write. Every write replaces the version that was read.
 
 use crate::fresh::{Newer, NotFresh};
-use crate::intent::{Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
+use crate::intent::{Ended, Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
 use crate::record::{Record, SEND_WITHIN, document, over};
 use crate::term::{NotLeading, Permit, Sending, Term};
@@ -132,19 +132,19 @@ impl Intents {
 
     /// Clears the way to `resource`: an intent that an earlier look or an earlier leader left open is closed by its
     /// effect. `judge` says how it ended and when the look at the resource began that shows it; it is asked only if there
-    /// is such an intent.
+    /// is such an intent. Returns the intent that this has closed.
     ///
     /// # Errors
     /// Why nothing may be sent about this resource yet.
-    pub async fn clear(
+    pub async fn clear<E: Into<Ended>>(
         &self,
         resource: &str,
-        judge: impl AsyncFnOnce(&Intent) -> Result<(Ending, Instant), String>,
-    ) -> Result<(), String> {
+        judge: impl AsyncFnOnce(&Intent) -> Result<(E, Instant), String>,
+    ) -> Result<Option<Intent>, String> {
         let text = |error: IntentError| chain(&error);
-        let Some(intent) = self.open(resource).await.map_err(text)? else { return Ok(()) };
-        let (ending, looked) = judge(&intent).await?;
-        self.settle(resource, intent, (ending, looked)).await.map_err(text)
+        let Some(intent) = self.open(resource).await.map_err(text)? else { return Ok(None) };
+        let (ended, looked) = judge(&intent).await?;
+        self.settle(resource, intent, (ended.into(), looked)).await.map_err(text)
     }
 
     /// The intent of `resource` that is not closed, if there is one: its effect has to be judged before anything else.
@@ -204,9 +204,12 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
-    /// The record of `resource` as this process last saw it; none if there is none, or if it cannot be read.
-    pub fn last(&self, resource: &str) -> Option<Intent> {
-        self.current(resource).ok().flatten()
+    /// The record of `resource` as this process last saw it, if there is one.
+    ///
+    /// # Errors
+    /// [`IntentError::Unreadable`]
+    pub fn last(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
+        self.current(resource)
     }
 
     /// Closes the open intent of `resource` as it was judged, by a look at the resource that began at the given time.
@@ -214,20 +217,20 @@ impl Intents {
         &self,
         resource: &str,
         judged: Intent,
-        (ending, looked): (Ending, Instant),
-    ) -> Result<(), IntentError> {
+        (ended, looked): (Ended, Instant),
+    ) -> Result<Option<Intent>, IntentError> {
         let _turn = self.turn(resource).await;
         if self.current(resource)?.is_none_or(|intent| intent.state.is_closed()) {
-            return Ok(());
+            return Ok(None);
         }
-        let judged = Box::new(judged);
+        let (judged, ending) = (Box::new(judged), ended.ending);
         let written = self.write(resource, |record| {
             let looked = self.as_seen(record, looked);
-            Request::Settle { judged: judged.clone(), ending, looked }
+            Request::Settle { judged: judged.clone(), ended: ended.clone(), looked }
         });
         let intent = written.await?;
         tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
-        Ok(())
+        Ok(Some(intent))
     }
 
     /// Whether the API server is known to have a newer state of this object than it shows here: a look at it would be
@@ -447,7 +450,7 @@ impl Prepared {
 
     /// Says that nothing is going to be sent.
     pub async fn abandon(self, ending: Ending) {
-        close(&self.intents, &self.resource, ending).await;
+        close(&self.intents, &self.resource, &ending.into()).await;
     }
 }
 
@@ -466,14 +469,16 @@ impl Sent {
         self.intents.term.permit(self.deadline)
     }
 
-    /// The call is over and its effect was read.
-    pub async fn close(self, ending: Ending) {
-        close(&self.intents, &self.resource, ending).await;
+    /// The call is over and its effect was read. Says whether that could be written down; if not, the intent stays open.
+    pub async fn close(self, ended: impl Into<Ended>) -> bool {
+        close(&self.intents, &self.resource, &ended.into()).await
     }
 }
 
-async fn close(intents: &Intents, resource: &str, ending: Ending) {
-    if let Err(error) = intents.write(resource, |_| Request::Close(ending)).await {
-        tracing::warn!(%resource, error = chain(&error), "the intent stays open; the next look closes it");
+async fn close(intents: &Intents, resource: &str, ended: &Ended) -> bool {
+    let written = intents.write(resource, |_| Request::Close(ended.clone())).await;
+    if let Err(error) = &written {
+        tracing::warn!(%resource, error = chain(error), "the intent stays open; the next look closes it");
     }
+    written.is_ok()
 }

@@ -156,13 +156,15 @@ mod tests {
         let written = Timestamp::UNIX_EPOCH;
         let sent = |before: i64| Intent {
             resource: "group/arn".into(),
-            wish: Wish { owner: owner.clone(), targets: Value::Null, pre_image: None, amount: 0 },
+            wish: Wish { owner: owner.clone(), targets: Value::Null, pre_image: None, amount: 0, parts: Vec::new() },
             writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
             state: State::Sent,
             send_before: Some(written + SignedDuration::from_secs(before)),
             call_timeout_seconds: 6,
             written,
+            effect: None,
             spent: Vec::new(),
+            changed: std::collections::BTreeMap::new(),
         };
         let seen = Instant::now();
         let after = |before| over(seen, &sent(before)).duration_since(seen).as_secs();

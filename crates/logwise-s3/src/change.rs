@@ -37,7 +37,8 @@ pub(crate) async fn clear_the_way(intents: &Intents, bucket: &str, look: &Look, 
         let ending = ending(intent, &look.raw).ok_or("the lifecycle configuration could not be read")?;
         Ok((ending, looked))
     };
-    intents.clear(&resource(bucket), judge).await
+    intents.clear(&resource(bucket), judge).await?;
+    Ok(())
 }
 
 /// What became of the write that `intent` names; nothing is said of a bucket that could not be read.
@@ -87,8 +88,10 @@ pub(crate) async fn carry_out(
         }
         // What S3 does not show yet, or has not answered, is judged by the next look.
         (None, Some(sent)) => match &written {
-            Ok(Written::Done) => sent.close(Ending::Done).await,
-            Err(error) if error.class() != ErrorClass::Transient => sent.close(Ending::Abandoned).await,
+            Ok(Written::Done) => _ = sent.close(Ending::Done).await,
+            Err(error) if error.class() != ErrorClass::Transient => {
+                _ = sent.close(Ending::Abandoned).await;
+            }
             _ => drop(sent),
         },
         (None, None) => {}
@@ -97,7 +100,13 @@ pub(crate) async fn carry_out(
 }
 
 fn wish(cluster: &LogwiseCluster, targets: Value, before: &Known<RawDocument>) -> Wish {
-    Wish { owner: ObjectKey::of(cluster).into(), targets, pre_image: before.known().and_then(pre_image), amount: 0 }
+    Wish {
+        owner: ObjectKey::of(cluster).into(),
+        targets,
+        pre_image: before.known().and_then(pre_image),
+        amount: 0,
+        parts: Vec::new(),
+    }
 }
 
 /// The configuration before the write, as gzip in base64: a ConfigMap holds text, and at most 1 MiB of it.

@@ -163,7 +163,7 @@ fn validated(
 fn drifted(context: &Context, bucket: &str, observed: &Look, validated: &Validated) -> Option<Vec<Changed>> {
     let stays = validated.policy.policies.iter().filter(|entry| entry.removal.is_none());
     let owners: Vec<&str> = stays.map(|entry| entry.owner.as_str()).collect();
-    let last = context.shell.intents.last(&change::resource(bucket));
+    let last = context.shell.intents.last(&change::resource(bucket)).ok().flatten();
     drift::drifted(last.as_ref(), &observed.raw, &owners)
 }
 

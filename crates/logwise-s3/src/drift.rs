@@ -177,7 +177,13 @@ mod tests {
 
     fn done(targets: Value, before: &Known<RawDocument>) -> Intent {
         let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
-        let mut wish = Wish { owner, targets, pre_image: before.known().and_then(crate::change::pre_image), amount: 0 };
+        let mut wish = Wish {
+            owner,
+            targets,
+            pre_image: before.known().and_then(crate::change::pre_image),
+            amount: 0,
+            parts: Vec::new(),
+        };
         wish.targets["assumes"] = before.known().map_or(Value::Null, |before| before.version().into());
         Intent {
             resource: "bucket/b".into(),
@@ -187,7 +193,9 @@ mod tests {
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            effect: None,
             spent: Vec::new(),
+            changed: BTreeMap::new(),
         }
     }
 

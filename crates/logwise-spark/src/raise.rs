@@ -65,7 +65,13 @@ async fn carry_out_one(
     resource: &str,
 ) -> Result<group::Outcome, AwsError> {
     let failed = |error: IntentError| not_sent(raise, error.class(), &chain(&error));
-    let wish = Wish { owner: ObjectKey::of(cluster).into(), targets: json!(raise), pre_image: None, amount: 0 };
+    let wish = Wish {
+        owner: ObjectKey::of(cluster).into(),
+        targets: json!(raise),
+        pre_image: None,
+        amount: 0,
+        parts: Vec::new(),
+    };
     let prepared = context.shell.intents.prepare(resource, cluster, wish).await.map_err(failed)?;
     let arn = resource.strip_prefix(KIND).unwrap_or(resource);
     match group::check(client, raise, arn).await {
@@ -109,13 +115,15 @@ mod tests {
         let raise = RaiseDesired { group: "g".into(), from: 1, to: 3 };
         let intent = Intent {
             resource: "group/arn".into(),
-            wish: Wish { owner, targets: json!(raise), pre_image: None, amount: 0 },
+            wish: Wish { owner, targets: json!(raise), pre_image: None, amount: 0, parts: Vec::new() },
             writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
             state: State::Sent,
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            effect: None,
             spent: Vec::new(),
+            changed: std::collections::BTreeMap::new(),
         };
         let group = |desired| Group { min_size: 0, max_size: 9, desired, in_service: 1 };
         assert_eq!(ending(&intent, &group(3)), Ending::Done);

@@ -128,7 +128,7 @@ impl World {
     }
 
     pub fn grow(&self, topic: &str, from: i32, to: i32) -> Grow {
-        Grow { topic: self.name(topic), from, to }
+        Grow { topic: self.name(topic), from, to, topic_id: None }
     }
 }
 

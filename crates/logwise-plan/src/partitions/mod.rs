@@ -16,6 +16,7 @@ use guards::Spent;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The validated wish for the topics of one pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,9 +187,9 @@ pub struct Topic {
     pub replication_factor: i32,
     /// Sum of the end offsets of all partitions, in records; unknown when any partition could not be read.
     pub end_offsets: Known<i64>,
-    /// Samples of the last minutes.
-    #[serde(default)]
-    pub window: Window,
+    /// Samples of the last minutes; shared with who remembers them, because they are most of what is known of a topic.
+    #[serde(default, with = "samples::shared")]
+    pub window: Arc<Window>,
     /// Records that were not read yet.
     #[serde(default = "no_lag", skip_serializing_if = "Known::is_unknown")]
     pub lag: Known<i64>,
@@ -210,7 +211,7 @@ impl Topic {
             reassigning: 0,
             replication_factor: one(),
             end_offsets,
-            window: Window::default(),
+            window: Arc::default(),
             lag: no_lag(),
             keys: keys_not_read(),
             grown: None,
@@ -265,6 +266,9 @@ pub struct Grow {
     pub from: i32,
     /// Partitions the topic shall have.
     pub to: i32,
+    /// Id of the topic that was measured, if it is known; another one of the same name does not grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 /// Why a topic was left alone.
@@ -420,7 +424,8 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
             }
             Ok(Growth { to, .. }) => {
                 spent.add(topic, to);
-                plan.actions.push(Grow { topic: name.clone(), from: topic.partitions, to });
+                let topic_id = topic.window.topic_id.clone();
+                plan.actions.push(Grow { topic: name.clone(), from: topic.partitions, to, topic_id });
             }
             Err(hold) => {
                 plan.holds.insert(name.clone(), hold);

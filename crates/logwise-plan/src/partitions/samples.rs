@@ -94,6 +94,21 @@ impl Window {
     }
 }
 
+/// A shared window is written as the window itself.
+pub(super) mod shared {
+    use super::Window;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(in super::super) fn serialize<S: Serializer>(window: &Arc<Window>, to: S) -> Result<S::Ok, S::Error> {
+        window.as_ref().serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Window>, D::Error> {
+        Window::deserialize(from).map(Arc::new)
+    }
+}
+
 /// Why there is no rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "reason")]
@@ -130,16 +145,15 @@ pub enum RateUnknown {
 /// Why no rate is known.
 pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: Timestamp) -> Result<i64, RateUnknown> {
     let most_ms = i64::from(scaling.window_seconds) * 1000;
-    let within = window.samples.iter().filter(|sample| (0..=most_ms).contains(&age_ms(sample.at, now)));
-    let samples: Vec<&Sample> = within.collect();
-    let (number, needed) = (samples.len(), MIN_SAMPLES);
+    let within = || window.samples.iter().filter(|sample| (0..=most_ms).contains(&age_ms(sample.at, now)));
+    let (number, needed) = (within().count(), MIN_SAMPLES);
     let too_few = || match window.reset {
         Some((why, at)) if (0..=most_ms).contains(&age_ms(at, now)) => {
             RateUnknown::WindowReset { why, samples: number, needed }
         }
         _ => RateUnknown::TooFewSamples { samples: number, needed },
     };
-    let newest = match samples.last() {
+    let newest = match within().next_back() {
         Some(newest) if number >= needed => newest,
         _ => return Err(too_few()),
     };
@@ -150,10 +164,12 @@ pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: T
     if age_seconds > most_seconds {
         return Err(RateUnknown::TooOld { age_seconds, most_seconds });
     }
-    let mut slopes: Vec<i64> = samples.windows(2).filter_map(|pair| slope(pair[0], pair[1])).collect();
-    slopes.sort_unstable();
-    let rank = (slopes.len() * PERCENTILE).div_ceil(100);
-    slopes.get(rank.saturating_sub(1)).copied().ok_or_else(too_few)
+    let mut slopes: Vec<i64> = within().zip(within().skip(1)).filter_map(|(from, to)| slope(from, to)).collect();
+    let rank = (slopes.len() * PERCENTILE).div_ceil(100).saturating_sub(1);
+    if slopes.is_empty() {
+        return Err(too_few());
+    }
+    Ok(*slopes.select_nth_unstable(rank).1)
 }
 
 /// Records per second between two samples, rounded up; none if time or records run backwards.

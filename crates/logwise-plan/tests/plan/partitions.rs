@@ -39,8 +39,8 @@ prop_compose! {
         let (leaderless, under_replicated, reassigning) = health;
         let grown = grown.map(at);
         Topic {
-            partitions, leaderless, under_replicated, reassigning, replication_factor, end_offsets, window, lag, keys,
-            grown,
+            partitions, leaderless, under_replicated, reassigning, replication_factor, end_offsets, lag, keys, grown,
+            window: window.into(),
         }
     }
 }
@@ -250,7 +250,7 @@ proptest! {
             {
                 (topic.leaderless, topic.under_replicated, topic.reassigning) = (0, 0, 0);
             }
-            let grown = Grow { topic: name.clone(), from: proposal.from, to: proposal.to };
+            let grown = Grow { topic: name.clone(), from: proposal.from, to: proposal.to, topic_id: None };
             prop_assert_eq!(decide(&wish, &later).actions, vec![grown]);
         }
     }

@@ -45,7 +45,7 @@ fn bad_partition_plans() {
         look_period_seconds: 30,
     };
     type Plan = partitions::Plan;
-    let grow = |topic: &str, from, to| Grow { topic: topic.to_owned(), from, to };
+    let grow = |topic: &str, from, to| Grow { topic: topic.to_owned(), from, to, topic_id: None };
     let good = plan(&policy, &observed, NOW);
     bites(
         &good,

@@ -35,7 +35,7 @@ pub fn writer(setting: &Setting, epoch: u8, me: u8) -> Writer {
 
 pub fn wish(target: u8) -> Wish {
     let owner = Owner { namespace: String::new(), name: String::new(), uid: String::new(), generation: 1 };
-    Wish { owner, targets: target.into(), pre_image: None, amount: 0 }
+    Wish { owner, targets: target.into(), pre_image: None, amount: 0, parts: Vec::new() }
 }
 
 /// The record as the shipped code has it, with any times: only differences on the reader's clock count.
@@ -49,7 +49,9 @@ pub fn intent(setting: &Setting, record: &Record) -> Intent {
         send_before: sent.then(|| wall(setting, record.by, NOW)),
         call_timeout_seconds: if sent { setting.call.into() } else { 0 },
         written: wall(setting, record.by, NOW),
+        effect: None,
         spent: Vec::new(),
+        changed: std::collections::BTreeMap::new(),
     }
 }
 

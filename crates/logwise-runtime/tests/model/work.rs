@@ -115,13 +115,13 @@ fn request(setting: &Setting, world: &World, me: u8, (ask, known): (Ask, Option<
         Ask::Settle { judged, done, looked } => {
             let looked = if setting.has(Bug::OldLook) { NOW } else { looked };
             let judged = Box::new(intent(setting, &judged));
-            Request::Settle { judged, ending: ending(done), looked: as_seen(setting, world, me, (known, looked)) }
+            Request::Settle { judged, ended: ending(done).into(), looked: as_seen(setting, world, me, (known, looked)) }
         }
         Ask::Prepare { target } => Request::Prepare { resource: String::new(), wish: wish(target) },
         Ask::Send { deadline } => {
             Request::Send { before: wall(setting, me, deadline), call_timeout_seconds: setting.call.into() }
         }
-        Ask::Close { done } => Request::Close(ending(done)),
+        Ask::Close { done } => Request::Close(ending(done).into()),
     }
 }
 
@@ -139,20 +139,20 @@ fn decide(
 ) -> Result<Intent, Refused> {
     let Some((bug, found)) = setting.bug.zip(current) else { return advance(current, request, me, now) };
     match (bug, request) {
-        (Bug::SettleAtOnce, Request::Settle { judged, ending, .. }) => {
+        (Bug::SettleAtOnce, Request::Settle { judged, ended, .. }) => {
             let looked = found.over_at().unwrap_or(now);
-            advance(current, Request::Settle { judged, ending, looked }, me, now)
+            advance(current, Request::Settle { judged, ended, looked }, me, now)
         }
-        (Bug::ForeignClose, Request::Settle { ending, .. }) => {
-            let closed = advance(current, Request::Close(ending), &found.writer, now)?;
+        (Bug::ForeignClose, Request::Settle { ended, .. }) => {
+            let closed = advance(current, Request::Close(ended), &found.writer, now)?;
             Ok(Intent { writer: me.clone(), written: now, ..closed })
         }
-        (Bug::StaleJudgement, Request::Settle { ending, looked, .. }) => {
-            advance(current, Request::Settle { judged: Box::new(found.clone()), ending, looked }, me, now)
+        (Bug::StaleJudgement, Request::Settle { ended, looked, .. }) => {
+            advance(current, Request::Settle { judged: Box::new(found.clone()), ended, looked }, me, now)
         }
-        (Bug::NoFence, Request::Settle { judged, ending, looked }) => {
+        (Bug::NoFence, Request::Settle { judged, ended, looked }) => {
             let judged = Box::new(unfenced(&judged, me));
-            advance(Some(&unfenced(found, me)), Request::Settle { judged, ending, looked }, me, now)
+            advance(Some(&unfenced(found, me)), Request::Settle { judged, ended, looked }, me, now)
         }
         (Bug::NoFence, request) => advance(Some(&unfenced(found, me)), request, me, now),
         (_, request) => advance(current, request, me, now),
