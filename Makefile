@@ -47,11 +47,13 @@ bed-up: build ## start the servers that tests need, and leave them running
 bed-down: ## end the servers of `make bed-up`
 	$(BED) down
 
+# Two builds, so that the operator has the features that it is shipped with and not those of the tests too.
 .PHONY: bench
-bench: ## figures: memory and CPU at rest, apply to conditions
+bench: ## figures, see docs/benchmarks.md; PARTS="plan look" for some of them
 	cargo build --release --locked -p logwise-operator
+	cargo build --release --locked -p logwise-tests --bin logwise-bench
 	$(MAKE) --no-print-directory build
-	LOGWISE_OPERATOR_BIN=$(CURDIR)/target/release/logwise-operator $(BED) exec --profile all -- .ci/bench
+	LOGWISE_OPERATOR_BIN=$(CURDIR)/target/release/logwise-operator $(BED) exec --profile all -- .ci/bench $(PARTS)
 
 .PHONY: prove
 prove: build ## what is too long for `make test`

@@ -101,11 +101,21 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 
 /// Waits until the condition has this status and reason for the object's current generation; returns the object.
 pub async fn wait_condition(world: &World, object: (&str, &str), expected: (&str, &str, &str)) -> Result<Value> {
+    wait_condition_within(world, PATIENCE, object, expected).await
+}
+
+/// [`wait_condition`], where it is promised how long that takes.
+pub async fn wait_condition_within(
+    world: &World,
+    within: Duration,
+    object: (&str, &str),
+    expected: (&str, &str, &str),
+) -> Result<Value> {
     let (kind, name) = object;
     let (wanted, status, reason) = expected;
     let what = format!("{kind}/{name} to be {wanted}={status} ({reason})");
     world
-        .wait_until(&what, PATIENCE, async || {
+        .wait_until(&what, within, async || {
             let object = world.get_json(kind, name).await?;
             let found = condition(&object, wanted).with_context(|| format!("no {wanted} in {}", object["status"]))?;
             ensure!(

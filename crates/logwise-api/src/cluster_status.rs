@@ -73,7 +73,7 @@ pub struct KafkaStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub limited_topics: Option<i32>,
-    /// Topics that want more partitions and were left alone, the first 20 by name.
+    /// Topics that want more partitions and were left alone, at most 20 by name, and fewer where names are very long.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), transform = map_by("name"))]
     pub held_topics: Vec<HeldTopic>,

@@ -98,15 +98,14 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Some(policy) => Some(decide((cluster, policy), &client, (&mut look, taken), context).await),
         None => None,
     };
-    let mut outcomes = context.judged.take(&cluster.uid().unwrap_or_default());
-    let carried_out = match (&plan, &policy) {
+    let late = context.judged.take(&cluster.uid().unwrap_or_default());
+    let (outcomes, intent) = match (&plan, &policy) {
         (Some(plan), Some(policy)) if validate::may_change(cluster) => {
             let plan = (plan, policy.scaling.daily_budget);
             growth::carry_out(intents, cluster, &client, plan, cleared).await
         }
-        _ => Vec::new(),
+        _ => (Vec::new(), None),
     };
-    outcomes.extend(carried_out);
     client.memory().grew(&outcomes, Timestamp::now());
     if policy.is_some() {
         let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };
@@ -119,6 +118,8 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         look: &look,
         plan: plan.as_ref(),
         outcomes: &outcomes,
+        intent,
+        late: &late,
         descriptions: &descriptions,
     };
     found.measure(&context.shell.metrics, context.per_topic);
@@ -165,6 +166,8 @@ async fn decide(
     context: &Context,
 ) -> partitions::Plan {
     surroundings::add(look, policy, cluster, (&context.shell, &context.clusters));
+    let uid = cluster.uid().unwrap_or_default();
+    surroundings::lag(look, &uid, &context.shell, |name| client.memory().earliest(name));
     keeping::remember(client, (look, began), policy, context);
     let plan = partitions::plan(policy, &look.facts, Timestamp::now());
     if examine::look_closer(client, look, &plan).await {

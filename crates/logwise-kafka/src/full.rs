@@ -44,6 +44,14 @@ pub struct Description {
     pub earliest: Known<BTreeMap<i32, i64>>,
 }
 
+impl Description {
+    /// Whether everything could be read.
+    pub(crate) fn is_complete(&self) -> bool {
+        let Self { id, retention_ms, min_in_sync, earliest } = self;
+        ![id.is_unknown(), retention_ms.is_unknown(), min_in_sync.is_unknown(), earliest.is_unknown()].contains(&true)
+    }
+}
+
 /// What is known of topics beyond what every look shows.
 pub(crate) type Descriptions = BTreeMap<String, Arc<Description>>;
 

@@ -2,13 +2,14 @@
 
 use crate::apply::{self, apply, counts, nothing_sent};
 use crate::{KafkaClient, Look, Outcome};
+use jiff::{SignedDuration, Timestamp};
 use logwise_api::LogwiseCluster;
 use logwise_plan::partitions::{Grow, Plan};
 use logwise_runtime::intent::{Effect, Ended, Ending, Intent, State, Wish};
 use logwise_runtime::{Intents, ObjectKey, chain};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -19,23 +20,61 @@ pub(crate) fn resource(look: &Look) -> Option<String> {
 
 /// Growths that came to light when an intent was judged: those of an object are told by its next look.
 #[derive(Default)]
-pub struct Judged(Mutex<HashMap<String, Vec<(Grow, Outcome)>>>);
+pub struct Judged(Mutex<Untold>);
 
-/// Objects whose growths wait to be told; beyond that they are only in the log.
+#[derive(Default)]
+struct Untold {
+    /// By uid.
+    of: HashMap<String, Vec<Told>>,
+    /// Clusters whose last intent was looked at since this process began.
+    recalled: HashSet<String>,
+}
+
+/// Growths of one intent that an earlier look, or an earlier process, has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// What tells the intent from others.
+    pub id: Option<String>,
+    /// Those that took place.
+    pub grown: Vec<Grow>,
+    /// Whether an earlier process has closed the intent: all that may be missing is the record in the database.
+    pub again: bool,
+}
+
+/// Objects whose growths wait to be told, and clusters that are remembered; beyond that they are only in the log.
 const MOST_UNTOLD: usize = 1_000;
 
+/// How long after a growth its record may still be on its way to the database.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_hours(1);
+
 impl Judged {
-    fn add(&self, intent: &Intent) {
-        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = &intent.wish.owner.uid;
-        if untold.len() < MOST_UNTOLD || untold.contains_key(owner) {
-            untold.entry(owner.clone()).or_default().extend(carried_out(intent).map(|grow| (grow, Outcome::Done)));
+    fn add(&self, intent: &Intent, again: bool) {
+        let told = Told { id: intent.id(), grown: carried_out(intent).collect(), again };
+        let (owner, mut untold) = (&intent.wish.owner.uid, self.lock());
+        if !told.grown.is_empty() && (untold.of.len() < MOST_UNTOLD || untold.of.contains_key(owner)) {
+            untold.of.entry(owner.clone()).or_default().push(told);
+        }
+    }
+
+    /// A process that was killed may have closed the last intent of the cluster and not have recorded it: it is recorded
+    /// again, once, under the same id.
+    fn recall(&self, intent: &Intent, now: Timestamp) {
+        let new = {
+            let mut untold = self.lock();
+            untold.recalled.len() < MOST_UNTOLD && untold.recalled.insert(intent.resource.clone())
+        };
+        if new && intent.state.is_closed() && now.duration_since(intent.written) < ON_ITS_WAY {
+            self.add(intent, true);
         }
     }
 
     /// Growths of this object, each once.
-    pub(crate) fn take(&self, uid: &str) -> Vec<(Grow, Outcome)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid).unwrap_or_default()
+    pub(crate) fn take(&self, uid: &str) -> Vec<Told> {
+        self.lock().of.remove(uid).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Untold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,6 +96,9 @@ pub(crate) async fn clear_the_way(
     let Some(resource) = resource(look) else {
         return Err("the id of the Kafka cluster is not known".to_owned());
     };
+    if let Ok(Some(last)) = intents.last(&resource) {
+        judged.recall(&last, Timestamp::now());
+    }
     let judge = async |intent: &Intent| {
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
@@ -64,7 +106,7 @@ pub(crate) async fn clear_the_way(
         Ok((judgement(intent, &counts), looked))
     };
     if let Some(closed) = intents.clear(&resource, judge).await? {
-        judged.add(&closed);
+        judged.add(&closed, false);
     }
     Ok(resource)
 }
@@ -96,16 +138,16 @@ fn effect(came: &[&Grow]) -> Effect {
 }
 
 /// Carries out the growths of `plan` under one intent, if a day's `budget` of new partitions has room for all of them;
-/// `cleared` is the answer of [`clear_the_way`].
+/// `cleared` is the answer of [`clear_the_way`]. Tells also what tells the intent from others, if all outcomes are known.
 pub(crate) async fn carry_out(
     intents: &Arc<Intents>,
     cluster: &LogwiseCluster,
     client: &Arc<KafkaClient>,
     (plan, budget): (&Plan, i32),
     cleared: Result<String, String>,
-) -> Vec<(Grow, Outcome)> {
+) -> (Vec<(Grow, Outcome)>, Option<String>) {
     if plan.actions.is_empty() {
-        return Vec::new();
+        return (Vec::new(), None);
     }
     // One request to an intent: a second one might begin too late. The next look goes on with the others.
     let number = apply::request_length(plan.actions.iter().map(Some));
@@ -116,12 +158,13 @@ pub(crate) async fn carry_out(
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(why) => return nothing_sent(&plan.actions, &why),
+        Err(why) => return (nothing_sent(&plan.actions, &why), None),
     };
+    let id = prepared.id().map(str::to_owned);
     // By the record as it was when this one took its place: other shards spend too.
     if prepared.spent().saturating_add(amount(&plan.actions)) > i64::from(budget) {
         prepared.abandon(Ending::Abandoned).await;
-        return nothing_sent(&plan.actions, "others have used up the partitions of this day meanwhile");
+        return (nothing_sent(&plan.actions, "others have used up the partitions of this day meanwhile"), None);
     }
     // Held here, so that it can be closed once the effect is known; the calls run on another thread.
     let slot = Arc::new(Mutex::new(Slot::Prepared(prepared)));
@@ -133,7 +176,7 @@ pub(crate) async fn carry_out(
     let outcomes = apply(client, plan, permit).await;
     let slot = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Over);
     let closed = slot.close(&outcomes).await;
-    if closed { outcomes } else { untold(outcomes) }
+    if closed { (outcomes, id) } else { (untold(outcomes), None) }
 }
 
 /// What was done under an intent that stays open is told when that is judged, and only then.
@@ -224,7 +267,6 @@ fn targets(actions: &[Grow]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use logwise_runtime::intent::{Owner, Writer};
 
     fn sent(growths: &[(&str, i32, i32)]) -> Intent {
@@ -244,6 +286,7 @@ mod tests {
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            prepared: None,
             effect: None,
             spent: Vec::new(),
             changed: BTreeMap::new(),
@@ -268,15 +311,35 @@ mod tests {
     #[test]
     fn what_a_judged_intent_has_done_is_told_once_to_its_object() {
         let (judged, intent) = (Judged::default(), sent(&[("a", 1, 3), ("b", 2, 3)]));
-        let told = || judged.take("u").into_iter().map(|(grow, _)| grow.topic).collect::<Vec<_>>();
-        judged.add(&Intent { state: State::Done, ..intent.clone() });
+        let told =
+            || judged.take("u").into_iter().flat_map(|told| told.grown).map(|grow| grow.topic).collect::<Vec<_>>();
+        judged.add(&Intent { state: State::Done, ..intent.clone() }, false);
         assert!(judged.take("other").is_empty());
         assert_eq!((told(), told()), (vec!["a".to_owned(), "b".to_owned()], Vec::new()));
         let Ended { effect, .. } = judgement(&intent, &BTreeMap::from([("b".to_owned(), 3)]));
-        judged.add(&Intent { state: State::Superseded, effect, ..intent.clone() });
+        judged.add(&Intent { state: State::Superseded, effect, ..intent.clone() }, false);
         assert_eq!(told(), ["b"]);
-        judged.add(&Intent { state: State::Abandoned, ..intent });
+        judged.add(&Intent { state: State::Abandoned, ..intent }, false);
         assert!(told().is_empty());
+    }
+
+    #[test]
+    fn the_last_intent_of_an_earlier_process_is_recorded_again_once() {
+        let (judged, done) = (Judged::default(), Intent { state: State::Done, ..sent(&[("a", 1, 3)]) });
+        let at = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        judged.recall(&done, at(0));
+        let told = judged.take("u");
+        assert!(told.len() == 1 && told[0].again && told[0].grown.len() == 1, "{told:?}");
+        judged.recall(&done, at(0));
+        assert!(judged.take("u").is_empty());
+        let long_ago = Judged::default();
+        long_ago.recall(&done, at(1));
+        assert!(long_ago.take("u").is_empty());
+        // One that is open is judged first.
+        let open = Judged::default();
+        open.recall(&sent(&[("a", 1, 3)]), at(0));
+        open.recall(&done, at(0));
+        assert!(open.take("u").is_empty());
     }
 
     #[test]

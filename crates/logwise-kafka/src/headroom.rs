@@ -34,19 +34,12 @@ pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (
     }
     let Known::Known(ends) = &look.ends else { return };
     let retention = retention(client, look);
-    let oldest = |name: &String| client.memory().earliest(name);
-    let next = |name: &String| position_of(position.as_ref(), name).or_else(|| oldest(name));
-    let (asked, left_out) = unread(ends, &retention, next);
-    let read = sampling::oldest_unread(client, &asked, READING).await;
-    let mut value = judge(ends, &retention, (&asked, &read), Timestamp::now());
-    value.extend(left_out.into_iter().map(|(name, why)| (name, Known::Unknown(why))));
+    let unread = Unread::of(ends, &retention, position.as_ref(), |name| client.memory().earliest(name));
+    let read = sampling::oldest_unread(client, &unread.asked, READING).await;
+    let value = judge(ends, &retention, (&unread, &read), Timestamp::now());
     let ratios = value.values().filter_map(|headroom| headroom.known().map(Headroom::ratio));
     context.shell.metrics.retention_headroom(of, ratios.reduce(f64::min));
     context.shell.tell(&facts.headroom, uid, Fact { value: Known::Known(value), taken, period });
-}
-
-fn position_of(position: Option<&Offsets>, topic: &str) -> Option<BTreeMap<i32, i64>> {
-    position?.get(topic).cloned()
 }
 
 /// Retention by topic, in milliseconds; those without an end are left out.
@@ -55,56 +48,110 @@ fn retention(client: &KafkaClient, look: &Look) -> BTreeMap<String, Known<i64>> 
     described.into_iter().map(|(name, description)| (name, description.retention_ms.clone())).collect()
 }
 
-/// Where to read one record each: partitions with unread records of topics whose records expire; and topics of which it
-/// cannot be said, or that are too many, with the reason.
-fn unread(
-    ends: &TopicEnds,
-    retention: &BTreeMap<String, Known<i64>>,
-    next: impl Fn(&String) -> Option<BTreeMap<i32, i64>>,
-) -> (BTreeMap<(String, i32), i64>, BTreeMap<String, String>) {
-    let (mut asked, mut left_out) = (BTreeMap::new(), BTreeMap::new());
-    for (name, ends) in ends {
-        if !matches!(retention.get(name), Some(Known::Known(_))) {
-            continue;
-        }
-        let (Known::Known(ends), Some(next)) = (ends, next(name)) else {
-            left_out.insert(name.clone(), "its offsets could not be read".to_owned());
-            continue;
-        };
-        let mut behind: Vec<(i64, i32, i64)> = ends
-            .iter()
-            // A partition that the query does not know yet is read from its begin.
-            .map(|(partition, end)| (*partition, *end, next.get(partition).copied().unwrap_or(0)))
-            .filter(|(_, end, next)| next < end)
-            .map(|(partition, end, next)| (end.saturating_sub(next), partition, next))
-            .collect();
-        behind.sort_unstable_by(|a, b| b.cmp(a));
-        if !behind.is_empty() && asked.len() >= MOST {
-            left_out.insert(name.clone(), format!("only {MOST} partitions are read in one look"));
-            continue;
-        }
-        asked.extend(behind.into_iter().take(OF_TOPIC).map(|(_, partition, next)| ((name.clone(), partition), next)));
-    }
-    (asked, left_out)
+/// Topic and partition.
+type At = (String, i32);
+
+/// What waits to be read.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Where to read one record each: partitions with unread records of topics whose records expire.
+    asked: BTreeMap<At, i64>,
+    /// Topics whose first records are gone although the query has not read them, and how many offsets.
+    lost: BTreeMap<String, i64>,
+    /// Topics of which it cannot be said, or that are too many, with the reason.
+    left_out: BTreeMap<String, String>,
 }
 
-type Asked<'a> = (&'a BTreeMap<(String, i32), i64>, &'a BTreeMap<(String, i32), Known<i64>>);
+impl Unread {
+    /// `position` is how far the query has read, and `first` are the first offsets of a topic, as far as each is known.
+    /// First offsets may be some minutes old: then a loss is seen later. If the position is the older of the two, what was
+    /// read right before it went counts as lost until the position is read again.
+    fn of(
+        ends: &TopicEnds,
+        retention: &BTreeMap<String, Known<i64>>,
+        position: Option<&Offsets>,
+        first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>,
+    ) -> Self {
+        let mut unread = Self::default();
+        for (name, ends) in ends {
+            let (read, first) = (position.and_then(|position| position.get(name)), first(name));
+            if let (Some(read), Some(first), Known::Known(ends)) = (read, &first, ends) {
+                let lost = lost(ends, read, first);
+                if lost > 0 {
+                    unread.lost.insert(name.clone(), lost);
+                    continue;
+                }
+            }
+            if !matches!(retention.get(name), Some(Known::Known(_))) {
+                continue;
+            }
+            match (ends, read.or(first.as_ref())) {
+                (Known::Known(ends), Some(next)) => unread.ask(name, behind(ends, next, first.as_ref())),
+                _ => _ = unread.left_out.insert(name.clone(), "its offsets could not be read".to_owned()),
+            }
+        }
+        unread
+    }
+
+    /// Asks for records of partitions that are `behind`, those with the most unread records first.
+    fn ask(&mut self, name: &str, behind: Vec<(i64, i32, i64)>) {
+        if !behind.is_empty() && self.asked.len() >= MOST {
+            self.left_out.insert(name.to_owned(), format!("only {MOST} partitions are read in one look"));
+            return;
+        }
+        let asked = behind.into_iter().take(OF_TOPIC);
+        self.asked.extend(asked.map(|(_, partition, next)| ((name.to_owned(), partition), next)));
+    }
+}
+
+/// Offsets that were not read and lie before the first record of their partition.
+fn lost(ends: &BTreeMap<i32, i64>, read: &BTreeMap<i32, i64>, first: &BTreeMap<i32, i64>) -> i64 {
+    let each = ends.iter().filter_map(|(partition, end)| {
+        // Of a topic that was made anew the first offset may be that of the old one.
+        let first = *first.get(partition)?.min(end);
+        Some(first.saturating_sub(*read.get(partition)?).max(0))
+    });
+    each.fold(0, i64::saturating_add)
+}
+
+/// Partitions with unread records, those with the most of them first: how many, which, and where they begin.
+fn behind(
+    ends: &BTreeMap<i32, i64>,
+    next: &BTreeMap<i32, i64>,
+    first: Option<&BTreeMap<i32, i64>>,
+) -> Vec<(i64, i32, i64)> {
+    // A partition that the query does not know yet is read from its begin.
+    let begin = |partition: &i32| first.and_then(|first| first.get(partition));
+    let each = ends.iter().map(|(partition, end)| {
+        let next = next.get(partition).or_else(|| begin(partition)).copied().unwrap_or(0);
+        (end.saturating_sub(next), *partition, next)
+    });
+    let mut behind: Vec<(i64, i32, i64)> = each.filter(|(unread, ..)| *unread > 0).collect();
+    behind.sort_unstable_by(|a, b| b.cmp(a));
+    behind
+}
 
 /// The headroom of each topic: unknown where a record could not be read, absent where nothing waits or nothing expires.
 fn judge(
     ends: &TopicEnds,
     retention: &BTreeMap<String, Known<i64>>,
-    (asked, read): Asked<'_>,
+    (unread, read): (&Unread, &BTreeMap<At, Known<i64>>),
     now: Timestamp,
 ) -> BTreeMap<String, Known<Headroom>> {
     let of = |name: &String| -> Known<Headroom> {
+        if let Some(offsets) = unread.lost.get(name) {
+            return Known::Known(Headroom::Lost { offsets: *offsets });
+        }
+        if let Some(why) = unread.left_out.get(name) {
+            return Known::Unknown(why.clone());
+        }
         let retention_ms = match retention.get(name) {
             Some(Known::Known(retention)) => *retention,
             Some(Known::Absent) => return Known::Absent,
             Some(Known::Unknown(why)) => return Known::Unknown(why.clone()),
             None => return Known::Unknown("its retention was not read yet".to_owned()),
         };
-        let partitions = asked.keys().filter(|(topic, _)| topic == name);
+        let partitions = unread.asked.keys().filter(|(topic, _)| topic == name);
         let mut oldest: Option<i64> = None;
         for partition in partitions {
             match read.get(partition) {
@@ -114,8 +161,9 @@ fn judge(
                 None => return Known::Unknown("no answer".to_owned()),
             }
         }
-        let age = |at: i64| now.as_millisecond().saturating_sub(at).max(0);
-        oldest.map_or(Known::Absent, |at| Known::Known(Headroom { age_ms: age(at), retention_ms }))
+        // A record may be of the future by this clock: it is new.
+        let age_ms = |at: i64| now.as_millisecond().saturating_sub(at).max(0);
+        oldest.map_or(Known::Absent, |at| Known::Known(Headroom::Left { age_ms: age_ms(at), retention_ms }))
     };
     ends.keys().map(|name| (name.clone(), of(name))).collect()
 }
@@ -133,38 +181,83 @@ mod tests {
         of.iter().map(|(name, ends)| ((*name).to_owned(), each(ends))).collect()
     }
 
+    fn offsets(of: &[(&str, &[i64])]) -> Offsets {
+        of.iter().map(|(name, of)| ((*name).to_owned(), (0..).zip(of.iter().copied()).collect())).collect()
+    }
+
+    fn at(name: &str, partition: i32) -> At {
+        (name.to_owned(), partition)
+    }
+
+    const NOW: i64 = 7_000;
+
+    fn judged(ends: &TopicEnds, unread: &Unread, read: &[(At, Known<i64>)]) -> BTreeMap<String, Known<Headroom>> {
+        let mut retention = names(&[("a", 10_000), ("b", 10_000), ("c", 10_000)]);
+        retention.insert("ever".into(), Known::Absent);
+        let read: BTreeMap<At, Known<i64>> = read.iter().cloned().collect();
+        judge(ends, &retention, (unread, &read), Timestamp::from_millisecond(NOW).unwrap())
+    }
+
     #[test]
     fn the_partitions_that_are_furthest_behind_are_read() {
         let ends = ends(&[("a", &[10, 100, 20, 30, 40, 5]), ("rests", &[7])]);
         let retention = names(&[("a", 1_000), ("rests", 1_000)]);
-        let next = |name: &String| Some(if name == "rests" { [(0, 7)].into() } else { [(0, 9), (5, 5)].into() });
-        let (asked, left_out) = unread(&ends, &retention, next);
-        let partitions: Vec<i32> = asked.keys().map(|(_, partition)| *partition).collect();
+        let position = offsets(&[("a", &[9, 0, 0, 0, 0, 5]), ("rests", &[7])]);
+        let unread = Unread::of(&ends, &retention, Some(&position), |_| None);
+        let partitions: Vec<i32> = unread.asked.keys().map(|(_, partition)| *partition).collect();
         assert_eq!(partitions, [1, 2, 3, 4], "four of a topic, and none of which everything was read");
-        assert!(left_out.is_empty());
-        let (asked, left_out) = unread(&ends, &retention, |_| None);
-        assert_eq!((asked.len(), left_out.len()), (0, 2), "not known is not nothing");
+        assert!(unread.left_out.is_empty() && unread.lost.is_empty());
+        let unread = Unread::of(&ends, &retention, None, |_| None);
+        assert_eq!((unread.asked.len(), unread.left_out.len()), (0, 2), "not known is not nothing");
+    }
+
+    #[test]
+    fn what_is_gone_unread_is_lost_and_not_as_old_as_the_oldest_record_that_is_left() {
+        let ends = ends(&[("a", &[100, 100]), ("b", &[100, 100]), ("ever", &[9]), ("c", &[10])]);
+        let retention = names(&[("a", 10_000), ("b", 10_000), ("c", 10_000)]);
+        let position = offsets(&[("a", &[40, 60]), ("b", &[50]), ("ever", &[3]), ("c", &[900])]);
+        let first = offsets(&[("a", &[50, 50]), ("b", &[50, 70]), ("ever", &[9]), ("c", &[1_000])]);
+        let unread = Unread::of(&ends, &retention, Some(&position), |name| first.get(name).cloned());
+        assert_eq!(unread.lost, BTreeMap::from([("a".to_owned(), 10), ("ever".to_owned(), 6)]));
+        let asked = BTreeMap::from([(at("b", 0), 50), (at("b", 1), 70)]);
+        assert_eq!(unread.asked, asked, "a partition that the query does not know is read from its begin");
+        let read = [(at("b", 0), Known::Known(NOW)), (at("b", 1), Known::Known(NOW))];
+        let found = judged(&ends, &unread, &read);
+        assert_eq!(found["a"], Known::Known(Headroom::Lost { offsets: 10 }));
+        assert_eq!(found["ever"], Known::Known(Headroom::Lost { offsets: 6 }), "not for its age, but gone");
+        assert_eq!(found["c"], Known::Absent, "made anew: the first offset is that of the topic before");
+        let ratio = |name: &str| found[name].known().unwrap().ratio();
+        assert!(ratio("a") <= 0.0 && ratio("b") >= 1.0);
+        let unknown = Unread::of(&ends, &retention, None, |name| first.get(name).cloned());
+        assert!(unknown.lost.is_empty(), "nobody knows what was read");
     }
 
     #[test]
     fn what_could_not_be_read_is_unknown_and_what_waits_for_nothing_absent() {
         let ends = ends(&[("a", &[10, 10]), ("b", &[10]), ("c", &[1]), ("ever", &[1])]);
-        let mut retention = names(&[("a", 10_000), ("b", 10_000), ("c", 10_000)]);
-        retention.insert("ever".into(), Known::Absent);
-        let at = |name: &str, partition| (name.to_owned(), partition);
         let asked = BTreeMap::from([(at("a", 0), 1), (at("a", 1), 1), (at("b", 0), 1)]);
-        let read = BTreeMap::from([
+        let read = [
             (at("a", 0), Known::Known(4_000)),
             (at("a", 1), Known::Known(2_000)),
             (at("b", 0), Known::Unknown("denied".to_owned())),
-        ]);
-        let found = judge(&ends, &retention, (&asked, &read), Timestamp::from_millisecond(7_000).unwrap());
-        let headroom = Headroom { age_ms: 5_000, retention_ms: 10_000 };
+        ];
+        let found = judged(&ends, &Unread { asked, ..Unread::default() }, &read);
+        let headroom = Headroom::Left { age_ms: 5_000, retention_ms: 10_000 };
         assert_eq!(found["a"], Known::Known(headroom));
         assert!((headroom.ratio() - 0.5).abs() < 1e-9);
         assert_eq!(
             (&found["b"], &found["c"], &found["ever"]),
             (&Known::Unknown("denied".into()), &Known::Absent, &Known::Absent)
         );
+    }
+
+    #[test]
+    fn a_record_of_the_future_is_new() {
+        let ends = ends(&[("a", &[10])]);
+        let unread = Unread { asked: BTreeMap::from([(at("a", 0), 1)]), ..Unread::default() };
+        for later in [NOW + 1, i64::MAX] {
+            let found = judged(&ends, &unread, &[(at("a", 0), Known::Known(later))]);
+            assert_eq!(found["a"], Known::Known(Headroom::Left { age_ms: 0, retention_ms: 10_000 }));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Holds of topics in words.
 
-use logwise_api::HeldReason;
+use logwise_api::{HeldReason, LogwiseCluster, validate};
 use logwise_plan::partitions::{Clamp, Hold, RateUnknown, Reset, Size};
 use logwise_runtime::conditions::Reason;
 
@@ -19,6 +19,17 @@ pub(crate) const fn wanted(hold: &Hold) -> Option<i32> {
         | Hold::ApprovalRequired { wanted, .. }
         | Hold::WaitingForWindow { wanted, .. } => Some(*wanted),
         Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
+    }
+}
+
+/// Why an object grows no topic at all, whatever its plan says, and the next step; one that is being deleted has none.
+pub(crate) fn stands_still(cluster: &LogwiseCluster) -> Option<(Reason, &'static str)> {
+    if cluster.spec.suspend {
+        Some((Reason::SuspendedByUser, "Set `spec.suspend` to false to grow them"))
+    } else if validate::observe_only(cluster) {
+        Some((Reason::ObserveOnly, "Set `spec.changePolicy.mode` to Apply to grow them"))
+    } else {
+        None
     }
 }
 

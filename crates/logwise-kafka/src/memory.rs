@@ -19,6 +19,9 @@ const KEYS_AGAIN: Duration = Duration::from_secs(60);
 /// Time between two full looks.
 const FULL_LOOK: Duration = Duration::from_secs(600);
 
+/// How soon a topic is described again of which something could not be read.
+const DESCRIBED_AGAIN: Duration = Duration::from_secs(60);
+
 /// Rings remembered; beyond that all are forgotten, which costs a row each.
 const MAX_RINGS: usize = 16;
 
@@ -140,11 +143,14 @@ impl Memory {
     /// Topics of this look whose description is missing or old, at most so many, those without any first.
     pub fn to_describe(&self, look: &Look, now: Instant, most: usize) -> Vec<String> {
         let Known::Known(topics) = &look.facts.topics else { return Vec::new() };
-        let described =
-            |name: &String| self.topics.get(name).and_then(|topic| topic.description.as_ref()).map(|(_, at)| *at);
-        let is_due = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= FULL_LOOK);
-        let mut due: Vec<(Option<Instant>, &String)> =
-            topics.keys().map(|name| (described(name), name)).filter(|(at, _)| is_due(*at)).collect();
+        let described = |name: &String| self.topics.get(name).and_then(|topic| topic.description.as_ref());
+        let is_due = |(description, at): &(Arc<Description>, Instant)| {
+            let counts = if description.is_complete() { FULL_LOOK } else { DESCRIBED_AGAIN };
+            now.saturating_duration_since(*at) >= counts
+        };
+        let asked = topics.keys().map(|name| (described(name), name));
+        let due = asked.filter(|(before, _)| before.is_none_or(is_due));
+        let mut due: Vec<(Option<Instant>, &String)> = due.map(|(b, name)| (b.map(|(_, at)| *at), name)).collect();
         due.sort_unstable();
         due.into_iter().take(most).map(|(_, name)| name.clone()).collect()
     }
@@ -282,6 +288,7 @@ mod tests {
         Look {
             facts: Observed::from(Known::Known(topics.collect())),
             ends: unread(),
+            uneven: BTreeMap::new(),
             cluster: Known::Unknown("not asked".to_owned()),
             error: None,
         }
@@ -326,6 +333,23 @@ mod tests {
         assert_eq!(memory.row_of("r", &first, at(2)), None);
         assert!(memory.row_of("other", &first, at(2)).is_some());
         assert!(memory.row_of("r", &look(&[("a", 3, Known::Known(2))]), at(3)).is_some());
+    }
+
+    #[test]
+    fn what_could_not_be_described_is_asked_again_sooner() {
+        let (mut memory, seen, then) = (Memory::default(), look(&[("a", 1, Known::Known(1))]), Instant::now());
+        let due = |memory: &Memory, seconds| memory.to_describe(&seen, then + Duration::from_secs(seconds), 9).len();
+        assert_eq!(due(&memory, 0), 1);
+        let whole = Description {
+            id: Known::Known("i".into()),
+            retention_ms: Known::Absent,
+            min_in_sync: Known::Known(1),
+            earliest: Known::Known(BTreeMap::new()),
+        };
+        memory.described("a", Description { min_in_sync: Known::Unknown("?".into()), ..whole.clone() }, then);
+        assert_eq!((due(&memory, 59), due(&memory, 60)), (0, 1));
+        memory.described("a", whole, then);
+        assert_eq!((due(&memory, 599), due(&memory, 600)), (0, 1));
     }
 
     #[test]

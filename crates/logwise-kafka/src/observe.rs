@@ -17,6 +17,8 @@ pub struct Look {
     pub facts: Observed,
     /// End offsets of the selected topics.
     pub ends: Known<TopicEnds>,
+    /// Selected topics whose partitions do not all have the same number of replicas.
+    pub uneven: BTreeMap<String, Replicas>,
     /// The cluster itself.
     pub cluster: Known<ClusterFacts>,
     /// What failed, if anything did; the facts say `Unknown` for the same reason.
@@ -31,6 +33,9 @@ pub struct ClusterFacts {
     /// Brokers that the cluster lists at present.
     pub brokers: i32,
 }
+
+/// How many partitions of a topic have how many replicas.
+pub type Replicas = BTreeMap<i32, i32>;
 
 /// Reads the topics that `selector` chooses, their health and their end offsets.
 ///
@@ -53,6 +58,7 @@ impl Look {
         Self {
             facts: Observed::from(Known::Unknown(why.clone())),
             ends: Known::Unknown(why.clone()),
+            uneven: BTreeMap::new(),
             cluster: Known::Unknown(why),
             error: Some(error),
         }
@@ -64,6 +70,7 @@ fn look_at_brokers(client: &KafkaClient) -> Look {
         Ok((brokers, cluster_id)) => Look {
             facts: Observed::from(Known::Known(BTreeMap::new())),
             ends: Known::Known(TopicEnds::new()),
+            uneven: BTreeMap::new(),
             cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(brokers) }),
             error: None,
         },
@@ -93,7 +100,9 @@ fn look_at_topics(client: &KafkaClient, selector: &TopicSelector) -> Look {
     let topics = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.topic(name, &ends))).collect();
     let brokers = count(metadata.brokers().len());
     let topic_ends = layouts.iter().map(|(&name, layout)| (name.to_owned(), layout.ends(name, &ends))).collect();
+    let uneven = layouts.iter().filter(|(_, layout)| layout.replicas.len() > 1);
     Look {
+        uneven: uneven.map(|(&name, layout)| (name.to_owned(), layout.replicas.clone())).collect(),
         ends: Known::Known(topic_ends),
         facts: Observed {
             cluster_id: named(cluster_id.as_ref()),
@@ -171,10 +180,7 @@ struct Layout {
     /// Partitions without a leader.
     leaderless: Vec<i32>,
     under_replicated: usize,
-    /// Replicas of most partitions.
-    replication_factor: usize,
-    /// Partitions with another number of replicas: they are being moved.
-    reassigning: usize,
+    replicas: Replicas,
     /// Why the topic as a whole could not be described.
     error: Option<String>,
 }
@@ -183,24 +189,23 @@ impl Layout {
     fn of(topic: &MetadataTopic) -> Self {
         let (led, leaderless): (Vec<_>, Vec<_>) =
             topic.partitions().iter().partition(|partition| partition.leader() >= 0);
-        let (replication_factor, reassigning) = replication(topic.partitions().iter().map(|p| p.replicas().len()));
         let ids = |partitions: Vec<&MetadataPartition>| partitions.iter().map(|partition| partition.id()).collect();
         Self {
             led: ids(led),
             leaderless: ids(leaderless),
             under_replicated: topic.partitions().iter().filter(|p| p.isr().len() < p.replicas().len()).count(),
-            replication_factor,
-            reassigning,
+            replicas: replicas_of(topic.partitions().iter().map(|p| p.replicas().len())),
             error: topic.error().map(|code| Cause::from_code(code.into()).to_string()),
         }
     }
 
     fn topic(&self, name: &str, ends: &Result<Ends, String>) -> Topic {
+        let (replication_factor, reassigning) = replication(&self.replicas);
         Topic {
             leaderless: count(self.leaderless.len()),
             under_replicated: count(self.under_replicated),
-            reassigning: count(self.reassigning),
-            replication_factor: count(self.replication_factor.max(1)),
+            reassigning,
+            replication_factor: replication_factor.max(1),
             ..Topic::new(
                 count(self.led.len() + self.leaderless.len()),
                 self.ends(name, ends).map(|ends| ends.into_values().fold(0, i64::saturating_add)),
@@ -233,14 +238,18 @@ impl Layout {
     }
 }
 
+fn replicas_of(partitions: impl Iterator<Item = usize>) -> Replicas {
+    let mut replicas = Replicas::new();
+    partitions.for_each(|number| *replicas.entry(count(number)).or_default() += 1);
+    replicas
+}
+
 /// The number of replicas that most partitions have, of equals the smaller, and how many partitions have another one.
 /// While partitions are moved, old and new replicas are listed together.
-fn replication(of: impl Iterator<Item = usize>) -> (usize, usize) {
-    let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
-    of.for_each(|replicas| *numbers.entry(replicas).or_default() += 1);
-    let all: usize = numbers.values().sum();
-    let most = numbers.into_iter().rev().max_by_key(|(_, partitions)| *partitions);
-    most.map_or((0, 0), |(replicas, partitions)| (replicas, all - partitions))
+fn replication(replicas: &Replicas) -> (i32, i32) {
+    let all: i32 = replicas.values().sum();
+    let most = replicas.iter().rev().max_by_key(|(_, partitions)| **partitions);
+    most.map_or((0, 0), |(number, partitions)| (*number, all - partitions))
 }
 
 fn count(number: usize) -> i32 {
@@ -288,10 +297,19 @@ mod tests {
 
     #[test]
     fn partitions_with_another_number_of_replicas_are_being_moved() {
-        assert_eq!(replication([3, 3, 3].into_iter()), (3, 0));
-        assert_eq!(replication([3, 5, 3].into_iter()), (3, 1));
-        assert_eq!(replication([4, 3].into_iter()), (3, 1), "of equals the smaller one");
-        assert_eq!(replication([].into_iter()), (0, 0));
+        let of = |partitions: &[usize]| replication(&replicas_of(partitions.iter().copied()));
+        assert_eq!(of(&[3, 3, 3]), (3, 0));
+        assert_eq!(of(&[3, 5, 3]), (3, 1));
+        assert_eq!(of(&[4, 3]), (3, 1), "of equals the smaller one");
+        assert_eq!(of(&[]), (0, 0));
+    }
+
+    #[test]
+    fn partitions_are_counted_by_their_replicas() {
+        assert_eq!(replicas_of([3, 1, 3, 2, 3].into_iter()), Replicas::from([(1, 1), (2, 1), (3, 3)]));
+        let layout = Layout { replicas: replicas_of([3, 3, 1].into_iter()), ..Layout::default() };
+        let topic = layout.topic("t", &ends(&[]));
+        assert_eq!((topic.replication_factor, topic.reassigning), (3, 1));
     }
 
     #[test]

@@ -1,34 +1,31 @@
 //! What a look at Kafka found and did, in conditions, status, events and metrics.
 
+mod expected;
+mod limited;
+#[cfg(test)]
+mod tests;
+
 use crate::error::Refusal;
 use crate::full::Descriptions;
+use crate::growth::Told;
 use crate::{KafkaError, Look, Outcome, holds};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{Condition, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseCluster, PendingPlan, Time};
+use logwise_api::{Condition, KafkaStatus, LogwiseCluster};
 use logwise_plan::partitions::{self, Grow, Hold, Observed, Topic};
-use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline, TopicFigures};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Topics listed in status; the rest is in the metrics and the decision record.
-const MAX_HELD_TOPICS: usize = 20;
-
-/// Length of the text that says why a topic was left alone.
-const MAX_MESSAGE: usize = 256;
-
 /// Held topics in a decision record.
 const MAX_RECORDED: usize = 100;
 
 /// How soon brokers are asked again that do not answer.
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
-
-/// Plans listed in status.
-const MAX_PENDING_PLANS: usize = 10;
 
 /// The spec cannot be used.
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
@@ -102,6 +99,10 @@ pub(crate) struct Found<'a> {
     pub look: &'a Look,
     pub plan: Option<&'a partitions::Plan>,
     pub outcomes: &'a [(Grow, Outcome)],
+    /// What tells the intent of these outcomes from others, if all of them are known.
+    pub intent: Option<String>,
+    /// Growths of earlier looks that came to light now.
+    pub late: &'a [Told],
     /// What is known of the topics from closer looks.
     pub descriptions: &'a Descriptions,
 }
@@ -113,7 +114,7 @@ impl Found<'_> {
         Report {
             status: part_status(&self.status(), conditions),
             events: self.event().into_iter().collect(),
-            decision: self.decision(),
+            decisions: self.told_late().chain(self.decision()).collect(),
             failure: self.failure(),
             retry_within: self.is_silent().then_some(RETRY_WITHIN),
             // A topic that was just grown is looked at again at once: Ready waits for what the brokers say.
@@ -129,12 +130,12 @@ impl Found<'_> {
     pub(crate) fn measure(&self, metrics: &Metrics, per_topic: bool) {
         let of = Pipeline { namespace: self.cluster.namespace().unwrap_or_default(), cluster: self.cluster.name_any() };
         if let Some(topics) = self.topics() {
-            metrics.kafka(&of, count(topics.len()), partition_sum(topics), count(self.limited_topics().count()));
+            metrics.kafka(&of, count(topics.len()), partition_sum(topics), count(self.limited_topics().len()));
         }
         if per_topic {
             metrics.kafka_topics(&of, self.figures());
         }
-        let grown = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done)).count();
+        let grown = self.grown().count();
         if grown > 0 {
             metrics.partitions_increased(&of, grown as u64);
         }
@@ -166,12 +167,6 @@ impl Found<'_> {
         self.outcomes
             .iter()
             .any(|(_, outcome)| matches!(outcome, Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. }))
-    }
-
-    /// Topics that have fewer partitions than they should have and stay so.
-    fn limited_topics(&self) -> impl Iterator<Item = (&str, &Hold, i32)> {
-        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
-        holds.filter_map(|(name, hold)| holds::wanted(hold).map(|wanted| (name.as_str(), hold, wanted)))
     }
 
     fn unreadable_topics(&self) -> Vec<(&str, &str)> {
@@ -222,63 +217,15 @@ impl Found<'_> {
         Draft::new(kind, true, Reason::Available, message)
     }
 
-    /// What of `kafka.expected` is not met.
-    fn less_than_expected(&self) -> Option<Draft> {
-        let kind = ConditionType::KafkaReady;
-        let expected = self.cluster.spec.kafka.as_ref()?.expected.as_ref()?;
-        let brokers = self.look.cluster.known().map(|cluster| cluster.brokers);
-        if let (Some(brokers), Some(wanted)) = (brokers, expected.brokers)
-            && brokers < wanted
-        {
-            let message = format!(
-                "{brokers} of {wanted} brokers are up. Bring the others back, or correct `kafka.expected.brokers`"
-            );
-            return Some(Draft::new(kind, false, Reason::BrokersMissing, message));
-        }
-        let topics = self.topics().filter(|_| self.policy.is_some())?;
-        let replicas = expected.replication_factor.unwrap_or(0);
-        let in_sync = expected.min_in_sync_replicas.unwrap_or(0);
-        let below = topics.iter().filter_map(|(name, topic)| {
-            if topic.replication_factor < replicas {
-                return Some(format!("{name} has {} replicas", topic.replication_factor));
-            }
-            let least = *self.descriptions.get(name)?.min_in_sync.known()?;
-            (least < in_sync).then(|| format!("{name} has min.insync.replicas {least}"))
-        });
-        let below: Vec<String> = below.collect();
-        let message = format!(
-            "{} topics have fewer replicas than `kafka.expected` says: {}. Change the topics, or correct `kafka.expected`",
-            below.len(),
-            words::first_few(&below)
-        );
-        (!below.is_empty()).then(|| Draft::new(kind, false, Reason::ReplicationBelowTarget, message))
-    }
-
     fn sick_topics(&self) -> impl Iterator<Item = &String> {
         let topics = self.topics().into_iter().flatten();
         topics.filter(|(_, topic)| topic.leaderless > 0 || topic.under_replicated > 0).map(|(name, _)| name)
     }
 
-    fn limited(&self) -> Option<Draft> {
-        let kind = ConditionType::PartitionsLimited;
-        self.plan?;
-        if self.topics().is_none() {
-            return Some(Draft::new(kind, Truth::Unknown, Reason::Unreadable, "The topics could not be read"));
-        }
-        let Some((_, hold, _)) = self.limited_topics().next() else {
-            return Some(Draft::new(kind, false, Reason::WithinRange, ""));
-        };
-        let (reason, next) = holds::limit(hold);
-        let named: Vec<String> = self.limited_topics().map(|(name, ..)| name.to_owned()).collect();
-        let message =
-            format!("Topics with fewer partitions than they should have: {}. {next}", words::first_few(&named));
-        Some(Draft::new(kind, true, reason, message))
-    }
-
     fn status(&self) -> KafkaStatus {
         let cluster = self.look.cluster.known();
         let topics = self.topics().filter(|_| self.policy.is_some());
-        KafkaStatus {
+        self.with_held_topics(KafkaStatus {
             settled_generation: if self.is_settled() {
                 self.cluster.metadata.generation
             } else {
@@ -292,114 +239,11 @@ impl Found<'_> {
             under_replicated_topics: topics
                 .map(|t| words::count(t.values().filter(|t| t.under_replicated > 0).count())),
             leaderless_topics: topics.map(|t| words::count(t.values().filter(|t| t.leaderless > 0).count())),
-            limited_topics: topics.map(|_| words::count(self.limited_topics().count())),
-            held_topics: self.held_topics(),
+            limited_topics: topics.map(|_| words::count(self.limited_topics().len())),
+            held_topics: Vec::new(),
             pending_plans: self.pending_plans(),
             held_changes: self.held_changes(),
-        }
-    }
-
-    /// Changes that are wanted and not carried out because somebody said so.
-    fn pending_changes(&self) -> i32 {
-        let held: i32 = self.held_changes().iter().map(|held| held.changes).sum();
-        let planned =
-            if validate::may_change(self.cluster) { 0 } else { self.plan.map_or(0, |plan| plan.actions.len()) };
-        held.saturating_add(words::count(planned))
-    }
-
-    /// What held growths wait for, and how many for each.
-    fn held_changes(&self) -> Vec<HeldChanges> {
-        let mut held: BTreeMap<HeldReason, HeldChanges> = BTreeMap::new();
-        for (name, hold, _) in self.limited_topics() {
-            let Some(reason) = holds::held_reason(hold) else { continue };
-            let next_opening_time = self.next_opening(name).map(Time);
-            held.entry(reason).or_insert(HeldChanges { reason, changes: 0, next_opening_time }).changes += 1;
-        }
-        held.into_values().collect()
-    }
-
-    fn held_topics(&self) -> Vec<HeldTopic> {
-        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
-        let told = |hold: &Hold| holds::wanted(hold).is_some() || matches!(hold, Hold::Unreadable { .. });
-        let mut held: Vec<(&str, &Hold)> =
-            holds.filter(|(_, hold)| told(hold)).map(|(name, hold)| (name.as_str(), hold)).collect();
-        // Status is what remembers the growths that a person was asked about: those come before all others.
-        let asked = self.asked();
-        held.sort_by_key(|(name, ..)| (!asked.contains(name), *name));
-        held.truncate(MAX_HELD_TOPICS);
-        held.sort_by_key(|(name, ..)| *name);
-        held.into_iter().map(|(name, hold)| self.held_topic(name, hold)).collect()
-    }
-
-    fn held_topic(&self, name: &str, hold: &Hold) -> HeldTopic {
-        let (reason, wanted_partitions) = (holds::name(hold), holds::wanted(hold));
-        let partitions = self.topics().and_then(|topics| topics.get(name)).map(|topic| topic.partitions);
-        // A rate changes with every look: what is shown stays until it leads to something that is clearly another.
-        let shown = self.shown_before(name).filter(|before| {
-            let near = before.wanted_partitions.zip(wanted_partitions).is_none_or(|(before, now)| is_near(before, now));
-            before.reason == reason && before.partitions == partitions && near
-        });
-        let rate = self.plan.and_then(|plan| plan.sizes.get(name)?.rate);
-        let told = holds::message(hold).map(|message| words::cut(&message, MAX_MESSAGE));
-        // The one message that repeats the wanted count.
-        let of_count = shown.filter(|_| matches!(hold, Hold::Maximum { .. }));
-        let proposal = self.plan.and_then(|plan| plan.proposals.get(name));
-        HeldTopic {
-            name: name.to_owned(),
-            partitions,
-            wanted_partitions: shown.map_or(wanted_partitions, |shown| shown.wanted_partitions),
-            reason: reason.to_owned(),
-            records_per_second: shown.map_or(rate, |shown| shown.records_per_second),
-            message: of_count.map_or(told, |shown| shown.message.clone()),
-            planned_partitions: proposal.map(|proposal| proposal.to),
-            plan_id: proposal.map(|proposal| proposal.plan_id.clone()),
-            next_opening_time: self.next_opening(name).map(Time),
-        }
-    }
-
-    fn shown_before(&self, name: &str) -> Option<&HeldTopic> {
-        let status = self.cluster.status.as_ref()?.kafka.as_ref()?;
-        status.held_topics.iter().find(|topic| topic.name == name)
-    }
-
-    /// Topics whose growth status asks a person about: those that it asked about before go first, since a person may
-    /// be about to answer.
-    fn asked(&self) -> BTreeSet<&str> {
-        let status = self.cluster.status.as_ref().and_then(|status| status.kafka.as_ref());
-        let before: BTreeSet<&str> =
-            status.into_iter().flat_map(|kafka| &kafka.pending_plans).map(|plan| plan.id.as_str()).collect();
-        let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
-        let mut waiting: Vec<(bool, &str)> = holds
-            .filter_map(|(name, hold)| match hold {
-                Hold::ApprovalRequired { plan_id, .. } => Some((!before.contains(plan_id.as_str()), name.as_str())),
-                _ => None,
-            })
-            .collect();
-        waiting.sort_unstable();
-        waiting.into_iter().take(MAX_PENDING_PLANS).map(|(_, name)| name).collect()
-    }
-
-    fn next_opening(&self, topic: &str) -> Option<Timestamp> {
-        match self.plan?.holds.get(topic)? {
-            Hold::WaitingForWindow { next_opening, .. } => *next_opening,
-            _ => None,
-        }
-    }
-
-    /// Growths that a person is asked about.
-    fn pending_plans(&self) -> Vec<PendingPlan> {
-        let proposals = self.plan.into_iter().flat_map(|plan| &plan.proposals);
-        let asked = self.asked();
-        let mut pending: Vec<PendingPlan> = proposals
-            .filter(|(name, _)| asked.contains(name.as_str()))
-            .map(|(name, proposal)| PendingPlan {
-                id: proposal.plan_id.clone(),
-                summary: format!("{name} {} -> {} partitions", proposal.from, proposal.to),
-            })
-            .collect();
-        pending.sort_by(|a, b| a.id.cmp(&b.id));
-        pending.dedup_by(|a, b| a.id == b.id);
-        pending
+        })
     }
 
     /// Whether nothing of this generation is left to do. An object that may not change has nothing to do; growths that
@@ -444,7 +288,11 @@ impl Found<'_> {
         // Topics that have what they should have say nothing, and of the others the first ones speak for all: the record
         // stays small with ten thousand of them. Those that grow are all there.
         let held = || plan.holds.iter().filter(|(_, hold)| **hold != Hold::Sufficient);
-        let holds: BTreeMap<_, _> = held().take(MAX_RECORDED).collect();
+        let asked = self.asked();
+        let holds: BTreeMap<_, _> = held()
+            .take(MAX_RECORDED)
+            .map(|(name, hold)| (name, limited::recorded(hold, asked.contains(name.as_str()))))
+            .collect();
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         held().for_each(|(_, hold)| *reasons.entry(holds::name(hold)).or_default() += 1);
         let named = holds.keys().copied().chain(plan.actions.iter().map(|grow| &grow.topic));
@@ -455,17 +303,29 @@ impl Found<'_> {
         Some(Decision {
             // The sizes too: rates change with every look, and a record is written when a decision changes.
             inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics, "sizes": sizes}),
-            actions: json!(self.decided(plan)),
+            id: self.intent.clone(),
+            actions: json!(plan.actions),
             holds: json!({"topics": holds, "reasons": reasons}),
             outcome: json!(outcome),
         })
     }
 
-    /// What was done, that of an earlier look too if it was told late, and what is left to do.
-    fn decided<'a>(&'a self, plan: &'a partitions::Plan) -> Vec<&'a Grow> {
-        let done = self.outcomes.iter().map(|(grow, _)| grow);
-        let open = plan.actions.iter().filter(|grow| !self.outcomes.iter().any(|(done, _)| done == *grow));
-        done.chain(open).collect()
+    /// What earlier looks have done without being able to say so.
+    fn told_late(&self) -> impl Iterator<Item = Decision> {
+        self.late.iter().map(|told| Decision {
+            id: told.id.clone(),
+            inputs: json!({"judged": "by the partitions there were"}),
+            actions: json!(told.grown),
+            holds: json!({}),
+            outcome: json!(vec![format!("{:?}", Outcome::Done); told.grown.len()]),
+        })
+    }
+
+    /// Growths that took place and were not told before.
+    fn grown(&self) -> impl Iterator<Item = &Grow> {
+        let late = self.late.iter().filter(|told| !told.again).flat_map(|told| &told.grown);
+        let done = self.outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Done).map(|(grow, _)| grow);
+        late.chain(done)
     }
 
     /// What the plan depends on beside the topics.
@@ -476,10 +336,10 @@ impl Found<'_> {
     }
 
     fn event(&self) -> Option<EventDraft> {
-        let done = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done));
         let how = |topic: &String| self.plan.and_then(|plan| plan.sizes.get(topic)).map(holds::arithmetic);
-        let grown: Vec<String> = done
-            .map(|(grow, _)| {
+        let grown: Vec<String> = self
+            .grown()
+            .map(|grow| {
                 let how = how(&grow.topic).map_or_else(String::new, |how| format!(" ({how})"));
                 format!("{} {} -> {}{how}", grow.topic, grow.from, grow.to)
             })
@@ -500,11 +360,6 @@ fn refusal(grow: &Grow, outcome: &Outcome) -> Option<String> {
         Outcome::Unknown { why } => Some(format!("It is not known whether topic {} was grown: {why}", grow.topic)),
         Outcome::Done | Outcome::AlreadySo | Outcome::Superseded { .. } => None,
     }
-}
-
-/// Within a fifth of each other.
-fn is_near(before: i32, now: i32) -> bool {
-    i64::from(before.abs_diff(now)) * 5 <= i64::from(before.max(0))
 }
 
 fn partition_sum(topics: &BTreeMap<String, Topic>) -> i64 {

@@ -351,8 +351,9 @@ fn first_records<'p>(
 
 fn time_of((topic, partition): &At, piece: &Piece) -> Known<i64> {
     match piece {
-        Piece::Record { timestamp: Some(time), .. } => Known::Known(*time),
-        Piece::Record { timestamp: None, .. } => Known::Unknown("the record does not tell its time".to_owned()),
+        // Of the oldest message format, which has no time, librdkafka tells 0: that is no record of the year 1970.
+        Piece::Record { timestamp: Some(time), .. } if *time > 0 => Known::Known(*time),
+        Piece::Record { .. } => Known::Unknown("the record does not tell its time".to_owned()),
         Piece::End => Known::Absent,
         Piece::Failed(why) => Known::Unknown(told(topic, *partition, why)),
     }
@@ -433,7 +434,10 @@ mod tests {
         let at = ("t".to_owned(), 3);
         assert_eq!(time_of(&at, &Piece::End), Known::Absent);
         assert_eq!(time_of(&at, &Piece::Record { offset: 7, keyed: true, timestamp: Some(9) }), Known::Known(9));
-        assert!(time_of(&at, &record(7, false)).is_unknown());
+        let untold = |timestamp| time_of(&at, &Piece::Record { offset: 7, keyed: false, timestamp });
+        for timestamp in [None, Some(0), Some(-1)] {
+            assert_eq!(untold(timestamp), Known::Unknown("the record does not tell its time".into()));
+        }
         let gone = "partition 3: its records begin behind the offset, or end before it";
         assert_eq!(time_of(&at, &Piece::Failed(Unread::OutOfRange)), Known::Unknown(gone.into()));
     }

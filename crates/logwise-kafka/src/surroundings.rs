@@ -9,6 +9,7 @@ use logwise_api::{LogwiseCluster, validate};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Claim, Policy};
 use logwise_runtime::{Shell, chain};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,7 +31,6 @@ pub(crate) fn add(
         Some(Ok(Some(intent))) => Known::Known(i32::try_from(intent.spent_at(Timestamp::now())).unwrap_or(i32::MAX)),
         Some(Err(unreadable)) => Known::Unknown(chain(&unreadable)),
     };
-    lag(look, &uid, shell);
     let others = others(cluster, look, (shell, clusters));
     let budgets = others.iter().filter_map(|other| validate::daily_budget(other));
     policy.scaling.daily_budget = budgets.fold(policy.scaling.daily_budget, i32::min);
@@ -39,8 +39,8 @@ pub(crate) fn add(
 }
 
 /// Records of each topic that the streaming query has not read; unknown while its position is, or was read at another
-/// time.
-fn lag(look: &mut Look, uid: &str, shell: &Shell) {
+/// time. `first` are the first offsets of a topic, as far as they are known: what is gone needs no reading.
+pub(crate) fn lag(look: &mut Look, uid: &str, shell: &Shell, first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>) {
     let now = Instant::now();
     let (ends, position) = (shell.facts.topic_ends.fact(uid, now), shell.facts.position.fact(uid, now));
     let (Some(ends), Some(position)) = (ends, position) else { return };
@@ -51,10 +51,16 @@ fn lag(look: &mut Look, uid: &str, shell: &Shell) {
     let (Known::Known(ends), Known::Known(position)) = (&ends.value, &position.value) else { return };
     for (name, topic) in topics {
         let (Some(Known::Known(ends)), Some(read)) = (ends.get(name), position.offsets.get(name)) else { continue };
-        // A partition that the query does not know yet is read from its begin.
-        let unread = ends.iter().map(|(partition, end)| end.saturating_sub(read.get(partition).copied().unwrap_or(0)));
-        topic.lag = Known::Known(unread.map(|unread| unread.max(0)).fold(0, i64::saturating_add));
+        topic.lag = Known::Known(unread(ends, read, &first(name).unwrap_or_default()));
     }
+}
+
+/// Records between what was read of each partition, or its first record if that comes later, and its end.
+fn unread(ends: &BTreeMap<i32, i64>, read: &BTreeMap<i32, i64>, first: &BTreeMap<i32, i64>) -> i64 {
+    // A partition that the query does not know yet is read from its begin.
+    let next = |partition: &i32| read.get(partition).max(first.get(partition)).copied().unwrap_or(0);
+    let each = ends.iter().map(|(partition, end)| end.saturating_sub(next(partition)).max(0));
+    each.fold(0, i64::saturating_add)
 }
 
 /// Other objects that watch topics of the same Kafka cluster and may do so.
@@ -93,4 +99,19 @@ fn is_older(other: &LogwiseCluster, cluster: &LogwiseCluster) -> bool {
 fn claim(other: &LogwiseCluster) -> Option<Claim> {
     let topics = validate::topics(other)?.ok()?;
     Some(Claim { owner: format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()), topics })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_gone_are_not_waited_for() {
+        let of = |offsets: &[i64]| -> BTreeMap<i32, i64> { (0..).zip(offsets.iter().copied()).collect() };
+        let ends = of(&[100, 100, 100, 100]);
+        let read = of(&[90, 10, 100]);
+        assert_eq!(unread(&ends, &read, &BTreeMap::new()), 10 + 90 + 100, "from the begin where nothing was read");
+        assert_eq!(unread(&ends, &read, &of(&[20, 40, 50, 70])), 10 + 60 + 30);
+        assert_eq!(unread(&ends, &of(&[900; 4]), &of(&[100; 4])), 0, "never less than nothing");
+    }
 }

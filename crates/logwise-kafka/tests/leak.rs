@@ -125,8 +125,8 @@ async fn thousands_of_looks_and_reads_do_not_grow_the_process() {
         if let Some(selector) = selector.filter(|_| look % 4 == 1) {
             authorized(&client, selector, &[Operation::Alter]).await.unwrap();
         }
-    });
-    let grown = grown.await;
+    })
+    .await;
     assert!(grown < MAX_GROWTH, "{LOOKS} looks cost {grown} bytes");
 
     let asked: BTreeMap<String, Vec<i32>> = topics.iter().map(|topic| (topic.clone(), vec![0])).collect();
@@ -138,8 +138,8 @@ async fn thousands_of_looks_and_reads_do_not_grow_the_process() {
             .filter(|topic| topic.id.is_unknown() || topic.retention_ms.is_unknown() || topic.earliest.is_unknown());
         assert!(look.error.is_none(), "{:?}", look.error);
         assert_eq!(unknown.next(), None);
-    });
-    let grown = grown.await;
+    })
+    .await;
     assert!(grown < MAX_GROWTH, "{LOOKS} full looks cost {grown} bytes");
 
     let topic = name(&prefix, "read");

@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 /// A decision of one part about one object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
+    /// What tells it from all others of its object and part, if it is one that may have to be recorded again.
+    pub id: Option<String>,
     /// Policy and observed facts.
     pub inputs: Value,
     /// Actions of the plan; empty array: nothing was done.
@@ -19,6 +21,13 @@ pub struct Decision {
     pub holds: Value,
     /// What became of each action.
     pub outcome: Value,
+}
+
+impl Decision {
+    /// Whether a number that follows the load is about what it was: within a fifth.
+    pub fn is_near(before: i64, now: i64) -> bool {
+        before.abs_diff(now).saturating_mul(5) <= before.max(0).unsigned_abs()
+    }
 }
 
 /// A decision with the object and the time it belongs to.
@@ -45,7 +54,8 @@ pub struct Recorded {
 /// Lets through decisions that did something or that differ from the last one of the same object and part.
 pub struct DecisionLog {
     sink: Box<dyn Fn(Recorded) + Send + Sync>,
-    last: Mutex<HashMap<(String, Part), u64>>,
+    /// The last record of each object and part.
+    last: Mutex<HashMap<(String, Part), Gist>>,
 }
 
 impl DecisionLog {
@@ -54,20 +64,30 @@ impl DecisionLog {
         Self { sink: Box::new(sink), last: Mutex::new(HashMap::new()) }
     }
 
-    /// Records `decision` unless it repeats the last one without having done anything.
+    /// Records `decision` unless it repeats the last recorded one without having done anything. Numbers that follow the
+    /// load repeat it while they are near: there would be a record of each look otherwise.
     pub fn record(&self, object: &crate::ObjectKey, part: Part, decision: Decision, at: Timestamp) {
-        let digest = digest(object.generation, &decision);
+        let gist = Gist::of(object.generation, part, &decision);
         // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
         let acted = decision.outcome.as_array().is_some_and(|outcomes| !outcomes.is_empty());
         let key = (object.uid.clone(), part);
-        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest);
-        if before == Some(digest) && !acted {
-            return;
-        }
+        let before = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if !acted && last.get(&key).is_some_and(|before| before.is_about(&gist)) {
+                return;
+            }
+            // One that is recorded again after a start says nothing about what was decided last.
+            if decision.id.is_none() || last.contains_key(&key) { last.insert(key, gist) } else { None }
+        };
         // The first hold after a start is the one that was recorded before the stop: it gets that record's id.
         let time = if acted || before.is_some() { at.as_millisecond() } else { 0 };
+        let named = || {
+            let digest = digest(object.generation, [&decision.actions, &decision.holds, &decision.outcome]);
+            format!("{digest:016x}-{time:x}")
+        };
+        let name = decision.id.clone().unwrap_or_else(named);
         (self.sink)(Recorded {
-            id: format!("{}-{}-{digest:016x}-{time:x}", object.uid, part.label()),
+            id: format!("{}-{}-{name}", object.uid, part.label()),
             uid: object.uid.clone(),
             namespace: object.namespace.clone(),
             name: object.name.clone(),
@@ -84,13 +104,61 @@ impl DecisionLog {
     }
 }
 
-/// Over what was decided, not over the facts that change at each look.
-fn digest(generation: i64, decision: &Decision) -> u64 {
+/// What tells one decision from another: what was decided, not the facts that change at each look.
+#[derive(Debug)]
+struct Gist {
+    digest: u64,
+    /// Numbers that follow the load, taken out of what the digest is made of.
+    figures: Vec<i64>,
+}
+
+impl Gist {
+    fn of(generation: i64, part: Part, decision: &Decision) -> Self {
+        let (mut actions, mut holds, mut figures) = (decision.actions.clone(), decision.holds.clone(), Vec::new());
+        for value in [&mut actions, &mut holds] {
+            take_figures(value, that_follow_load(part), &mut figures);
+        }
+        Self { digest: digest(generation, [&actions, &holds, &decision.outcome]), figures }
+    }
+
+    fn is_about(&self, now: &Self) -> bool {
+        let mut figures = self.figures.iter().zip(&now.figures);
+        let same = self.digest == now.digest && self.figures.len() == now.figures.len();
+        same && figures.all(|(before, now)| Decision::is_near(*before, *now))
+    }
+}
+
+/// Members of actions and holds whose numbers follow the load: partitions that are wanted, and what comes of them.
+const fn that_follow_load(part: Part) -> &'static [&'static str] {
+    match part {
+        Part::Kafka => &["perBroker", "to", "wanted"],
+        Part::Spark | Part::Storage | Part::Retention | Part::Mirror | Part::Summary => &[],
+    }
+}
+
+/// Moves the numbers with these names out of `value`.
+fn take_figures(value: &mut Value, names: &[&str], figures: &mut Vec<i64>) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| take_figures(value, names, figures)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_i64().filter(|_| names.contains(&name.as_str())) {
+                    Some(figure) => {
+                        figures.push(figure);
+                        *value = Value::Null;
+                    }
+                    None => take_figures(value, names, figures),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn digest(generation: i64, of: [&Value; 3]) -> u64 {
     let mut hasher = DefaultHasher::new();
     generation.hash(&mut hasher);
-    for value in [&decision.actions, &decision.holds, &decision.outcome] {
-        value.to_string().hash(&mut hasher);
-    }
+    of.iter().for_each(|value| value.to_string().hash(&mut hasher));
     hasher.finish()
 }
 
@@ -108,7 +176,7 @@ mod tests {
 
     fn decision(actions: Value, holds: Value) -> Decision {
         let outcome = actions.clone();
-        Decision { inputs: json!({"t": 1}), actions, holds, outcome }
+        Decision { id: None, inputs: json!({"t": 1}), actions, holds, outcome }
     }
 
     #[test]
@@ -120,6 +188,63 @@ mod tests {
             log.record(&key, Part::Kafka, held, Timestamp::from_second(second).unwrap());
         }
         assert_eq!(seen.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_decision_with_a_name_of_its_own_is_the_same_record_whenever_it_is_told() {
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        let named = || Decision { id: Some("x-1".into()), ..decision(json!(["grow"]), json!([])) };
+        let ids = [1, 2].map(|second| {
+            let (log, seen) = log();
+            log.record(&key, Part::Kafka, named(), Timestamp::from_second(second).unwrap());
+            let seen = seen.lock().unwrap();
+            seen[0].id.clone()
+        });
+        assert_eq!(ids, ["u-kafka-x-1", "u-kafka-x-1"]);
+    }
+
+    #[test]
+    fn numbers_that_follow_the_load_make_a_record_when_they_changed_clearly() {
+        let record = |part: Part, wanted: &[i64]| {
+            let (log, seen) = log();
+            let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+            for (second, wanted) in (0..).zip(wanted) {
+                let holds = json!({"topics": {"logs": {"reason": "maximum", "wanted": wanted}}});
+                let held = Decision { inputs: json!({"rate": wanted}), ..decision(json!([]), holds) };
+                log.record(&key, part, held, Timestamp::from_second(second).unwrap());
+            }
+            let seen = seen.lock().unwrap();
+            seen.iter().map(|one| one.decision.inputs["rate"].as_i64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(record(Part::Kafka, &[100, 101, 99, 118, 100]), [100]);
+        // Against the last record, not the last look: what creeps is recorded too.
+        assert_eq!(record(Part::Kafka, &[100, 110, 120, 121, 130, 146, 121]), [100, 121, 146]);
+        assert_eq!(record(Part::Spark, &[10, 11, 11]), [10, 11], "of other parts each number counts");
+    }
+
+    #[test]
+    fn growths_that_are_not_carried_out_are_recorded_when_they_changed_clearly() {
+        let (log, seen) = log();
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        for (second, (from, to)) in (0..).zip([(10, 50), (10, 52), (10, 48), (11, 48), (11, 60)]) {
+            let actions = json!([{"topic": "logs", "from": from, "to": to}]);
+            let held = Decision { outcome: json!([]), ..decision(actions, json!({})) };
+            log.record(&key, Part::Kafka, held, Timestamp::from_second(second).unwrap());
+        }
+        let seen = seen.lock().unwrap();
+        let to = |one: &Recorded| one.decision.actions[0]["to"].as_i64().unwrap();
+        let recorded: Vec<i64> = seen.iter().map(to).collect();
+        assert_eq!(recorded, [50, 48, 60], "of what the topic has each number counts");
+        let ids: std::collections::BTreeSet<&str> = seen.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn near_is_within_a_fifth() {
+        let near = [(100, 120), (100, 80), (5, 6), (i64::MAX, i64::MAX)];
+        assert!(near.iter().all(|(before, now)| Decision::is_near(*before, *now)));
+        let far = [(100, 121), (100, 79), (4, 5), (0, 1), (-5, -6), (i64::MIN, i64::MAX)];
+        assert!(!far.iter().any(|(before, now)| Decision::is_near(*before, *now)));
     }
 
     #[test]

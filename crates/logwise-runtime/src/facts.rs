@@ -128,23 +128,33 @@ pub type Offsets = BTreeMap<String, BTreeMap<i32, i64>>;
 /// of it would look like less.
 pub type TopicEnds = BTreeMap<String, Known<BTreeMap<i32, i64>>>;
 
-/// How long the oldest unread record of a topic has waited, and how long it is kept.
+/// How far a topic is from losing records that nobody has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Headroom {
-    /// Age of the record, in milliseconds.
-    pub age_ms: i64,
-    /// `retention.ms` of the topic.
-    pub retention_ms: i64,
+pub enum Headroom {
+    /// How long the oldest unread record has waited, and how long it is kept.
+    Left {
+        /// Age of the record, in milliseconds.
+        age_ms: i64,
+        /// `retention.ms` of the topic.
+        retention_ms: i64,
+    },
+    /// Unread records are gone.
+    Lost {
+        /// How many offsets lie between what was read and the first record that is left.
+        offsets: i64,
+    },
 }
 
 impl Headroom {
-    /// The share of the retention that is left: 1 when the record is new, 0 when it expires.
+    /// The share of the retention that is left: 1 when the record is new, 0 when it expires, and when records are lost.
     pub fn ratio(&self) -> f64 {
-        if self.retention_ms <= 0 {
-            return 0.0;
+        match *self {
+            // Both are far below the numbers that a float does not hold exactly.
+            Self::Left { age_ms, retention_ms } if retention_ms > 0 => {
+                (1.0 - age_ms as f64 / retention_ms as f64).clamp(0.0, 1.0)
+            }
+            Self::Left { .. } | Self::Lost { .. } => 0.0,
         }
-        // Both are far below the numbers that a float does not hold exactly.
-        (1.0 - self.age_ms as f64 / self.retention_ms as f64).clamp(0.0, 1.0)
     }
 }
 

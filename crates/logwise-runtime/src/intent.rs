@@ -5,9 +5,11 @@
 //! or why nothing may be written.
 
 use crate::ObjectKey;
-use jiff::{SignedDuration, Timestamp};
+pub use crate::spending::{Effect, Spent};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -69,15 +71,6 @@ impl From<Ending> for Ended {
     }
 }
 
-/// What came about of a wish.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Effect {
-    /// How much it took of what may be done within a day.
-    pub amount: i64,
-    /// Parts of the resource that it changed.
-    pub parts: Vec<String>,
-}
-
 /// The object on whose behalf something is done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
@@ -133,25 +126,6 @@ const fn is_zero(amount: &i64) -> bool {
     *amount == 0
 }
 
-/// What an earlier intent of the resource has taken of what may be done within a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Spent {
-    /// When its record was written last.
-    pub at: Timestamp,
-    /// How much.
-    pub amount: i64,
-}
-
-/// How long what was spent counts.
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-
-/// Entries kept; of more, the two oldest become one with the later time.
-const MOST_SPENT: usize = 48;
-
-/// Parts whose change is remembered; of more, those that changed last.
-const MOST_CHANGED: usize = 1_000;
-
 /// The record of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -172,6 +146,9 @@ pub struct Intent {
     pub call_timeout_seconds: u32,
     /// When the record was written.
     pub written: Timestamp,
+    /// When the wish was first written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<Timestamp>,
     /// What came about of it, once that is known and not the whole wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
@@ -193,44 +170,11 @@ impl Intent {
         self.resource.starts_with(SHARED)
     }
 
-    /// What was spent within the 24 hours before `now`, by this intent too unless it had no effect.
-    pub fn spent_at(&self, now: Timestamp) -> i64 {
-        self.spending(now).iter().fold(0, |sum, spent| sum.saturating_add(spent.amount))
-    }
-
-    /// When parts of the resource were changed within the 24 hours before `now`, by this intent too unless it had no
-    /// effect.
-    pub fn changed_at(&self, now: Timestamp) -> BTreeMap<String, Timestamp> {
-        let own = self.effect.as_ref().map_or(&self.wish.parts, |effect| &effect.parts);
-        let own = own.iter().filter(|_| self.had_effect()).map(|part| (part.clone(), self.written));
-        let mut changed = self.changed.clone();
-        changed.extend(own);
-        changed.retain(|_, at| now.duration_since(*at) < DAY);
-        if changed.len() > MOST_CHANGED {
-            let mut times: Vec<Timestamp> = changed.values().copied().collect();
-            times.sort_unstable();
-            let oldest = times[times.len() - MOST_CHANGED];
-            changed.retain(|_, at| *at >= oldest);
-        }
-        changed
-    }
-
-    /// Whether it may have changed something.
-    const fn had_effect(&self) -> bool {
-        !matches!(self.state, State::Prepared | State::Abandoned)
-    }
-
-    fn spending(&self, now: Timestamp) -> Vec<Spent> {
-        let amount = self.effect.as_ref().map_or(self.wish.amount, |effect| effect.amount);
-        let own = Spent { at: self.written, amount };
-        let counts = self.had_effect() && own.amount != 0;
-        let all = self.spent.iter().copied().chain(counts.then_some(own));
-        let mut recent: Vec<Spent> = all.filter(|spent| now.duration_since(spent.at) < DAY).collect();
-        while recent.len() > MOST_SPENT {
-            let first = recent.remove(0);
-            recent[0].amount = recent[0].amount.saturating_add(first.amount);
-        }
-        recent
+    /// What tells it from all others, whoever writes it and however far it is; none if an earlier version wrote it.
+    pub fn id(&self) -> Option<String> {
+        let digest = Sha256::digest(&self.resource);
+        let resource = digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        Some(format!("{resource}-{:x}", self.prepared?.as_millisecond()))
     }
 
     /// When a call of this intent is over, whatever became of it; none while nothing was sent.
@@ -316,6 +260,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 send_before,
                 call_timeout_seconds,
                 written: now,
+                prepared: Some(now),
                 effect: None,
                 spent,
                 changed,
@@ -401,7 +346,9 @@ mod tests {
     fn the_straight_way_is_prepared_sent_done() {
         let done = advance(Some(&sent(1)), Request::Close(Ending::Done.into()), &writer(1), at(11)).unwrap();
         assert_eq!(done.state, State::Done);
-        assert_eq!(advance(Some(&done), prepare(), &writer(1), at(12)).unwrap().state, State::Prepared);
+        let next = advance(Some(&done), prepare(), &writer(1), at(12)).unwrap();
+        assert_eq!(next.state, State::Prepared);
+        assert!(done.id().is_some() && done.id() == sent(1).id() && done.id() != next.id());
     }
 
     #[test]
@@ -447,73 +394,6 @@ mod tests {
             advance(Some(&sent(1)), Request::Close(Ending::Done.into()), &writer(2), at(99)),
             Err(Refused::NotOurs)
         );
-    }
-
-    #[test]
-    fn what_was_spent_counts_for_a_day_and_not_if_nothing_came_of_it() {
-        let spend = |current: Option<&Intent>, amount, second| {
-            let request = Request::Prepare { resource: "kafka/a".into(), wish: Wish { amount, ..wish() } };
-            advance(current, request, &writer(1), at(second)).unwrap()
-        };
-        let end = |intent: &Intent, ending: Ending, second| {
-            let sent = advance(Some(intent), send(), &writer(1), at(second)).unwrap();
-            assert_eq!(
-                sent.spent_at(at(second)) - intent.spent_at(at(second)),
-                intent.wish.amount,
-                "may have happened"
-            );
-            advance(Some(&sent), Request::Close(ending.into()), &writer(1), at(second)).unwrap()
-        };
-        let first = end(&spend(None, 5, 10), Ending::Done, 10);
-        let idle = end(&spend(Some(&first), 7, 20), Ending::Abandoned, 20);
-        assert_eq!(idle.spent_at(at(20)), 5);
-        let second = end(&spend(Some(&idle), 3, 30), Ending::Superseded, 30);
-        assert_eq!((second.spent_at(at(30)), second.spent.len()), (8, 1));
-        let day = 24 * 60 * 60;
-        assert_eq!(
-            (second.spent_at(at(day + 9)), second.spent_at(at(day + 10)), second.spent_at(at(day + 30))),
-            (8, 3, 0)
-        );
-        let mut many = second;
-        for second in 31..200 {
-            many = end(&spend(Some(&many), 1, second), Ending::Done, second);
-        }
-        assert_eq!((many.spent_at(at(200)), many.spent.len()), (177, MOST_SPENT));
-    }
-
-    #[test]
-    fn what_came_about_counts_and_not_what_was_wished() {
-        let grow = |current: Option<&Intent>, topics: &[&str], second| {
-            let parts: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-            let wish = Wish { amount: 10, parts, ..wish() };
-            let request = Request::Prepare { resource: "kafka/a".into(), wish };
-            let prepared = advance(current, request, &writer(1), at(second)).unwrap();
-            advance(Some(&prepared), send(), &writer(1), at(second)).unwrap()
-        };
-        let close = |sent: &Intent, ended: Ended, second| {
-            advance(Some(sent), Request::Close(ended), &writer(1), at(second)).unwrap()
-        };
-        let topics = |intent: &Intent, second| intent.changed_at(at(second)).into_keys().collect::<Vec<_>>();
-        let sent = grow(None, &["a", "b"], 10);
-        assert_eq!((sent.spent_at(at(10)), topics(&sent, 10)), (10, vec!["a".into(), "b".into()]), "may have happened");
-        let partly = Ended { ending: Ending::Done, effect: Some(Effect { amount: 3, parts: vec!["b".into()] }) };
-        let first = close(&sent, partly, 11);
-        assert_eq!((first.spent_at(at(11)), topics(&first, 11)), (3, vec!["b".into()]));
-        let second = close(&grow(Some(&first), &["c"], 20), Ending::Done.into(), 21);
-        let third = close(&grow(Some(&second), &["d"], 30), Ending::Abandoned.into(), 31);
-        assert_eq!((third.spent_at(at(31)), topics(&third, 31)), (13, vec!["b".into(), "c".into()]));
-        assert_eq!(third.changed_at(at(31))["b"], at(11));
-        let day = 24 * 60 * 60;
-        assert_eq!(topics(&third, day + 11), vec!["c".to_owned()]);
-        let read: Intent = serde_json::from_value(serde_json::to_value(&third).unwrap()).unwrap();
-        assert_eq!(read, third);
-    }
-
-    #[test]
-    fn of_many_changed_parts_the_last_ones_are_remembered() {
-        let changed = (0..1_500).map(|number| (format!("t{number:04}"), at(number))).collect();
-        let kept = Intent { changed, ..sent(1) }.changed_at(at(1_500));
-        assert_eq!((kept.len(), kept.first_key_value().unwrap().0.as_str()), (MOST_CHANGED, "t0500"));
     }
 
     #[test]

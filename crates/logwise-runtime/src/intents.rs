@@ -268,8 +268,8 @@ impl Intents {
         self.few_names(resource, &wish.owner.namespace)?;
         let prepare = |_: Option<&Record>| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() };
         let intent = self.write(resource, prepare).await?;
-        let spent = intent.spent_at(intent.written);
-        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn, spent })
+        let (spent, id) = (intent.spent_at(intent.written), intent.id());
+        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn, spent, id })
     }
 
     /// Whether objects of this namespace may make one more record, if it would be one.
@@ -426,12 +426,18 @@ pub struct Prepared {
     resource: String,
     turn: OwnedMutexGuard<()>,
     spent: i64,
+    id: Option<String>,
 }
 
 impl Prepared {
     /// What was spent on this resource within the last 24 hours, by whomever, before this intent.
     pub const fn spent(&self) -> i64 {
         self.spent
+    }
+
+    /// What tells this intent from all others.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Says that the call is made now; it takes at most `call_timeout` once it has started.

@@ -27,6 +27,7 @@ mod part;
 mod record;
 mod report;
 pub mod secrets;
+mod spending;
 mod status;
 pub mod streams;
 pub mod summary;

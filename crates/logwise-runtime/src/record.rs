@@ -162,6 +162,7 @@ mod tests {
             send_before: Some(written + SignedDuration::from_secs(before)),
             call_timeout_seconds: 6,
             written,
+            prepared: None,
             effect: None,
             spent: Vec::new(),
             changed: std::collections::BTreeMap::new(),

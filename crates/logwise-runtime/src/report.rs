@@ -72,8 +72,8 @@ pub struct Report {
     pub status: PartStatus,
     /// What happened.
     pub events: Vec<EventDraft>,
-    /// What was decided.
-    pub decision: Option<Decision>,
+    /// What was decided, in order.
+    pub decisions: Vec<Decision>,
     /// The worst failure of this look; sets the next one by back-off.
     pub failure: Option<ErrorClass>,
     /// When to look again if nothing failed; zero: only when the object changes.
@@ -230,7 +230,7 @@ impl Shell {
             // What was seen is past: nothing is said about it, and the watch brings what is there now.
             return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
         }
-        if let Some(decision) = report.decision {
+        for decision in report.decisions {
             self.decisions.record(&key, part, decision, Timestamp::now());
         }
         let mut failure = report.failure;

@@ -82,7 +82,7 @@ impl Found<'_> {
         Report {
             status: part_status(&self.status(), self.ready()),
             events: Vec::new(),
-            decision: self.decision(),
+            decisions: self.decision().into_iter().collect(),
             failure: self.failure(),
             // Right after a write the world is read once more: policies report what S3 then holds.
             next_look: Duration::from_secs(if wrote { 1 } else { self.plan.next_look_seconds.into() }),
@@ -217,6 +217,7 @@ impl Found<'_> {
         let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
         let write: Vec<_> = self.plan.write.iter().collect();
         Some(Decision {
+            id: None,
             inputs: json!({"policy": self.policy, "documentVersion": version, "services": services}),
             actions: json!(write),
             holds: json!({"blocked": self.plan.blocked, "policies": self.notable()}),

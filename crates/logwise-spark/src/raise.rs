@@ -121,6 +121,7 @@ mod tests {
             send_before: None,
             call_timeout_seconds: 6,
             written: Timestamp::UNIX_EPOCH,
+            prepared: None,
             effect: None,
             spent: Vec::new(),
             changed: std::collections::BTreeMap::new(),

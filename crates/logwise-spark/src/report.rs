@@ -65,7 +65,7 @@ impl Look<'_> {
         Report {
             status: part_status(&status, [Some(ready), self.limited()].into_iter().flatten().collect()),
             events: self.outcomes.iter().filter_map(event).collect(),
-            decision: self.decision(),
+            decisions: self.decision().into_iter().collect(),
             failure: self.failure(),
             next_look: Duration::from_secs(self.plan.map_or(period_seconds, |plan| plan.next_look_seconds).into()),
             retry_within: None,
@@ -277,6 +277,7 @@ impl Look<'_> {
         let (policy, plan) = (self.policy?, self.plan?);
         let outcome: Vec<_> = self.outcomes.iter().map(|(_, outcome)| words(outcome)).collect();
         Some(Decision {
+            id: None,
             inputs: json!({"policy": policy, "observed": self.observed.facts}),
             actions: json!(plan.actions),
             holds: json!(plan.holds),

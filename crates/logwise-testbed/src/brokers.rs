@@ -1,7 +1,7 @@
 //! A Kafka cluster for one test: one or three brokers of its own, with TLS and users if wished, and their faults.
 //!
 //! The bed's broker has no part in it. Each broker is a recorded process of the bed: dropped, the cluster is killed and
-//! its data removed; what a killed test leaves is ended by the next cluster of the bed, or by `down`.
+//! its data removed; what a killed test leaves is ended by the next cluster of the bed, the next `up`, or `down`.
 
 mod layout;
 mod lease;
@@ -46,7 +46,7 @@ pub struct Setup {
     pub count: u32,
     /// Also listens with TLS: one listener asks for a password, the other one for a certificate.
     pub secure: bool,
-    /// Asks for rights, of which the second user has few: see [`Brokers::other_user`]. Needs `secure`, as everybody at
+    /// Asks for rights, of which the second user has none: see [`Brokers::other_user`]. Needs `secure`, as everybody at
     /// the plain listener may do everything.
     pub authorize: bool,
     /// Lines of `server.properties`. They win over those of the bed.
@@ -141,8 +141,8 @@ impl Brokers {
         &self.layout.user.password
     }
 
-    /// A second user. Where rights are asked, this one may describe topics, their settings and the cluster and do
-    /// nothing else; where they are not, everything.
+    /// A second user. Where rights are asked, this one may do nothing until [`Brokers::kafka_acls`] allows it; where
+    /// they are not, everything.
     pub fn other_user(&self) -> &str {
         &self.layout.other_user.name
     }
@@ -262,8 +262,7 @@ impl Brokers {
             }
             Ok(())
         })
-        .await?;
-        if self.layout.setup.authorize { self.grant().await } else { Ok(()) }
+        .await
     }
 
     fn missed_a_port(&self) -> bool {
@@ -274,7 +273,7 @@ impl Brokers {
 
 impl Drop for Brokers {
     fn drop(&mut self) {
-        // Best effort: the bed's next cluster, or `down`, ends what is left.
+        // Best effort: the bed's next cluster, `up` or `down` ends what is left.
         drop(end(&self.site.folder, &self.prefix));
     }
 }
@@ -341,8 +340,15 @@ fn end(folder: &Folder, prefix: &str) -> Result<()> {
     own.iter().try_for_each(|(name, record)| state::forget(folder, name, record))
 }
 
-/// Ends the clusters whose test was killed before it could.
-fn end_abandoned(folder: &Folder) -> Result<()> {
+/// The name of the folder of the cluster that a process belongs to, by the process's name.
+fn home_of(process: &str) -> Option<String> {
+    let mut words = process.strip_prefix(CLUSTERS)?.strip_prefix('-')?.splitn(3, '-');
+    let (name, random) = (words.next()?, words.next()?);
+    words.next().map(|_| format!("{name}-{random}"))
+}
+
+/// Ends the clusters whose test was killed before it could, and removes their folders.
+pub(crate) fn end_abandoned(folder: &Folder) -> Result<()> {
     let clusters = folder.sub(CLUSTERS)?;
     for entry in fs::read_dir(&clusters).with_context(|| format!("listing {}", clusters.display()))?.flatten() {
         // No owner: no cluster, or one whose test is about to write it.
@@ -354,7 +360,10 @@ fn end_abandoned(folder: &Folder) -> Result<()> {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
-    Ok(())
+    // A cluster has its folder before its first process and until its last one is forgotten.
+    let processes = state::load(folder)?.servers.into_keys();
+    let mut homeless = processes.filter(|name| home_of(name).is_some_and(|home| !clusters.join(home).exists()));
+    homeless.try_for_each(|name| end(folder, &name))
 }
 
 #[cfg(test)]
@@ -374,6 +383,11 @@ mod tests {
         assert_eq!(short("Three brokers, one of them gone"), "threebrokersoneofthe");
         assert_eq!(short("--"), "");
         assert_eq!(prefix(Path::new("/bed/brokers/three-aB3dEf")), "brokers-three-aB3dEf-");
+        for process in ["brokers-three-aB3dEf-1", "brokers-three-aB3dEf-1-format"] {
+            assert_eq!(home_of(process).as_deref(), Some("three-aB3dEf"));
+        }
+        assert_eq!(home_of("brokers--aB3dEf-1").as_deref(), Some("-aB3dEf"), "a test without a name");
+        assert!(["brokers", "brokers-three", "kafka-format"].iter().all(|process| home_of(process).is_none()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::process::{self, Record, Server};
 use crate::profile::Part;
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{address, aws, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools};
+use crate::{address, aws, brokers, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools};
 
 /// Another command on the same bed may be in the middle of a start.
 const BED_PATIENCE: Duration = Duration::from_secs(900);
@@ -81,7 +81,7 @@ fn all<'a>(results: impl IntoIterator<Item = (&'a str, Result<()>)>) -> Result<(
 /// Brings the parts to "runs and answers". What already does is kept.
 pub async fn up(folder: &Folder, cache: &Cache, parts: &BTreeSet<Part>, progress: &Progress) -> Result<Site> {
     let _lock = bed_lock(folder, progress).await?;
-    forget_dead_operators(folder).await?;
+    end_what_tests_left(folder).await?;
     if state::load(folder)?.servers.is_empty() {
         clear_logs(folder)?;
     }
@@ -95,14 +95,14 @@ pub async fn up(folder: &Folder, cache: &Cache, parts: &BTreeSet<Part>, progress
     Ok(site)
 }
 
-/// A test that was killed left its operators recorded; nobody starts these again.
-async fn forget_dead_operators(folder: &Folder) -> Result<()> {
+/// A test that was killed left its operators recorded, which nobody starts again, and its Kafka clusters running.
+async fn end_what_tests_left(folder: &Folder) -> Result<()> {
     for (name, record) in state::load(folder)?.servers {
         if name.starts_with(operator::PREFIX) && !record.alive() {
             process::stop(folder, &name).await?;
         }
     }
-    Ok(())
+    brokers::end_abandoned(folder)
 }
 
 async fn bed_lock(folder: &Folder, progress: &Progress) -> Result<Lock> {

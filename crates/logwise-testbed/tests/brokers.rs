@@ -46,6 +46,10 @@ async fn a_secure_broker_asks_for_password_certificate_and_rights() -> Result<()
     let setup = Setup { secure: true, authorize: true, ..Setup::default() };
     let brokers = Brokers::start(&Bed::attach()?, "secure broker", setup).await?;
     brokers.create_topic(TOPIC, 1, 1).await?;
+    let second = login(&brokers, "SCRAM-SHA-256", brokers.other_user(), brokers.other_password())?;
+    assert!(partitions(second.clone(), LONG).await.is_err(), "the second user has a right that nobody gave");
+    let user = format!("User:{}", brokers.other_user());
+    brokers.kafka_acls(&["--add", "--allow-principal", &user, "--operation", "Describe", "--topic", "*"]).await?;
     brokers.set_topic_config(TOPIC, "retention.ms", "3600000").await?;
     brokers.set_topic_config(TOPIC, "segment.ms", "600000").await?;
     assert_eq!(setting(&brokers, "retention.ms").await?.as_deref(), Some("3600000"), "the second took the first away");
@@ -63,7 +67,6 @@ async fn a_secure_broker_asks_for_password_certificate_and_rights() -> Result<()
     let (certificate, key) = brokers.client_certificate()?;
     certified.set("ssl.certificate.pem", certificate).set("ssl.key.pem", key);
     assert_eq!(partitions(certified.clone(), LONG).await?, 1);
-    let second = login(&brokers, "SCRAM-SHA-256", brokers.other_user(), brokers.other_password())?;
     assert_eq!(partitions(second.clone(), LONG).await?, 1);
     assert_eq!(grow(&second, 2).await?, Err(RDKafkaErrorCode::TopicAuthorizationFailed));
     assert_eq!(grow(&certified, 2).await?, Ok(()));

@@ -1,14 +1,18 @@
 //! Servers as processes: kept, restarted, ended with all they started, and nothing else ended.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use logwise_testbed::cache::Cache;
 use logwise_testbed::folder::Folder;
-use logwise_testbed::proc::{alive, identity, members};
+use logwise_testbed::proc::{Identity, alive, identity, members};
 use logwise_testbed::process::{Ending, Server, Start, probe, spawn, start, stop};
+use logwise_testbed::progress::Progress;
 use logwise_testbed::state;
+use logwise_testbed::up::up;
 use logwise_testbed::world::wait_until;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -162,4 +166,33 @@ async fn a_deaf_server_is_killed_after_its_patience() -> Result<()> {
     stop(&bed.folder, "thing").await?;
     assert!(!alive(&id) && members(&id, bed.folder.dir()).is_empty());
     Ok(())
+}
+
+#[tokio::test]
+async fn up_ends_the_kafka_clusters_of_killed_tests_and_nothing_else() -> Result<()> {
+    let bed = bed()?;
+    let mut test = Command::new("sleep").arg("300").stdin(Stdio::null()).spawn()?;
+    let (killed, own) = (identity(test.id())?, identity(std::process::id())?);
+    test.kill()?;
+    test.wait()?;
+    let home = |name: &str| bed.folder.path(&format!("brokers/{name}-aB3dEf"));
+    let owned = |name: &str, owner: &Identity| -> Result<()> {
+        std::fs::create_dir_all(home(name))?;
+        Ok(std::fs::write(home(name).join("owner.json"), serde_json::to_vec(owner)?)?)
+    };
+    owned("killed", &killed)?;
+    owned("running", &own)?;
+    let names = ["brokers-killed-aB3dEf-1", "brokers-nofolder-aB3dEf-1-format", "brokers-running-aB3dEf-1", "thing"];
+    let mut started = Vec::new();
+    for name in names {
+        let server = Server { name: name.to_owned(), ..server(&bed.folder, "exec sleep 300") };
+        started.push(spawn(&bed.folder, &server).await?.record.identity);
+    }
+    let cache = Cache::at(&bed.folder.path("cache"))?;
+    up(&bed.folder, &cache, &BTreeSet::new(), &Progress::start()).await?;
+    assert_eq!(started.iter().map(alive).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(state::load(&bed.folder)?.servers.into_keys().collect::<Vec<_>>(), names[2..]);
+    assert!(!home("killed").exists() && home("running").exists());
+    stop(&bed.folder, names[2]).await?;
+    stop(&bed.folder, names[3]).await
 }

@@ -153,12 +153,16 @@ async fn walk(world: &World) -> Result<()> {
 async fn mirrored(world: &World) -> Result<()> {
     const OBJECTS: &str = "SELECT COUNT(*) FROM logwise_objects WHERE deleted = 0";
     const PROGRAMMED: &str = "SELECT COUNT(*) FROM logwise_conditions WHERE type = 'Programmed' AND status = 'True'";
+    const GROWN: &str = "SELECT actions FROM logwise_decisions WHERE part = 'kafka' AND outcome LIKE '%Done%'";
     const TWICE: &str = "SELECT COUNT(*) FROM (SELECT id FROM logwise_decisions GROUP BY id HAVING COUNT(*) > 1) AS t";
     world
         .wait_until("the mirror", PATIENCE, async || {
             let found = world.query(&format!("{OBJECTS}; {PROGRAMMED}; {TWICE}")).await?;
             let found: Vec<&str> = found.split_whitespace().collect();
             ensure!(found == ["2", "1", "0"], "objects, programmed policies, decisions recorded twice: {found:?}");
+            let grown = world.query(GROWN).await?;
+            let told = grown.matches("\"topic\":").count();
+            ensure!(told == 2, "each of two topics is told to have grown once: {grown}");
             Ok(())
         })
         .await

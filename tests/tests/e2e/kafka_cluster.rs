@@ -1,6 +1,7 @@
 //! Kafka clusters of their own: several brokers, faults of theirs, quotas, encryption and logins.
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::brokers::{Brokers, Setup};
 use logwise_testbed::install;
@@ -9,7 +10,9 @@ use logwise_testbed::oracles::quiet::{Quiet, looks};
 use logwise_testbed::oracles::secrets::Canaries;
 use logwise_testbed::proxy::tcp::TcpProxy;
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition, write_secret};
+use logwise_tests::{
+    PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition, wait_condition_within, write_secret,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,8 +21,14 @@ use std::time::{Duration, Instant};
 /// How long a frozen broker stands still: longer than many time-outs.
 const FROZEN: (u64, u64) = (12, 60);
 
+/// How soon after it moves again a frozen broker is read.
+const READ_AGAIN: Duration = Duration::from_secs(10);
+
+/// How soon a set-up that cannot work is told.
+const TOLD: Duration = Duration::from_secs(30);
+
 /// A pipeline without a bucket over the topics of `brokers` that begin with `logs.`.
-fn pipeline(world: &World, name: &str, bootstrap: &str) -> Result<Value> {
+pub(crate) fn pipeline(world: &World, name: &str, bootstrap: &str) -> Result<Value> {
     let mut object = cluster(world, name);
     object["spec"].as_object_mut().context("a spec")?.remove("storage");
     object["spec"]["kafka"]["bootstrapServers"] = json!(bootstrap.split(',').collect::<Vec<_>>());
@@ -33,12 +42,13 @@ async fn operator(world: &World) -> Result<Operator> {
     Ok(operator)
 }
 
-async fn set_floor(world: &World, floor: i32) -> Result<()> {
+/// Wants so many partitions for each topic of pipeline `demo`.
+pub(crate) async fn set_floor(world: &World, floor: i32) -> Result<()> {
     let patch = json!({"spec": {"kafka": {"topics": {"defaultPartitions": floor}}}}).to_string();
     world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", &patch]).await.map(drop)
 }
 
-async fn wait_partitions(world: &World, brokers: &Brokers, topic: &str, wanted: u32) -> Result<()> {
+pub(crate) async fn wait_partitions(world: &World, brokers: &Brokers, topic: &str, wanted: u32) -> Result<()> {
     let look = async || {
         let now = brokers.partitions(topic).await?;
         ensure!(now == wanted, "{topic} has {now}");
@@ -101,8 +111,8 @@ async fn a_frozen_broker_delays_nobody_else_and_is_read_again_after_the_thaw() -
     let pause = Duration::from_secs(if is_proving() { FROZEN.1 } else { FROZEN.0 });
     tokio::time::sleep(pause.saturating_sub(frozen.elapsed())).await;
     brokers.resume(1).await?;
+    wait_condition_within(&world, READ_AGAIN, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     set_floor(&world, 4).await?;
-    wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
     wait_partitions(&world, &brokers, "logs.api", 4).await
 }
 
@@ -205,10 +215,10 @@ async fn ten_thousand_topics_cost_one_request_for_all_and_one_per_broker() -> Re
     Ok(())
 }
 
-/// The message of `KafkaReady` once it is False.
-async fn refusal(world: &World, name: &str) -> Result<String> {
+/// Reason and message of `KafkaReady` once it is False.
+pub(crate) async fn refusal(world: &World, name: &str, within: Duration) -> Result<String> {
     world
-        .wait_until(&format!("{name} to be refused"), PATIENCE, async || {
+        .wait_until(&format!("{name} to be refused"), within, async || {
             let object = world.get_json("lwc", name).await?;
             let ready = condition(&object, "KafkaReady").context("no KafkaReady yet")?;
             ensure!(ready["status"] == "False", "{ready}");
@@ -270,9 +280,9 @@ async fn logins_over_tls_work_and_five_wrong_setups_are_told_apart() -> Result<(
     ];
     let objects: Vec<&Value> = wrong.iter().map(|(_, object, _)| object).collect();
     apply(&world, &objects).await?;
+    let told = try_join_all(wrong.iter().map(|(name, ..)| refusal(&world, name, TOLD))).await?;
     let mut messages = BTreeSet::new();
-    for (name, _, reason) in &wrong {
-        let told = refusal(&world, name).await?;
+    for ((name, _, reason), told) in wrong.iter().zip(told) {
         ensure!(told.starts_with(reason), "{name}: {told}");
         messages.insert(told.split_once(": ").map_or(told.clone(), |(_, text)| text.to_owned()));
     }

@@ -25,6 +25,7 @@ mod minio;
 mod mirror;
 mod objects;
 mod ownership;
+mod partition_faults;
 mod partitions;
 mod process;
 mod replicas;

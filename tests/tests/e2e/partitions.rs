@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// A pipeline without a bucket that grows topics; `scaling` on top of the shortest times there are.
-fn pipeline(world: &World, name: &str, scaling: Value) -> Result<Value> {
+pub(crate) fn pipeline(world: &World, name: &str, scaling: Value) -> Result<Value> {
     let mut object = cluster(world, name);
     let spec = object["spec"].as_object_mut().context("a spec")?;
     spec.remove("storage");
@@ -24,16 +24,22 @@ fn pipeline(world: &World, name: &str, scaling: Value) -> Result<Value> {
     Ok(object)
 }
 
-async fn operator(world: &World, kafka_seconds: u32) -> Result<Operator> {
+/// An operator that looks at Kafka so often and keeps its records in the world's schema; ready.
+pub(crate) async fn operator(world: &World, kafka_seconds: u32) -> Result<Operator> {
+    operator_with(world, kafka_seconds, Options::default()).await
+}
+
+/// [`operator`], with everything of `options` but its configuration.
+pub(crate) async fn operator_with(world: &World, kafka_seconds: u32, options: Options) -> Result<Operator> {
     let database = world.create_schema().await?;
     let config = json!({"intervals": {"kafkaSeconds": kafka_seconds}, "database": {"url": database}});
-    let mut operator = Operator::start(world, Options::config(config)).await?;
+    let mut operator = Operator::start(world, Options { config, ..options }).await?;
     operator.wait_ready().await?;
     Ok(operator)
 }
 
 /// Some hundred records per second, far over the target, until dropped.
-fn busy(world: &Arc<World>, topics: &[(&'static str, bool)]) -> JoinSet<Result<()>> {
+pub(crate) fn busy(world: &Arc<World>, topics: &[(&'static str, bool)]) -> JoinSet<Result<()>> {
     let mut producers = JoinSet::new();
     for (topic, keyed) in topics.iter().copied() {
         let world = world.clone();
@@ -52,7 +58,7 @@ fn held<'a>(object: &'a Value, topic: &str) -> Option<&'a Value> {
 }
 
 /// Waits until the topic is held for this reason and returns the entry.
-async fn wait_held(world: &World, name: &str, topic: &str, reason: &str) -> Result<Value> {
+pub(crate) async fn wait_held(world: &World, name: &str, topic: &str, reason: &str) -> Result<Value> {
     let topic = world.topic(topic);
     world
         .wait_until(&format!("{topic} to be held: {reason}"), PATIENCE, async || {

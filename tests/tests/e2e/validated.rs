@@ -1,10 +1,8 @@
 //! The condition `Validated`: what a pipeline may do, found out before anything needs it.
 
-mod broker;
-
 use anyhow::{Context, Result, ensure};
-use broker::{Broker, USER};
 use logwise_testbed::bed::Bed;
+use logwise_testbed::brokers::{Brokers, Setup};
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::Fault;
 use logwise_testbed::world::World;
@@ -141,13 +139,18 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     let bed = Bed::attach()?;
     let world = World::new(&bed, "validated-acls").await?;
     let topic = world.topic("api");
+    // Users log in here without TLS, as pipelines with a login and no `tls` do.
+    let plaintext = "listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL";
+    let setup = Setup { secure: true, authorize: true, settings: vec![plaintext.to_owned()], ..Setup::default() };
+    let brokers = Brokers::start(&bed, "acls", setup).await?;
+    brokers.create_topic(&topic, 1, 1).await?;
+    let user = brokers.other_user();
     install::tenant(&bed, &world.namespace, &["kafka"]).await?;
-    write_secret(&world, "kafka", &json!({"username": USER.0, "password": USER.1})).await?;
-    let broker = Broker::start(&bed, &topic).await?;
+    write_secret(&world, "kafka", &json!({"username": user, "password": brokers.other_password()})).await?;
     let mut object = cluster(&world, "demo");
     let spec = object["spec"].as_object_mut().context("a spec")?;
     spec.retain(|section, _| section == "kafka");
-    spec["kafka"]["bootstrapServers"] = json!([broker.sasl]);
+    spec["kafka"]["bootstrapServers"] = json!([brokers.secure_bootstrap()?]);
     spec["kafka"]["authentication"] = json!({"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}});
     apply(&world, &[&object]).await?;
     let mut operator = Operator::start(&world, Options::default()).await?;
@@ -155,14 +158,14 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     // Without any right the topics are hidden: the prefix itself is asked about.
     let (hidden, command) = denied(&world, "Describe on").await?;
     ensure!(hidden.starts_with(&format!("Kafka denies Describe on {}", world.topic_prefix)), "{hidden}");
-    broker.paste(&command.replace("--operation DescribeConfigs ", "")).await?;
+    paste(&brokers, &command.replace("--operation DescribeConfigs ", "")).await?;
     let (partly, command) = denied(&world, "DescribeConfigs on").await?;
     ensure!(partly.starts_with(&format!("Kafka denies DescribeConfigs on {topic}. 3 of 4 Kafka ACLs")), "{partly}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
-    broker.paste(&command).await?;
+    paste(&brokers, &command).await?;
     let passed = wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
     ensure!(message(&passed)? == "4 of 4 Kafka ACLs verified", "{}", message(&passed)?);
-    ensure!(!serde_json::to_string(&passed["status"])?.contains(USER.0), "the user stands in a Secret: {passed}");
+    ensure!(!serde_json::to_string(&passed["status"])?.contains(user), "the user stands in a Secret: {passed}");
     Ok(())
 }
 
@@ -179,4 +182,13 @@ async fn denied(world: &World, what: &str) -> Result<(String, String)> {
             Ok((message.clone(), command.to_owned()))
         })
         .await
+}
+
+/// Runs the command of a message as people would, but as an administrator, for the second user.
+async fn paste(brokers: &Brokers, command: &str) -> Result<()> {
+    let program = format!("kafka-acls --bootstrap-server {} ", brokers.secure_bootstrap()?);
+    let words = command.strip_prefix(&program).with_context(|| format!("no command for this Kafka: {command}"))?;
+    let words = words.replace("<principal>", brokers.other_user());
+    let words: Vec<&str> = words.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+    brokers.kafka_acls(&words).await
 }

@@ -49,6 +49,7 @@ pub fn intent(setting: &Setting, record: &Record) -> Intent {
         send_before: sent.then(|| wall(setting, record.by, NOW)),
         call_timeout_seconds: if sent { setting.call.into() } else { 0 },
         written: wall(setting, record.by, NOW),
+        prepared: None,
         effect: None,
         spent: Vec::new(),
         changed: std::collections::BTreeMap::new(),

@@ -13,6 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const ACLS: &str = "org.apache.kafka.tools.AclCommand";
+const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
 const RATE: &str = "controller_mutation_rate";
 
 impl Brokers {
@@ -41,12 +42,16 @@ impl Brokers {
         self.tool(CONFIGS, &args).await.map(drop).with_context(|| format!("changing the quota of clients: {value}"))
     }
 
-    /// Lets the second user describe everything, and nothing else.
-    pub(super) async fn grant(&self) -> Result<()> {
-        let user = format!("User:{}", self.other_user());
-        let who = ["--add", "--allow-principal", user.as_str()];
-        let what = ["--operation", "Describe", "--operation", "DescribeConfigs", "--topic", "*", "--cluster"];
-        self.tool(ACLS, &[&who[..], &what[..]].concat()).await.map(drop).context("giving the second user its rights")
+    /// The broker that is the active controller.
+    pub async fn active_controller(&self) -> Result<u32> {
+        let said = self.tool(QUORUM, &["describe", "--status"]).await.context("asking for the active controller")?;
+        let leader = said.lines().find_map(|line| line.strip_prefix("LeaderId:")?.trim().parse::<u32>().ok());
+        leader.with_context(|| format!("Kafka's command line did not name the active controller: {said}"))
+    }
+
+    /// Runs `kafka-acls` with these arguments, as one who may do everything. The brokers may know a moment later.
+    pub async fn kafka_acls(&self, args: &[&str]) -> Result<()> {
+        self.tool(ACLS, args).await.map(drop).with_context(|| format!("running `kafka-acls {}`", args.join(" ")))
     }
 
     async fn tool(&self, class: &str, args: &[&str]) -> Result<String> {

@@ -10,6 +10,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::frames::Pending;
 use super::lock;
 use super::tcp::{Conduct, Direction, Limit, Shared};
 
@@ -22,11 +23,15 @@ const QUEUE: usize = 64;
 pub(super) struct Reset;
 
 /// Forwards until both sides have said their last word. Errors when the connection shall be reset, or broke.
-pub(super) async fn talk(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) -> Result<(), Reset> {
+pub(super) async fn talk(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    (shared, pending): (&Shared, &Pending),
+) -> Result<(), Reset> {
     let used = Mutex::new((0, 0));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let lane = |direction| Lane { direction, shared, used: &used };
+    let lane = |direction| Lane { direction, shared, pending, used: &used };
     let there = pass(from_client, to_server, lane(Direction::ToServer));
     let back = pass(from_server, to_client, lane(Direction::ToClient));
     tokio::try_join!(there, back).map(drop)
@@ -36,6 +41,7 @@ pub(super) async fn talk(client: &mut TcpStream, server: &mut TcpStream, shared:
 struct Lane<'a> {
     direction: Direction,
     shared: &'a Shared,
+    pending: &'a Pending,
     /// The number of a limit, and the bytes that this connection has used of it.
     used: &'a Mutex<(u64, u64)>,
 }
@@ -94,7 +100,11 @@ async fn read(mut from: ReadHalf<'_>, queue: mpsc::Sender<(Instant, Vec<u8>)>, l
             read = from.read(&mut chunk) => read.map_err(|_| Reset)?,
         };
         rest.extend_from_slice(&chunk[..read]);
-        let ready = if read == 0 { std::mem::take(&mut rest) } else { lane.shared.take(&mut rest, lane.direction) };
+        let ready = if read == 0 {
+            std::mem::take(&mut rest)
+        } else {
+            lane.shared.take(&mut rest, lane.direction, lane.pending)
+        };
         if !ready.is_empty() {
             queue.send((Instant::now() + lane.latency(), ready)).await.map_err(|_| Reset)?;
         }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::forward_bytes::{Reset, talk};
-use super::frames::{Advertised, Wire};
+use super::frames::{Advertised, Pending, Seen, Wire};
 use super::{lock, spare_host};
 use crate::bed::Bed;
 use crate::world::World;
@@ -38,6 +38,17 @@ impl Direction {
     }
 }
 
+/// What a proxy before Kafka does to some requests, while everything else passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaFault {
+    /// Topics grow, and the answer to that never arrives. What is only validated is answered.
+    GrowthUnanswered,
+    /// What is only to be validated is carried out, as early brokers of KRaft did (KAFKA-13861).
+    ValidationCarriedOut,
+    /// Each Metadata request is answered as the first one like it was since the proxy began.
+    OldMetadata,
+}
+
 /// After so many bytes a connection is reset.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
@@ -54,6 +65,7 @@ pub(super) struct Conduct {
     pub held: Option<Direction>,
     pub limit: Option<Limit>,
     pub refuse: bool,
+    pub fault: Option<KafkaFault>,
 }
 
 /// What has passed through a proxy.
@@ -78,8 +90,7 @@ pub(super) struct Shared {
     connections: AtomicU64,
     open: AtomicU64,
     limits: AtomicU64,
-    /// Kafka requests by their kind.
-    pub requests: Mutex<BTreeMap<i16, u64>>,
+    pub seen: Mutex<Seen>,
 }
 
 /// A running proxy. Dropped, it closes every connection.
@@ -106,11 +117,25 @@ impl TcpProxy {
 
     /// As [`TcpProxy::kafka`], before the broker of a cluster of one at this address.
     pub async fn broker(bootstrap: &str) -> Result<TcpProxy> {
-        // The name of the host stays, as an answer keeps its length.
-        let broker: SocketAddr = bootstrap.parse().context("the broker's address is not HOST:PORT")?;
-        let listener = TcpListener::bind((broker.ip(), 0)).await.context("opening a port for a proxy")?;
-        let port = listener.local_addr().context("opening a port for a proxy")?.port();
-        TcpProxy::before(listener, bootstrap, Wire::Kafka(Advertised::new(broker, port)))
+        let mut proxies = TcpProxy::brokers(bootstrap).await?;
+        ensure!(proxies.len() == 1, "{bootstrap} is not one broker");
+        proxies.pop().context("there is no broker")
+    }
+
+    /// As [`TcpProxy::kafka`], one before each broker of a cluster, in the order of these addresses, which have to be
+    /// those of all brokers.
+    pub async fn brokers(bootstrap: &str) -> Result<Vec<TcpProxy>> {
+        let (mut open, mut advertised) = (Vec::new(), Vec::new());
+        for address in bootstrap.split(',') {
+            // The name of the host stays, as an answer keeps its length.
+            let broker: SocketAddr = address.parse().context("the broker's address is not HOST:PORT")?;
+            let listener = TcpListener::bind((broker.ip(), 0)).await.context("opening a port for a proxy")?;
+            let port = listener.local_addr().context("opening a port for a proxy")?.port();
+            open.push((listener, address));
+            advertised.push(Advertised::new(broker, port));
+        }
+        let before = |(listener, address)| TcpProxy::before(listener, address, Wire::Kafka(advertised.clone()));
+        open.into_iter().map(before).collect()
     }
 
     /// Starts a proxy before the bed's MariaDB; see [`TcpProxy::instead`].
@@ -130,7 +155,7 @@ impl TcpProxy {
             connections: AtomicU64::new(0),
             open: AtomicU64::new(0),
             limits: AtomicU64::new(0),
-            requests: Mutex::default(),
+            seen: Mutex::default(),
         });
         let (says, listening) = watch::channel(true);
         let task = tokio::spawn(accept(listener, own, Arc::clone(&shared), says));
@@ -156,6 +181,11 @@ impl TcpProxy {
     pub fn reset_after(&self, direction: Direction, bytes: u64) {
         let number = self.shared.limits.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.conduct.send_modify(|conduct| conduct.limit = Some(Limit { direction, bytes, number }));
+    }
+
+    /// From now on, until [`TcpProxy::heal`], some requests to Kafka meet this fault; one fault at a time.
+    pub fn spoil(&self, fault: KafkaFault) {
+        self.shared.conduct.send_modify(|conduct| conduct.fault = Some(fault));
     }
 
     /// Resets every connection and closes the port; returns when it is closed. Errors when it stays open.
@@ -192,7 +222,17 @@ impl TcpProxy {
 
     /// Kafka requests so far by the number of their kind (`ApiKey`); empty before anything else.
     pub fn requests(&self) -> BTreeMap<i16, u64> {
-        lock(&self.shared.requests).clone()
+        lock(&self.shared.seen).requests.clone()
+    }
+
+    /// Requests so far that ask for more partitions, and not only whether they would be possible.
+    pub fn growths(&self) -> u64 {
+        lock(&self.shared.seen).growths
+    }
+
+    /// For how long Kafka's answers to requests for partitions, validations too, have told clients to wait, together.
+    pub fn throttled(&self) -> Duration {
+        Duration::from_millis(lock(&self.shared.seen).throttled_ms)
     }
 }
 
@@ -258,9 +298,9 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>) {
     let Ok(Ok(mut server)) = server else { return reset(&client) };
     // Small answers shall not wait for each other.
     drop((client.set_nodelay(true), server.set_nodelay(true)));
-    let mut conduct = shared.conduct.subscribe();
+    let (mut conduct, pending) = (shared.conduct.subscribe(), Pending::default());
     let talked = tokio::select! {
-        talked = talk(&mut client, &mut server, &shared) => talked,
+        talked = talk(&mut client, &mut server, (&*shared, &pending)) => talked,
         _ = conduct.wait_for(|now| now.refuse) => Err(Reset),
     };
     if talked.is_err() {

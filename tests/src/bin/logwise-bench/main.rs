@@ -1,11 +1,18 @@
-//! Figures for `docs/verified.md`: memory and CPU at rest, and the time from an edit to its conditions.
+//! Figures for `docs/benchmarks.md`: memory and CPU at rest, the time from an edit to its conditions, hand-over, and
+//! what thousands of topics cost.
 //!
-//! Runs in the environment of a bed (`make bench`). Prints a table; asserts nothing: a figure is no test.
+//! Runs in the environment of a bed (`make bench`); arguments choose parts. Prints a table. A figure is no test: only
+//! those with an aim are judged, and one that misses it makes the exit code 1 after everything was measured.
 #![forbid(unsafe_code)]
 
+mod aims;
 mod handover;
+mod kafka;
+mod machine;
 
+use aims::Aims;
 use anyhow::{Context, Result, ensure};
+use kafka::{Topics, child};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::stand_in::NewObject;
@@ -13,7 +20,9 @@ use logwise_testbed::world::World;
 use logwise_tests::edits::{Edits, client, percentile};
 use logwise_tests::{apply, approve, cluster, plan_id, policy, wait_condition, with_spark};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Edits that change nothing outside.
@@ -25,8 +34,71 @@ const REST: Duration = Duration::from_secs(60);
 /// Clock ticks per second in /proc, fixed on Linux.
 const TICKS: f64 = 100.0;
 
+/// What is measured, in this order: what needs ten thousand topics comes last and shares them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Operator,
+    Handover,
+    Plan,
+    Growth,
+    Look,
+    Memory,
+}
+
+const PARTS: [(&str, Part); 6] = [
+    ("operator", Part::Operator),
+    ("handover", Part::Handover),
+    ("plan", Part::Plan),
+    ("growth", Part::Growth),
+    ("look", Part::Look),
+    ("memory", Part::Memory),
+];
+
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, order @ ..] = words.as_slice()
+        && word == child::WORD
+    {
+        child::run(order).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted = wanted(&words)?;
+    machine::print().await?;
+    let (mut aims, mut topics) = (Aims::default(), None);
+    for (name, part) in PARTS.into_iter().filter(|(_, part)| wanted.contains(part)) {
+        if let Err(error) = measure(part, &mut topics, &mut aims).await {
+            aims.failed(name, &error)?;
+        }
+    }
+    aims.end()
+}
+
+/// The parts that the words name; all, if there is none.
+fn wanted(words: &[String]) -> Result<BTreeSet<Part>> {
+    if words.is_empty() {
+        return Ok(PARTS.map(|(_, part)| part).into());
+    }
+    let named = |word: &String| {
+        let found = PARTS.iter().find(|(name, _)| *name == word.as_str());
+        let unknown = || format!("no part is called {word}: there are {}", PARTS.map(|(name, _)| name).join(", "));
+        found.map(|(_, part)| *part).with_context(unknown)
+    };
+    words.iter().map(named).collect()
+}
+
+async fn measure(part: Part, topics: &mut Option<Topics>, aims: &mut Aims) -> Result<()> {
+    match part {
+        Part::Operator => at_rest().await,
+        Part::Handover => handover::measure().await,
+        Part::Plan => kafka::plan::measure(aims),
+        Part::Growth => kafka::growth::measure().await,
+        Part::Look => kafka::look::measure(Topics::of(topics).await?, aims).await,
+        Part::Memory => kafka::memory::measure(Topics::of(topics).await?, aims).await,
+    }
+}
+
+async fn at_rest() -> Result<()> {
     let world = World::new(&Bed::attach()?, "bench").await?;
     futures::try_join!(world.create_topic("api", 3), world.create_spark_group(1, 4, 1))?;
     world.put_objects(&[NewObject::sized("logs/service_name=api/year=2026/part-0.parquet", 10)]).await?;
@@ -44,7 +116,7 @@ async fn main() -> Result<()> {
     edits(&world).await?;
     rest(operator.pid()).await?;
     ensure!(operator.stop().await? == 0, "the operator did not stop cleanly");
-    handover::measure().await
+    Ok(())
 }
 
 fn row(name: &str, value: &str) -> Result<()> {
