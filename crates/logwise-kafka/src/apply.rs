@@ -23,6 +23,9 @@ const MAX_TOPICS: usize = 100;
 /// How long the answer to a growth is waited for: a quota of the brokers shows only in how long it takes.
 pub(crate) const GROWING: Duration = Duration::from_secs(60);
 
+/// How long brokers may work on a request once they have it.
+pub(crate) const WORKING: Duration = Duration::from_secs(30);
+
 /// Largest total that librdkafka accepts; one larger would spoil the whole request.
 const MAX_TOTAL: i32 = 100_000;
 
@@ -241,11 +244,13 @@ impl Growth {
 
     fn looked_up(&self, doubt: &Doubt, count: Option<i32>) -> Outcome {
         match count {
-            None => no_such_topic(),
             Some(count) if count == self.grow.to && doubt.sent => Outcome::Done,
             Some(count) if count == self.grow.to => Outcome::AlreadySo,
+            Some(count) if count > self.grow.to => Outcome::Superseded { partitions: count },
+            // A broker that does not know the topic, or less of it, may only be behind.
+            _ if doubt.sent => Outcome::Unknown { why: doubt.why.clone() },
+            None => no_such_topic(),
             Some(count) if count != self.grow.from => Outcome::Superseded { partitions: count },
-            Some(_) if doubt.sent => Outcome::Unknown { why: doubt.why.clone() },
             Some(_) => Outcome::NotSent { why: doubt.why.clone() },
         }
     }
@@ -292,9 +297,11 @@ fn ask(
     if wanted.is_empty() {
         return;
     }
-    let deadline = Some(if step == Step::Send { GROWING } else { client.deadline() });
-    let options =
-        AdminOptions::new().request_timeout(deadline).operation_timeout(deadline).validate_only(step == Step::Validate);
+    let (answer, work) = if step == Step::Send { (GROWING, WORKING) } else { (client.deadline(), client.deadline()) };
+    let options = AdminOptions::new()
+        .request_timeout(Some(answer))
+        .operation_timeout(Some(work))
+        .validate_only(step == Step::Validate);
     let write = (step == Step::Send).then(|| crash::begin(System::Kafka));
     if let Err(why) = may_send() {
         return withhold(batch, &why);
@@ -433,14 +440,17 @@ mod tests {
         let (invalid, silent) = (RDKafkaErrorCode::InvalidPartitions, RDKafkaErrorCode::RequestTimedOut);
         assert_eq!(found(Step::Send, silent, Some(3)), Outcome::Done);
         assert_eq!(found(Step::Send, silent, Some(1)), Outcome::Unknown { why: "request timed out".into() });
-        assert_eq!(found(Step::Send, silent, Some(2)), Outcome::Superseded { partitions: 2 });
+        assert_eq!(found(Step::Send, silent, Some(5)), Outcome::Superseded { partitions: 5 });
+        assert_eq!(found(Step::Send, silent, Some(2)), Outcome::Unknown { why: "request timed out".into() });
+        assert_eq!(found(Step::Validate, silent, Some(2)), Outcome::Superseded { partitions: 2 });
         assert_eq!(found(Step::Send, invalid, Some(3)), Outcome::Done);
         assert_eq!(found(Step::Send, invalid, Some(5)), Outcome::Superseded { partitions: 5 });
         assert_eq!(found(Step::Validate, invalid, Some(3)), Outcome::AlreadySo);
         let unseen = "the controller counts 3 partitions or more, brokers do not yet";
         assert_eq!(found(Step::Validate, invalid, Some(1)), Outcome::NotSent { why: unseen.into() });
         assert_eq!(found(Step::Validate, silent, Some(1)), Outcome::NotSent { why: "request timed out".into() });
-        assert!(matches!(found(Step::Send, silent, None), Outcome::Refused { .. }));
+        assert!(matches!(found(Step::Send, silent, None), Outcome::Unknown { .. }), "it may not be known there yet");
+        assert!(matches!(found(Step::Validate, silent, None), Outcome::Refused { .. }));
     }
 
     #[test]

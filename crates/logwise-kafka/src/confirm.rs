@@ -2,9 +2,9 @@
 
 use crate::apply::{Growth, Outcome, State, partition_counts};
 use crate::client::KafkaClient;
-use crate::error::Cause;
-use crate::ffi;
-use rdkafka::{Offset, TopicPartitionList};
+use crate::listing;
+use logwise_plan::partitions::Grow;
+use rdkafka::Offset;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,21 +48,11 @@ fn shown(client: &KafkaClient, open: &[&mut Growth]) -> BTreeSet<String> {
     let Ok(counts) = partition_counts(client) else { return BTreeSet::new() };
     let counted = |growth: &&&mut Growth| counts.get(&growth.grow.topic).is_some_and(|count| *count >= growth.grow.to);
     let grown: Vec<&&mut Growth> = open.iter().filter(counted).collect();
-    let mut asked = TopicPartitionList::new();
-    for growth in &grown {
-        for partition in growth.grow.from..growth.grow.to {
-            asked.add_partition(&growth.grow.topic, partition);
-        }
-    }
-    if asked.count() == 0 || asked.set_all_offsets(Offset::End).is_err() {
-        return BTreeSet::new();
-    }
-    let ends = client.call(|connection| {
-        let ends = ffi::list_offsets(connection, &asked, client.deadline())?;
-        Ok::<_, Cause>(ends)
-    });
-    let Ok(ends) = ends else { return BTreeSet::new() };
-    let unread: BTreeSet<String> = ends.into_iter().filter(|end| end.offset.is_err()).map(|end| end.topic).collect();
-    let named = grown.iter().map(|growth| growth.grow.topic.clone());
-    named.filter(|topic| !unread.contains(topic)).collect()
+    let new =
+        |grow: &'_ Grow| (grow.from..grow.to).map(|partition| (grow.topic.clone(), partition)).collect::<Vec<_>>();
+    let asked: Vec<(String, i32)> = grown.iter().flat_map(|growth| new(&growth.grow)).collect();
+    let of_any = asked.iter().map(|(topic, partition)| (-1, topic.as_str(), *partition));
+    let Ok(ends) = listing::offsets(client, of_any, Offset::End) else { return BTreeSet::new() };
+    let is_read = |grow: &Grow| new(grow).iter().all(|of| matches!(ends.get(of), Some(Ok(_))));
+    grown.iter().filter(|growth| is_read(&growth.grow)).map(|growth| growth.grow.topic.clone()).collect()
 }

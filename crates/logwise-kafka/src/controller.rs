@@ -13,7 +13,7 @@ use kube::runtime::reflector::Store;
 use logwise_api::validate;
 use logwise_api::{Kafka, LogwiseCluster};
 use logwise_plan::partitions;
-use logwise_runtime::facts::Fact;
+use logwise_runtime::facts::{Fact, TopicEnds};
 use logwise_runtime::metrics::Pipeline;
 use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
 use std::collections::HashMap;
@@ -86,6 +86,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         Ok(login) => login,
         Err(refused) => return report::refused(cluster, refused),
     };
+    let ends_before = context.shell.facts.topic_ends.fact(&cluster.uid().unwrap_or_default(), Instant::now());
     let (client, mut look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
         Ok(found) => found,
         Err(error) => return report::no_client(cluster, &error),
@@ -95,10 +96,11 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let intents = &context.shell.intents;
     let cleared = growth::clear_the_way(intents, &client, &look, &context.judged).await;
     let plan = match &mut policy {
-        Some(policy) => Some(decide((cluster, policy), &client, (&mut look, taken), context).await),
+        Some(policy) => {
+            Some(decide((cluster, policy), &client, (&mut look, taken), (ends_before.as_ref(), context)).await)
+        }
         None => None,
     };
-    let late = context.judged.take(&cluster.uid().unwrap_or_default());
     let (outcomes, intent) = match (&plan, &policy) {
         (Some(plan), Some(policy)) if validate::may_change(cluster) => {
             let plan = (plan, policy.scaling.daily_budget);
@@ -111,6 +113,8 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };
         headroom::measure(&client, &look, (&cluster.uid().unwrap_or_default(), &of), context).await;
     }
+    // Nothing is waited for from here on: what is taken is told.
+    let late = context.judged.take(&cluster.uid().unwrap_or_default());
     let descriptions = client.memory().descriptions(&look);
     let found = Found {
         cluster,
@@ -163,16 +167,21 @@ async fn decide(
     (cluster, policy): (&LogwiseCluster, &mut partitions::Policy),
     client: &Arc<KafkaClient>,
     (look, began): (&mut crate::Look, Timestamp),
-    context: &Context,
+    (ends_before, context): (Option<&Fact<TopicEnds>>, &Context),
 ) -> partitions::Plan {
     surroundings::add(look, policy, cluster, (&context.shell, &context.clusters));
-    let uid = cluster.uid().unwrap_or_default();
-    surroundings::lag(look, &uid, &context.shell, |name| client.memory().earliest(name));
+    let position = context.shell.facts.position.fact(&cluster.uid().unwrap_or_default(), Instant::now());
+    let earliest = |name: &str| client.memory().earliest(name);
+    surroundings::lag(look, (ends_before, position.as_ref()), earliest);
     keeping::remember(client, (look, began), policy, context);
-    let plan = partitions::plan(policy, &look.facts, Timestamp::now());
-    if examine::look_closer(client, look, &plan).await {
-        client.memory().fill(&mut look.facts, Instant::now());
-        return partitions::plan(policy, &look.facts, Timestamp::now());
+    let first = partitions::plan(policy, &look.facts, Timestamp::now());
+    if !examine::look_closer(client, look, &first).await {
+        return first;
     }
+    client.memory().fill(&mut look.facts, Instant::now());
+    surroundings::lag(look, (ends_before, position.as_ref()), earliest);
+    let mut plan = partitions::plan(policy, &look.facts, Timestamp::now());
+    // What takes the place of another growth, and was never looked at closely, waits for the next look.
+    plan.actions.retain(|grow| grow.topic_id.is_some());
     plan
 }

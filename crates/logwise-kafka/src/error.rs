@@ -100,9 +100,9 @@ impl KafkaError {
         }
     }
 
-    /// At which step the brokers refuse the operator, if they do.
-    pub(crate) fn refused_by(&self) -> Refusal {
-        self.cause().refused_by()
+    /// At which step it ended, if that is known.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        self.cause().obstacle()
     }
 
     /// The failure and its cause in one line for people, such as
@@ -124,9 +124,13 @@ impl KafkaError {
     }
 }
 
-/// At which step brokers refuse the operator.
+/// The step on the way to an answer that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Obstacle {
+    /// The name of a broker has no address.
+    Name,
+    /// What answers is not a Kafka broker, or it is encrypted where the operator is not, or the other way round.
+    Protocol,
     /// No encrypted connection came about.
     Encryption,
     /// The login was not taken.
@@ -196,12 +200,19 @@ impl Cause {
         }
     }
 
-    /// What a person has to look at, where brokers refuse the operator.
-    fn refused_by(&self) -> Refusal {
+    /// What a person has to look at.
+    fn obstacle(&self) -> Option<Obstacle> {
         match self.code {
-            Code::SSL => Refusal::Encryption,
-            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => Refusal::Login,
-            _ => Refusal::Rights,
+            Code::Resolve => Some(Obstacle::Name),
+            // A first answer that cannot be the length of a message, or not the begin of an encrypted connection.
+            Code::BadMessage => Some(Obstacle::Protocol),
+            Code::SSL if NO_TLS.iter().any(|sign| self.text.contains(sign)) => Some(Obstacle::Protocol),
+            Code::SSL => Some(Obstacle::Encryption),
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
+                Some(Obstacle::Login)
+            }
+            Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed => Some(Obstacle::Rights),
+            _ => None,
         }
     }
 
@@ -213,6 +224,9 @@ impl Cause {
         }
     }
 }
+
+/// What OpenSSL says of a server that does not speak TLS.
+const NO_TLS: [&str; 3] = ["wrong version number", "packet length too long", "http request"];
 
 /// Whether `code` means that brokers were not reached or did not reply in time.
 pub(crate) const fn unanswered(code: Code) -> bool {
@@ -313,6 +327,18 @@ mod tests {
             "Kafka at 127.0.0.1:9092 refused this client: SASL authentication error: Authentication failed"
         );
         assert!(error.class().needs_person());
+    }
+
+    #[test]
+    fn each_step_that_can_fail_is_told_apart() {
+        let step = |code, text: &str| metadata(Cause::new(code, text)).obstacle();
+        assert_eq!(step(Code::Resolve, "failed to resolve"), Some(Obstacle::Name));
+        assert_eq!(step(Code::BadMessage, "invalid response size 1213486160"), Some(Obstacle::Protocol));
+        assert_eq!(step(Code::SSL, "SSL routines::wrong version number"), Some(Obstacle::Protocol));
+        assert_eq!(step(Code::SSL, "SSL routines::certificate verify failed"), Some(Obstacle::Encryption));
+        assert_eq!(step(Code::Authentication, ""), Some(Obstacle::Login));
+        assert_eq!(step(Code::ClusterAuthorizationFailed, ""), Some(Obstacle::Rights));
+        assert_eq!(step(Code::BrokerTransportFailure, "connection refused"), None);
     }
 
     #[test]

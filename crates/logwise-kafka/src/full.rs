@@ -2,10 +2,11 @@
 
 use crate::client::{Connection, KafkaClient, off_the_async_threads};
 use crate::error::{Cause, KafkaError};
-use crate::ffi::{self, ListedOffset, NoOffset, TopicId, TopicSettings};
+use crate::ffi::{self, NoOffset, TopicId, TopicSettings};
+use crate::listing::{self, Offsets};
 use logwise_plan::Known;
+use rdkafka::Offset;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -208,8 +209,6 @@ fn retention(settings: &Settings) -> Known<i64> {
     }
 }
 
-type Offsets = HashMap<(String, i32), Result<i64, NoOffset>>;
-
 /// The earliest offsets of all partitions, except of topics about which brokers say an error: librdkafka would wait for
 /// the leader of such a partition until the deadline.
 fn earliest(
@@ -218,23 +217,10 @@ fn earliest(
     ids: &Answers<String>,
 ) -> Result<Offsets, Cause> {
     let failed = |name: &str| ids.told.get(name).is_some_and(Result::is_err) || name.contains('\0');
-    let mut asked = TopicPartitionList::new();
-    for (name, partitions) in topics.iter().filter(|(name, _)| !failed(name)) {
-        for &partition in partitions {
-            asked.add_partition(name, partition);
-        }
-    }
-    if asked.count() == 0 {
-        return Ok(Offsets::new());
-    }
-    client.call(|connection| {
-        asked.set_all_offsets(Offset::Beginning).map_err(|error| Cause::from_library(&error))?;
-        let listed = ffi::list_offsets(connection, &asked, client.deadline())?;
-        if listed.iter().all(|of| of.offset == Err(NoOffset::Unanswered)) {
-            return Err(Cause::from_code(RDKafkaErrorCode::OperationTimedOut));
-        }
-        Ok(listed.into_iter().map(|ListedOffset { topic, partition, offset }| ((topic, partition), offset)).collect())
-    })
+    let asked = topics.iter().filter(|(name, _)| !failed(name));
+    // Any leader: they are asked for once in ten minutes.
+    let asked = asked.flat_map(|(name, of)| of.iter().map(|partition| (-1, name.as_str(), *partition)));
+    listing::offsets(client, asked, Offset::Beginning)
 }
 
 fn first_offsets(topic: &str, partitions: &[i32], offsets: &Result<Offsets, String>) -> Known<BTreeMap<i32, i64>> {

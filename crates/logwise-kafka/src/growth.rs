@@ -41,6 +41,15 @@ pub(crate) struct Told {
     pub again: bool,
 }
 
+/// When an intent was judged.
+#[derive(Clone, Copy)]
+enum Judgement<'a> {
+    /// By the partitions of each topic that there are now.
+    Now(&'a BTreeMap<String, i32>),
+    /// By an earlier process.
+    Before,
+}
+
 /// Objects whose growths wait to be told, and clusters that are remembered; beyond that they are only in the log.
 const MOST_UNTOLD: usize = 1_000;
 
@@ -48,8 +57,13 @@ const MOST_UNTOLD: usize = 1_000;
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_hours(1);
 
 impl Judged {
-    fn add(&self, intent: &Intent, again: bool) {
-        let told = Told { id: intent.id(), grown: carried_out(intent).collect(), again };
+    fn add(&self, intent: &Intent, judgement: Judgement<'_>) {
+        let is_there = |grow: &Grow| match judgement {
+            Judgement::Now(counts) => counts.get(&grow.topic) == Some(&grow.to),
+            Judgement::Before => true,
+        };
+        let grown = carried_out(intent).filter(is_there).collect();
+        let told = Told { id: intent.id(), grown, again: matches!(judgement, Judgement::Before) };
         let (owner, mut untold) = (&intent.wish.owner.uid, self.lock());
         if !told.grown.is_empty() && (untold.of.len() < MOST_UNTOLD || untold.of.contains_key(owner)) {
             untold.of.entry(owner.clone()).or_default().push(told);
@@ -63,8 +77,8 @@ impl Judged {
             let mut untold = self.lock();
             untold.recalled.len() < MOST_UNTOLD && untold.recalled.insert(intent.resource.clone())
         };
-        if new && intent.state.is_closed() && now.duration_since(intent.written) < ON_ITS_WAY {
-            self.add(intent, true);
+        if new && intent.state == State::Done && now.duration_since(intent.written) < ON_ITS_WAY {
+            self.add(intent, Judgement::Before);
         }
     }
 
@@ -99,14 +113,19 @@ pub(crate) async fn clear_the_way(
     if let Ok(Some(last)) = intents.last(&resource) {
         judged.recall(&last, Timestamp::now());
     }
+    intents.see_others().await;
+    let seen = Mutex::new(BTreeMap::new());
     let judge = async |intent: &Intent| {
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
         let counts = counts(client).await.map_err(|error| error.message())?;
-        Ok((judgement(intent, &counts), looked))
+        let ended = judgement(intent, &counts);
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        Ok((ended, looked))
     };
     if let Some(closed) = intents.clear(&resource, judge).await? {
-        judged.add(&closed, false);
+        let counts = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        judged.add(&closed, Judgement::Now(&counts));
     }
     Ok(resource)
 }
@@ -118,6 +137,10 @@ fn growths(intent: &Intent) -> Option<Vec<Grow>> {
 
 /// What became of the growths that `intent` names, by the partitions there are now.
 fn judgement(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ended {
+    if intent.state == State::Prepared {
+        // Nothing was sent, whatever others have done since.
+        return Ending::Abandoned.into();
+    }
     // A record that says it in another way was not carried out by us, and must not be taken for carried out.
     let Some(growths) = growths(intent) else {
         return Ending::Superseded.into();
@@ -129,7 +152,8 @@ fn judgement(intent: &Intent, counts: &BTreeMap<String, i32>) -> Ended {
     if growths.iter().all(|grow| now(grow) == Some(grow.from)) {
         return Ending::Abandoned.into();
     }
-    let came: Vec<&Grow> = growths.iter().filter(|grow| now(grow) == Some(grow.to)).collect();
+    // A topic that this login is not shown may have grown: it counts, and is not told.
+    let came: Vec<&Grow> = growths.iter().filter(|grow| now(grow).is_none_or(|count| count == grow.to)).collect();
     Ended { ending: Ending::Superseded, effect: Some(effect(&came)) }
 }
 
@@ -242,8 +266,9 @@ fn ended(outcomes: &[(Grow, Outcome)]) -> Ended {
     }
 }
 
-/// One request and a moment for the library: each begins only while the intent allows it.
-const CALL_TIMEOUT: Duration = Duration::from_secs(apply::GROWING.as_secs() + 1);
+/// One request and a moment for the library: each begins only while the intent allows it. It may leave late, when a
+/// controller is found at last, and brokers may work on it for a while then.
+const CALL_TIMEOUT: Duration = Duration::from_secs(apply::GROWING.as_secs() + apply::WORKING.as_secs() + 1);
 
 fn wish(cluster: &LogwiseCluster, actions: &[Grow]) -> Wish {
     Wish {
@@ -305,7 +330,9 @@ mod tests {
         assert_eq!(judgement(&intent, &counts(1, 2)), Ending::Abandoned.into());
         assert_eq!(judgement(&intent, &counts(3, 2)), partly(2, &["a"]));
         assert_eq!(judgement(&intent, &counts(9, 3)), partly(1, &["b"]));
-        assert_eq!(judgement(&intent, &BTreeMap::new()), partly(0, &[]));
+        assert_eq!(judgement(&intent, &BTreeMap::new()), partly(3, &["a", "b"]), "what is not shown may have grown");
+        let prepared = Intent { state: State::Prepared, ..intent };
+        assert_eq!(judgement(&prepared, &counts(3, 3)), Ending::Abandoned.into(), "by somebody else");
     }
 
     #[test]
@@ -313,13 +340,18 @@ mod tests {
         let (judged, intent) = (Judged::default(), sent(&[("a", 1, 3), ("b", 2, 3)]));
         let told =
             || judged.take("u").into_iter().flat_map(|told| told.grown).map(|grow| grow.topic).collect::<Vec<_>>();
-        judged.add(&Intent { state: State::Done, ..intent.clone() }, false);
+        let both = BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 3)]);
+        let now = Judgement::Now(&both);
+        judged.add(&Intent { state: State::Done, ..intent.clone() }, now);
         assert!(judged.take("other").is_empty());
         assert_eq!((told(), told()), (vec!["a".to_owned(), "b".to_owned()], Vec::new()));
         let Ended { effect, .. } = judgement(&intent, &BTreeMap::from([("b".to_owned(), 3)]));
-        judged.add(&Intent { state: State::Superseded, effect, ..intent.clone() }, false);
+        judged.add(
+            &Intent { state: State::Superseded, effect, ..intent.clone() },
+            Judgement::Now(&BTreeMap::from([("b".to_owned(), 3)])),
+        );
         assert_eq!(told(), ["b"]);
-        judged.add(&Intent { state: State::Abandoned, ..intent }, false);
+        judged.add(&Intent { state: State::Abandoned, ..intent }, now);
         assert!(told().is_empty());
     }
 

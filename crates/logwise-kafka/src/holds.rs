@@ -1,7 +1,7 @@
 //! Holds of topics in words.
 
 use logwise_api::{HeldReason, LogwiseCluster, validate};
-use logwise_plan::partitions::{Clamp, Hold, RateUnknown, Reset, Size};
+use logwise_plan::partitions::{Clamp, Hold, Policy, RateUnknown, Reset, Size};
 use logwise_runtime::conditions::Reason;
 
 /// Partitions a held topic should have, if it should have more.
@@ -18,8 +18,24 @@ pub(crate) const fn wanted(hold: &Hold) -> Option<i32> {
         | Hold::DailyBudget { wanted, .. }
         | Hold::ApprovalRequired { wanted, .. }
         | Hold::WaitingForWindow { wanted, .. } => Some(*wanted),
-        Hold::Sufficient | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => None,
+        Hold::Sufficient | Hold::RateUnknown { .. } | Hold::AboveMaximum | Hold::Disabled | Hold::Unreadable { .. } => {
+            None
+        }
     }
+}
+
+/// Whether there is nothing to tell: the topic has what it should have, or its first samples are still being taken.
+pub(crate) fn says_nothing(hold: &Hold, policy: &Policy) -> bool {
+    match hold {
+        Hold::Sufficient => true,
+        Hold::RateUnknown { why: RateUnknown::TooFewSamples { .. } } => policy.window_is_long_enough(),
+        _ => false,
+    }
+}
+
+/// Whether the topic stands in `status.kafka.heldTopics` although no growth of it is wanted.
+pub(crate) fn is_told(hold: &Hold, policy: &Policy) -> bool {
+    matches!(hold, Hold::Unreadable { .. } | Hold::RateUnknown { .. }) && !says_nothing(hold, policy)
 }
 
 /// Why an object grows no topic at all, whatever its plan says, and the next step; one that is being deleted has none.
@@ -47,6 +63,7 @@ pub(crate) const fn held_reason(hold: &Hold) -> Option<HeldReason> {
 pub(crate) const fn name(hold: &Hold) -> &'static str {
     match hold {
         Hold::Sufficient => "Sufficient",
+        Hold::RateUnknown { .. } => "RateUnknown",
         Hold::AboveMaximum => "AboveMaximum",
         Hold::Maximum { .. } => "Maximum",
         Hold::Claimed { .. } => "Conflicted",
@@ -104,6 +121,7 @@ pub(crate) fn message(hold: &Hold) -> Option<String> {
         Hold::Cooldown { until, .. } => format!("it grew a short time ago and may grow again from {until:.0} on"),
         Hold::Keyed { .. } => "its newest records carry keys".to_owned(),
         Hold::KeysUnknown { why, .. } | Hold::Unreadable { why } => why.clone(),
+        Hold::RateUnknown { why } => rate_unknown(why),
         Hold::Unhealthy { leaderless, under_replicated, reassigning, .. } => format!(
             "partitions without a leader: {leaderless}; with replicas out of sync: {under_replicated}; being moved: {reassigning}"
         ),
@@ -136,6 +154,9 @@ pub(crate) fn arithmetic(size: &Size) -> String {
         let catch_up = size.catch_up_rate.filter(|catch_up| *catch_up > rate);
         let catch_up = catch_up.map_or_else(String::new, |catch_up| format!(", {catch_up} to catch up in time,"));
         parts.push(format!("{rate} records/s{catch_up} at {target} a partition"));
+        if size.catch_up_rate.is_none() {
+            parts.push("lag not known".to_owned());
+        }
     }
     if let Some(unknown) = &size.rate_unknown {
         parts.push(rate_unknown(unknown));

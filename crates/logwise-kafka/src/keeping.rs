@@ -56,7 +56,7 @@ pub(crate) fn remember(
         let (rows, client) = (context.samples.read(ring.clone(), since), client.clone());
         tokio::spawn(async move {
             let looks: Vec<StoredLook> = rows.await.iter().filter_map(|row| unpack(&row.payload)).collect();
-            client.memory().restore(&looks, window);
+            client.memory().restore(&looks, window, Timestamp::now());
         });
     }
     let record = growth::resource(look).and_then(|name| context.shell.intents.last(&name).ok()?);
@@ -65,6 +65,7 @@ pub(crate) fn remember(
     }
     let row = {
         let mut memory = client.memory();
+        memory.watch_clock(Instant::now(), began);
         memory.note(look, began, window);
         memory.fill(&mut look.facts, Instant::now());
         ring.and_then(|ring| Some((memory.row_of(&ring, look, began)?, ring)))
@@ -112,9 +113,16 @@ fn unpack(payload: &[u8]) -> Option<StoredLook> {
 mod tests {
     use super::*;
 
+    /// As little alike as marks of ids are.
+    fn mark_of(number: i64) -> u32 {
+        u32::try_from(number).unwrap().wrapping_mul(2_654_435_761)
+    }
+
     #[test]
     fn a_look_is_the_same_after_packing_and_small() {
-        let topics = (0..1_000).map(|number| (format!("logs.service-{number:04}"), (12, 1_000_000 + number))).collect();
+        let topics = (0..1_000)
+            .map(|number| (format!("logs.service-{number:04}"), (12, 1_000_000 + number, mark_of(number))))
+            .collect();
         let look = StoredLook { at: Timestamp::UNIX_EPOCH, topics };
         let packed = pack(&look).unwrap();
         assert!(packed.len() < 20_000, "{}", packed.len());

@@ -1,8 +1,8 @@
 //! Kafka as the Logwise operator sees it: the only user of librdkafka.
 //!
 //! - [`KafkaClients`] shares one client among all objects that name the same bootstrap servers.
-//! - [`observe`] reads topics, their health and end offsets: one metadata request and one ListOffsets request per
-//!   leader, whatever the number of topics.
+//! - [`observe`] reads topics, their health and end offsets: one metadata request, and one ListOffsets request for each
+//!   thousand partitions that a broker leads.
 //! - [`describe`] reads what changes seldom: topic ids, retention, earliest offsets.
 //! - [`sample_keys`] and [`oldest_unread`] read single records of topics.
 //! - [`acl::check`] finds out what the brokers let us do with them.
@@ -25,6 +25,7 @@ mod headroom;
 mod holds;
 mod identity;
 mod keeping;
+mod listing;
 mod login;
 mod memory;
 mod observe;

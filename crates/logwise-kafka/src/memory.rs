@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Grow, Keys, Observed, Sample, Topic, Window};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,21 @@ const KEYS_COUNT: Duration = Duration::from_secs(600);
 
 /// How soon a topic is asked again whose records could not be read.
 const KEYS_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long a topic stands behind the others after brokers have refused its growth.
+const REFUSED_COUNTS: Duration = Duration::from_secs(600);
+
+/// How long a growth is remembered of a topic that is not seen: no cooldown is longer.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+/// How far two clocks may go apart between two looks.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// Topics remembered beyond those of the present look.
+const MAX_TOPICS: usize = 50_000;
+
+/// Rings that are read from the database in the life of a client.
+const MAX_RESTORED: usize = 1_000;
 
 /// Time between two full looks.
 const FULL_LOOK: Duration = Duration::from_secs(600);
@@ -34,12 +50,18 @@ pub(crate) struct Memory {
     topics: HashMap<String, Remembered>,
     /// When the record of growths was written that was taken over last.
     growths_of: Option<Timestamp>,
+    /// How often the clock was seen to jump.
+    jumps: u32,
+    /// Both clocks at the last look.
+    clocks: Option<(Instant, Timestamp)>,
     /// When the oldest unread records of an object were read last.
     headroom: HashMap<String, Instant>,
     /// The longest window that anybody asks for.
     window_seconds: u32,
-    /// End offsets as the database has them, by the name of the ring; empty for one that was only read so far.
-    rings: HashMap<String, BTreeMap<String, (i32, i64)>>,
+    /// End offsets as the database has them, by the name of the ring.
+    rings: HashMap<String, StoredTopics>,
+    /// Rings that were read.
+    restored: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -48,20 +70,47 @@ struct Remembered {
     window: Arc<Window>,
     keys: Option<(Known<Keys>, Instant)>,
     grown: Option<Timestamp>,
+    refused: Option<Instant>,
     seen: Option<Timestamp>,
+    /// What [`Memory::jumps`] was at its last sample.
+    jumps: u32,
+    /// Of the id of the topic that the samples from the database are of; 0: not known.
+    stored_mark: u32,
     description: Option<(Arc<Description>, Instant)>,
 }
 
-/// One look as the database keeps it: partitions and sum of the end offsets by topic.
+/// Partitions, sum of the end offsets and a mark of its id, by topic.
+type StoredTopics = BTreeMap<String, (i32, i64, u32)>;
+
+/// One look as the database keeps it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredLook {
     /// When the look began.
     pub at: Timestamp,
     /// By topic.
-    pub topics: BTreeMap<String, (i32, i64)>,
+    pub topics: StoredTopics,
+}
+
+/// Tells topics of one name apart in less room than their ids take.
+fn mark(id: Option<&String>) -> u32 {
+    id.map_or(0, |id| {
+        let digest = Sha256::digest(id);
+        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]).max(1)
+    })
 }
 
 impl Memory {
+    /// Compares the clock with one that never jumps. After a jump no rate follows from samples before and after it.
+    pub fn watch_clock(&mut self, now: Instant, at: Timestamp) {
+        if let Some((then, then_at)) = self.clocks.replace((now, at)) {
+            let passed = SignedDuration::try_from(now.saturating_duration_since(then)).unwrap_or(SignedDuration::MAX);
+            let apart = at.duration_since(then_at).saturating_sub(passed).abs();
+            if apart > CLOCK_TOLERANCE.max(passed / 20) {
+                self.jumps += 1;
+            }
+        }
+    }
+
     /// Takes the samples of a look that began at `at`, and lets those of topics go that are no longer there.
     pub fn note(&mut self, look: &Look, at: Timestamp, window_seconds: u32) {
         self.window_seconds = self.window_seconds.max(window_seconds);
@@ -70,13 +119,19 @@ impl Memory {
             let remembered = self.topics.entry(name.clone()).or_default();
             remembered.seen = Some(at);
             if let Known::Known(end_offsets) = topic.end_offsets {
-                let sample = Sample { at, partitions: topic.partitions, end_offsets };
+                let other_clock = std::mem::replace(&mut remembered.jumps, self.jumps) != self.jumps;
+                let sample = Sample { at, partitions: topic.partitions, end_offsets, other_clock };
                 Arc::make_mut(&mut remembered.window).record(sample, self.window_seconds);
             }
         }
         // Objects that share the client see different topics, so not seen this time says little.
         let longest = SignedDuration::from_secs(i64::from(self.window_seconds).max(3_600));
-        self.topics.retain(|_, remembered| remembered.seen.is_some_and(|seen| at.duration_since(seen) < longest));
+        let recent = |time: Option<Timestamp>, most| time.is_some_and(|time| at.duration_since(time) < most);
+        self.topics.retain(|_, of| recent(of.seen, longest) || recent(of.grown, REMEMBERED));
+        if self.topics.len() > MAX_TOPICS {
+            // More names than any cluster has topics: brokers make them up.
+            self.topics.retain(|name, _| topics.contains_key(name));
+        }
     }
 
     /// Puts what is remembered beside what was seen.
@@ -87,6 +142,7 @@ impl Memory {
             if let Some(remembered) = remembered {
                 topic.window = remembered.window.clone();
                 topic.grown = remembered.grown;
+                topic.refused = remembered.is_refused(now);
             }
             if let Some(keys) = remembered.and_then(|remembered| remembered.keys(now)) {
                 topic.keys = keys;
@@ -100,6 +156,11 @@ impl Memory {
     /// Says which topic a name stands for; samples of another one are dropped.
     pub fn identify(&mut self, name: &str, id: &str, now: Timestamp) {
         let remembered = self.topics.entry(name.to_owned()).or_default();
+        let stored = std::mem::take(&mut remembered.stored_mark);
+        if stored != 0 && remembered.window.topic_id.is_none() && stored != mark(Some(&id.to_owned())) {
+            // The samples from before this process began are of another topic.
+            Arc::make_mut(&mut remembered.window).identify("", now);
+        }
         if remembered.window.topic_id.as_deref().is_some_and(|known| known != id) {
             // Nothing that was found out about the other topic says anything about this one.
             let window = std::mem::take(&mut remembered.window);
@@ -129,6 +190,9 @@ impl Memory {
             // Of an unknown one that was sent it is safer to think that it was.
             if matches!(outcome, Outcome::Done | Outcome::Unknown { .. }) {
                 self.grew_before(&grow.topic, at);
+            }
+            if let Some(remembered) = self.topics.get_mut(&grow.topic) {
+                remembered.refused = matches!(outcome, Outcome::Refused { .. }).then(Instant::now);
             }
         }
     }
@@ -207,32 +271,46 @@ impl Memory {
 
     /// Whether the database has to be asked for this ring; once.
     pub fn is_to_be_restored(&mut self, ring: &str) -> bool {
-        let new = !self.rings.contains_key(ring);
-        if new {
-            if self.rings.len() >= MAX_RINGS {
-                self.rings.clear();
-            }
-            self.rings.insert(ring.to_owned(), BTreeMap::new());
-        }
-        new
+        // Beyond that many the samples come by looking.
+        self.restored.len() < MAX_RESTORED && self.restored.insert(ring.to_owned())
     }
 
     /// Takes looks from before this process began, oldest first; what was seen since stays.
-    pub fn restore(&mut self, looks: &[StoredLook], window_seconds: u32) {
+    pub fn restore(&mut self, looks: &[StoredLook], window_seconds: u32, now: Timestamp) {
         self.window_seconds = self.window_seconds.max(window_seconds);
-        let mut before: HashMap<&str, Window> = HashMap::new();
-        for look in looks {
-            for (name, (partitions, end_offsets)) in &look.topics {
-                let sample = Sample { at: look.at, partitions: *partitions, end_offsets: *end_offsets };
-                before.entry(name).or_default().record(sample, self.window_seconds);
+        let mut before: HashMap<&str, (Window, u32)> = HashMap::new();
+        // Another process may have had another clock: what lies in the future would keep all new samples out.
+        for look in looks.iter().filter(|look| look.at <= now) {
+            for (name, (partitions, end_offsets, mark)) in &look.topics {
+                let sample =
+                    Sample { at: look.at, partitions: *partitions, end_offsets: *end_offsets, other_clock: false };
+                let (window, last) = before.entry(name).or_default();
+                if *last != 0 && *mark != 0 && last != mark {
+                    *window = Window::default();
+                }
+                *last = if *mark == 0 { *last } else { *mark };
+                window.record(sample, self.window_seconds);
             }
         }
-        for (name, mut window) in before {
+        for (name, (mut window, mark)) in before {
             let remembered = self.topics.entry(name.to_owned()).or_default();
             let last = window.samples.back().map(|sample| sample.at);
             remembered.seen = remembered.seen.max(last);
             let since = std::mem::take(&mut remembered.window);
-            since.samples.iter().for_each(|sample| window.record(*sample, self.window_seconds));
+            if since.topic_id.is_some() && mark != 0 && mark != self::mark(since.topic_id.as_ref()) {
+                window = Window::default();
+            }
+            for (place, sample) in since.samples.iter().enumerate() {
+                let other_clock = place == 0 || sample.other_clock;
+                window.record(Sample { other_clock, ..*sample }, self.window_seconds);
+            }
+            if since.topic_id.is_none() {
+                remembered.stored_mark = mark;
+            }
+            if since.samples.is_empty() {
+                // The next one is the first by this clock.
+                remembered.jumps = self.jumps.wrapping_sub(1);
+            }
             window.topic_id = since.topic_id.clone().or(window.topic_id);
             remembered.window = Arc::new(window);
         }
@@ -241,12 +319,16 @@ impl Memory {
     /// The look as the database is to keep it, unless it holds nothing that the last one did not.
     pub fn row_of(&mut self, ring: &str, look: &Look, at: Timestamp) -> Option<StoredLook> {
         let topics = look.facts.topics.known()?;
-        let read = topics
-            .iter()
-            .filter_map(|(name, topic)| Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?))));
-        let topics: BTreeMap<String, (i32, i64)> = read.collect();
+        let id = |name: &String| mark(self.topics.get(name).and_then(|topic| topic.window.topic_id.as_ref()));
+        let read = topics.iter().filter_map(|(name, topic)| {
+            Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?, id(name))))
+        });
+        let topics: StoredTopics = read.collect();
         if topics.is_empty() || self.rings.get(ring) == Some(&topics) {
             return None;
+        }
+        if self.rings.len() >= MAX_RINGS && !self.rings.contains_key(ring) {
+            self.rings.clear();
         }
         self.rings.insert(ring.to_owned(), topics.clone());
         Some(StoredLook { at, topics })
@@ -254,6 +336,10 @@ impl Memory {
 }
 
 impl Remembered {
+    fn is_refused(&self, now: Instant) -> bool {
+        self.refused.is_some_and(|at| now.saturating_duration_since(at) < REFUSED_COUNTS)
+    }
+
     fn keys(&self, now: Instant) -> Option<Known<Keys>> {
         let (keys, at) = self.keys.as_ref()?;
         let counts = if keys.is_unknown() { KEYS_AGAIN } else { KEYS_COUNT };
@@ -273,105 +359,4 @@ fn is_empty(topic: &Topic) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use logwise_plan::partitions::{RateUnknown, Scaling, rate};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn look(topics: &[(&str, i32, Known<i64>)]) -> Look {
-        let topics =
-            topics.iter().map(|(name, partitions, ends)| ((*name).to_owned(), Topic::new(*partitions, ends.clone())));
-        let unread = || Known::Unknown("not asked".to_owned());
-        Look {
-            facts: Observed::from(Known::Known(topics.collect())),
-            ends: unread(),
-            uneven: BTreeMap::new(),
-            cluster: Known::Unknown("not asked".to_owned()),
-            error: None,
-        }
-    }
-
-    fn topic(memory: &Memory, name: &str) -> Topic {
-        let mut facts = look(&[(name, 3, Known::Known(9))]).facts;
-        memory.fill(&mut facts, Instant::now());
-        facts.topics.known().unwrap()[name].clone()
-    }
-
-    fn rate_of(memory: &Memory, name: &str, second: i64) -> Result<i64, RateUnknown> {
-        rate(&topic(memory, name).window, &Scaling::default(), 30, at(second))
-    }
-
-    #[test]
-    fn a_partition_that_was_not_read_makes_no_sample() {
-        let mut memory = Memory::default();
-        for second in 0..5 {
-            memory.note(&look(&[("a", 3, Known::Known(second * 100))]), at(second * 10), 600);
-            memory.note(&look(&[("a", 3, Known::Unknown("timed out".into()))]), at(second * 10 + 5), 600);
-        }
-        assert_eq!(rate_of(&memory, "a", 41), Ok(10));
-    }
-
-    #[test]
-    fn what_the_database_knew_comes_before_what_was_seen_since() {
-        let stored =
-            |second: i64| StoredLook { at: at(second * 10), topics: [("a".to_owned(), (3, second * 100))].into() };
-        let mut memory = Memory::default();
-        memory.note(&look(&[("a", 3, Known::Known(400))]), at(40), 600);
-        memory.restore(&(0..4).map(stored).collect::<Vec<_>>(), 600);
-        assert_eq!(rate_of(&memory, "a", 41), Ok(10));
-        assert!(memory.is_to_be_restored("ring") && !memory.is_to_be_restored("ring"));
-    }
-
-    #[test]
-    fn a_look_that_shows_nothing_new_is_not_written_again() {
-        let mut memory = Memory::default();
-        let first = look(&[("a", 3, Known::Known(1)), ("b", 1, Known::Unknown("?".into()))]);
-        assert_eq!(memory.row_of("r", &first, at(1)).unwrap().topics, [("a".to_owned(), (3, 1))].into());
-        assert_eq!(memory.row_of("r", &first, at(2)), None);
-        assert!(memory.row_of("other", &first, at(2)).is_some());
-        assert!(memory.row_of("r", &look(&[("a", 3, Known::Known(2))]), at(3)).is_some());
-    }
-
-    #[test]
-    fn what_could_not_be_described_is_asked_again_sooner() {
-        let (mut memory, seen, then) = (Memory::default(), look(&[("a", 1, Known::Known(1))]), Instant::now());
-        let due = |memory: &Memory, seconds| memory.to_describe(&seen, then + Duration::from_secs(seconds), 9).len();
-        assert_eq!(due(&memory, 0), 1);
-        let whole = Description {
-            id: Known::Known("i".into()),
-            retention_ms: Known::Absent,
-            min_in_sync: Known::Known(1),
-            earliest: Known::Known(BTreeMap::new()),
-        };
-        memory.described("a", Description { min_in_sync: Known::Unknown("?".into()), ..whole.clone() }, then);
-        assert_eq!((due(&memory, 59), due(&memory, 60)), (0, 1));
-        memory.described("a", whole, then);
-        assert_eq!((due(&memory, 599), due(&memory, 600)), (0, 1));
-    }
-
-    #[test]
-    fn growths_and_keys_are_remembered_for_their_time() {
-        let mut memory = Memory::default();
-        let grow = Grow { topic: "a".into(), from: 3, to: 6, topic_id: None };
-        memory.grew(&[(grow.clone(), Outcome::AlreadySo)], at(5));
-        assert_eq!(topic(&memory, "a").grown, None, "not by our hand");
-        memory.grew(&[(grow.clone(), Outcome::NotSent { why: "?".into() })], at(9));
-        memory.grew(&[(grow, Outcome::Unknown { why: "?".into() })], at(7));
-        memory.take_over(at(8), || BTreeMap::from([("a".into(), at(6))]));
-        memory.take_over(at(8), || BTreeMap::from([("a".into(), at(99))]));
-        assert_eq!(topic(&memory, "a").grown, Some(at(7)));
-        assert!(topic(&memory, "a").keys.is_unknown());
-        memory.sampled("a", Known::Known(Keys::Without), Instant::now());
-        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::Without));
-        memory.identify("a", "first", at(8));
-        assert_eq!(topic(&memory, "a").keys, Known::Known(Keys::Without), "its id was not known before");
-        memory.identify("a", "second", at(9));
-        assert!(topic(&memory, "a").keys.is_unknown() && topic(&memory, "a").grown.is_none(), "it is another topic");
-        let mut empty = look(&[("new", 1, Known::Known(0))]).facts;
-        memory.fill(&mut empty, Instant::now());
-        assert_eq!(empty.topics.known().unwrap()["new"].keys, Known::Known(Keys::Without));
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
-use crate::client::{Connection, KafkaClient, off_the_async_threads};
+use crate::client::{KafkaClient, off_the_async_threads};
 use crate::error::{Cause, KafkaError};
-use crate::ffi::{self, ListedOffset, NoOffset};
+use crate::ffi::{self, NoOffset};
+use crate::listing::{self, Offsets};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Observed, Topic};
 use logwise_plan::selector::TopicSelector;
 use logwise_runtime::facts::TopicEnds;
+use rdkafka::Offset;
 use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
-use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What one look at a Kafka cluster found.
@@ -39,8 +40,8 @@ pub type Replicas = BTreeMap<i32, i32>;
 
 /// Reads the topics that `selector` chooses, their health and their end offsets.
 ///
-/// One metadata request and one ListOffsets request per leader, each answered within the client's deadline, whatever
-/// the number of topics. Without a selector only the brokers are read.
+/// One metadata request, then one ListOffsets request for each thousand partitions that a broker leads, all of them at
+/// once; both steps are answered within the client's deadline. Without a selector only the brokers are read.
 pub async fn observe(client: &Arc<KafkaClient>, selector: Option<&TopicSelector>) -> Look {
     let selector = selector.cloned();
     let looked = off_the_async_threads(client, move |client| match selector {
@@ -71,7 +72,10 @@ fn look_at_brokers(client: &KafkaClient) -> Look {
             facts: Observed::from(Known::Known(BTreeMap::new())),
             ends: Known::Known(TopicEnds::new()),
             uneven: BTreeMap::new(),
-            cluster: Known::Known(ClusterFacts { cluster_id, brokers: count(brokers) }),
+            cluster: Known::Known(ClusterFacts {
+                cluster_id: cluster_id.filter(|id| is_sound(id)),
+                brokers: count(brokers),
+            }),
             error: None,
         },
         Err(source) => Look::failed(KafkaError::DescribeCluster {
@@ -122,7 +126,12 @@ fn named(cluster_id: Option<&String>) -> Known<String> {
     )
 }
 
-/// Replicas of all partitions of the cluster.
+/// Kafka's ids have 22 characters; one that is much longer would not stay where it is written.
+fn is_sound(cluster_id: &str) -> bool {
+    (1..=64).contains(&cluster_id.len())
+}
+
+/// Replicas of all partitions that this login is shown.
 fn replicas(metadata: &Metadata) -> i64 {
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     i64::try_from(partitions.map(|partition| partition.replicas().len()).sum::<usize>()).unwrap_or(i64::MAX)
@@ -133,50 +142,38 @@ pub(crate) fn fetch_metadata(client: &KafkaClient) -> Result<(Metadata, Option<S
     client
         .call(|connection| {
             let metadata = connection.fetch_metadata(None, client.deadline());
-            Ok((metadata.map_err(|error| Cause::from_library(&error))?, ffi::cluster_id(connection)))
+            Ok((
+                metadata.map_err(|error| Cause::from_library(&error))?,
+                ffi::cluster_id(connection).filter(|id| is_sound(id)),
+            ))
         })
         .map_err(|source| KafkaError::FetchMetadata { at: client.at().to_owned(), deadline: client.deadline(), source })
 }
 
-type Ends = HashMap<(String, i32), Result<i64, NoOffset>>;
-
 /// The end offsets of all partitions that have a leader; a partition without one is not asked about, because
 /// librdkafka would wait for a leader until the deadline.
-fn end_offsets(client: &KafkaClient, layouts: &BTreeMap<&str, Layout>) -> Result<Ends, KafkaError> {
-    let mut asked = TopicPartitionList::new();
-    for (name, layout) in layouts {
-        for &partition in &layout.led {
-            asked.add_partition(name, partition);
-        }
-    }
-    if asked.count() == 0 {
-        return Ok(Ends::new());
-    }
-    client.call(|connection| list_end_offsets(connection, client, asked)).map_err(|source| KafkaError::ListOffsets {
+fn end_offsets(client: &KafkaClient, layouts: &BTreeMap<&str, Layout>) -> Result<Offsets, KafkaError> {
+    let asked =
+        layouts.iter().flat_map(|(name, layout)| layout.led.iter().map(|led| (led.leader, *name, led.partition)));
+    listing::offsets(client, asked, Offset::End).map_err(|source| KafkaError::ListOffsets {
         at: client.at().to_owned(),
         deadline: client.deadline(),
         source,
     })
 }
 
-fn list_end_offsets(
-    connection: &Connection,
-    client: &KafkaClient,
-    mut asked: TopicPartitionList,
-) -> Result<Ends, Cause> {
-    asked.set_all_offsets(Offset::End).map_err(|error| Cause::from_library(&error))?;
-    let ends = ffi::list_offsets(connection, &asked, client.deadline())?;
-    if ends.iter().all(|end| end.offset == Err(NoOffset::Unanswered)) {
-        return Err(Cause::from_code(rdkafka::error::RDKafkaErrorCode::OperationTimedOut));
-    }
-    Ok(ends.into_iter().map(|ListedOffset { topic, partition, offset }| ((topic, partition), offset)).collect())
+/// A partition with its leader.
+#[derive(Clone, Copy, Debug)]
+struct Led {
+    partition: i32,
+    leader: i32,
 }
 
 /// One topic as metadata describes it.
 #[derive(Debug, Default)]
 struct Layout {
     /// Partitions with a leader.
-    led: Vec<i32>,
+    led: Vec<Led>,
     /// Partitions without a leader.
     leaderless: Vec<i32>,
     under_replicated: usize,
@@ -189,17 +186,17 @@ impl Layout {
     fn of(topic: &MetadataTopic) -> Self {
         let (led, leaderless): (Vec<_>, Vec<_>) =
             topic.partitions().iter().partition(|partition| partition.leader() >= 0);
-        let ids = |partitions: Vec<&MetadataPartition>| partitions.iter().map(|partition| partition.id()).collect();
+        let with_leader = |of: &&MetadataPartition| Led { partition: of.id(), leader: of.leader() };
         Self {
-            led: ids(led),
-            leaderless: ids(leaderless),
+            led: led.iter().map(with_leader).collect(),
+            leaderless: leaderless.iter().map(|partition| partition.id()).collect(),
             under_replicated: topic.partitions().iter().filter(|p| p.isr().len() < p.replicas().len()).count(),
             replicas: replicas_of(topic.partitions().iter().map(|p| p.replicas().len())),
             error: topic.error().map(|code| Cause::from_code(code.into()).to_string()),
         }
     }
 
-    fn topic(&self, name: &str, ends: &Result<Ends, String>) -> Topic {
+    fn topic(&self, name: &str, ends: &Result<Offsets, String>) -> Topic {
         let (replication_factor, reassigning) = replication(&self.replicas);
         Topic {
             leaderless: count(self.leaderless.len()),
@@ -214,7 +211,7 @@ impl Layout {
     }
 
     /// The end offset of every partition; unknown if one could not be read.
-    fn ends(&self, name: &str, ends: &Result<Ends, String>) -> Known<BTreeMap<i32, i64>> {
+    fn ends(&self, name: &str, ends: &Result<Offsets, String>) -> Known<BTreeMap<i32, i64>> {
         let ends = match (&self.error, ends) {
             (Some(why), _) | (None, Err(why)) => return Known::Unknown(why.clone()),
             (None, Ok(ends)) => ends,
@@ -222,7 +219,7 @@ impl Layout {
         let mut read = BTreeMap::new();
         let mut unread: Vec<String> =
             self.leaderless.iter().map(|id| format!("partition {id} has no leader")).collect();
-        for &partition in &self.led {
+        for &Led { partition, .. } in &self.led {
             match ends.get(&(name.to_owned(), partition)).unwrap_or(&Err(NoOffset::Unanswered)) {
                 Ok(offset) => _ = read.insert(partition, *offset),
                 Err(NoOffset::Unanswered) => unread.push(format!("partition {partition}: no answer from its leader")),
@@ -260,13 +257,17 @@ fn count(number: usize) -> i32 {
 mod tests {
     use super::*;
 
-    fn ends(of: &[(i32, Result<i64, NoOffset>)]) -> Result<Ends, String> {
+    fn led(partitions: &[i32]) -> Vec<Led> {
+        partitions.iter().map(|&partition| Led { partition, leader: 1 }).collect()
+    }
+
+    fn ends(of: &[(i32, Result<i64, NoOffset>)]) -> Result<Offsets, String> {
         Ok(of.iter().map(|(partition, end)| (("t".to_owned(), *partition), end.clone())).collect())
     }
 
     #[test]
     fn end_offsets_add_up_over_all_partitions() {
-        let layout = Layout { led: vec![0, 1], ..Layout::default() };
+        let layout = Layout { led: led(&[0, 1]), ..Layout::default() };
         let topic = layout.topic("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
         assert_eq!(topic, Topic::new(2, Known::Known(42)));
         let each = layout.ends("t", &ends(&[(0, Ok(40)), (1, Ok(2))]));
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn one_unreadable_partition_leaves_the_sum_unknown() {
-        let layout = Layout { led: vec![0, 1, 2], ..Layout::default() };
+        let layout = Layout { led: led(&[0, 1, 2]), ..Layout::default() };
         let failed = || Err(NoOffset::Failed("storage error".into()));
         for (unread, why) in [
             (vec![(0, Ok(1)), (1, failed()), (2, Ok(1))], "partition 1: storage error"),
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_partition_without_a_leader_counts_and_is_unread() {
-        let layout = Layout { led: vec![0], leaderless: vec![1], under_replicated: 1, ..Layout::default() };
+        let layout = Layout { led: led(&[0]), leaderless: vec![1], under_replicated: 1, ..Layout::default() };
         let topic = layout.topic("t", &ends(&[(0, Ok(7))]));
         assert_eq!((topic.partitions, topic.leaderless, topic.under_replicated), (2, 1, 1));
         assert_eq!(topic.end_offsets, Known::Unknown("partition 1 has no leader".into()));
@@ -318,9 +319,9 @@ mod tests {
             Layout::default().topic("t", &ends(&[])).end_offsets,
             Known::Unknown("no partition is listed".into())
         );
-        let broken = Layout { led: vec![0], error: Some("leader not available".into()), ..Layout::default() };
+        let broken = Layout { led: led(&[0]), error: Some("leader not available".into()), ..Layout::default() };
         assert_eq!(broken.topic("t", &ends(&[(0, Ok(7))])).end_offsets, Known::Unknown("leader not available".into()));
-        let silent = Layout { led: vec![0], ..Layout::default() };
+        let silent = Layout { led: led(&[0]), ..Layout::default() };
         assert_eq!(silent.topic("t", &Err("no answer".into())).end_offsets, Known::Unknown("no answer".into()));
     }
 }

@@ -5,7 +5,7 @@ mod limited;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Refusal;
+use crate::error::Obstacle;
 use crate::full::Descriptions;
 use crate::growth::Told;
 use crate::{KafkaError, Look, Outcome, holds};
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{Condition, KafkaStatus, LogwiseCluster};
-use logwise_plan::partitions::{self, Grow, Hold, Observed, Topic};
+use logwise_plan::partitions::{self, Grow, Hold, Observed, ScalingMode, Topic};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline, TopicFigures};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, PartStatus, Refused, Report, words};
@@ -73,21 +73,26 @@ fn part_status(status: &KafkaStatus, conditions: Vec<Draft>) -> PartStatus {
     PartStatus { fields, conditions }
 }
 
-const fn to_mend(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Encryption => {
-            "Check `kafka.tls`, the authority in the Secret that it names, and that this port of the brokers is encrypted"
-        }
-        Refusal::Login => "Check `kafka.authentication` and the Secret that it names",
-        Refusal::Rights => "Allow the operator to describe this cluster and its topics",
+const fn to_mend(obstacle: Obstacle) -> (Reason, &'static str) {
+    match obstacle {
+        Obstacle::Name => (Reason::HostNotFound, "Correct the name in `kafka.bootstrapServers`, or the cluster's DNS"),
+        Obstacle::Protocol => (
+            Reason::ProtocolMismatch,
+            "Check that the ports in `kafka.bootstrapServers` are those of Kafka, and that `kafka.tls` is set exactly if they are encrypted",
+        ),
+        Obstacle::Encryption => (Reason::TlsFailed, "Check `kafka.tls` and the authority in the Secret that it names"),
+        Obstacle::Login => (Reason::AuthenticationFailed, "Check `kafka.authentication` and the Secret that it names"),
+        Obstacle::Rights => (Reason::PermissionDenied, "Allow the operator to describe this cluster and its topics"),
     }
 }
 
 fn unreachable(error: &KafkaError) -> Draft {
-    let (reason, next) = match error.class() {
-        ErrorClass::Denied => (Reason::PermissionDenied, to_mend(error.refused_by())),
-        ErrorClass::Invalid => (Reason::InvalidSpec, "Correct `kafka.bootstrapServers`"),
-        _ => (Reason::BrokerUnreachable, "Check that the brokers run and that `kafka.bootstrapServers` names them"),
+    let (reason, next) = match (error.obstacle(), error.class()) {
+        (Some(obstacle), _) => to_mend(obstacle),
+        (None, ErrorClass::Invalid) => (Reason::InvalidSpec, "Correct `kafka.bootstrapServers`"),
+        (None, _) => {
+            (Reason::BrokerUnreachable, "Check that the brokers run and that `kafka.bootstrapServers` names them")
+        }
     };
     Draft::new(ConditionType::KafkaReady, false, reason, format!("{}. {next}", error.message()))
 }
@@ -192,13 +197,7 @@ impl Found<'_> {
                 format!("{}. It is tried again", words::first_few(&refused)),
             );
         }
-        let unreadable: Vec<String> =
-            self.unreadable_topics().iter().map(|(name, why)| format!("{name}: {why}")).collect();
-        if !unreadable.is_empty() {
-            let message =
-                format!("Topics could not be read completely: {}. It is tried again", words::first_few(&unreadable));
-            return Draft::new(kind, false, Reason::Unreadable, message);
-        }
+        // First: a partition without a leader cannot be read either.
         let sick: Vec<String> = self.sick_topics().cloned().collect();
         if !sick.is_empty() {
             let message = format!(
@@ -206,6 +205,13 @@ impl Found<'_> {
                 words::first_few(&sick)
             );
             return Draft::new(kind, false, Reason::UnderReplicated, message);
+        }
+        let unreadable: Vec<String> =
+            self.unreadable_topics().iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        if !unreadable.is_empty() {
+            let message =
+                format!("Topics could not be read completely: {}. It is tried again", words::first_few(&unreadable));
+            return Draft::new(kind, false, Reason::Unreadable, message);
         }
         if let Some(draft) = self.less_than_expected() {
             return draft;
@@ -256,15 +262,16 @@ impl Found<'_> {
             return true;
         }
         let Some(plan) = self.plan else { return true };
+        let grows = self.policy.is_some_and(|policy| policy.mode == ScalingMode::Automatic);
         let waits = |hold: &Hold| {
             matches!(hold, Hold::Unhealthy { .. } | Hold::KeysUnknown { .. } | Hold::DailyBudget { .. })
                 || matches!(hold, Hold::ApprovalRequired { .. } | Hold::WaitingForWindow { .. })
         };
         let open = |(name, hold): (&String, &Hold)| {
-            matches!(hold, Hold::Unreadable { .. }) || waits(hold) && self.is_below_floor(name)
+            matches!(hold, Hold::Unreadable { .. }) || grows && waits(hold) && self.is_below_floor(name)
         };
-        let grows = plan.actions.iter().any(|grow| self.is_below_floor(&grow.topic));
-        plan.blocked.is_none() && !grows && !plan.holds.iter().any(open)
+        let growing = plan.actions.iter().any(|grow| self.is_below_floor(&grow.topic));
+        plan.blocked.is_none() && !growing && !plan.holds.iter().any(open)
     }
 
     /// Whether the spec, and not the load, wants more partitions for this topic.
@@ -287,7 +294,7 @@ impl Found<'_> {
         let outcome: Vec<String> = self.outcomes.iter().map(|(_, outcome)| format!("{outcome:?}")).collect();
         // Topics that have what they should have say nothing, and of the others the first ones speak for all: the record
         // stays small with ten thousand of them. Those that grow are all there.
-        let held = || plan.holds.iter().filter(|(_, hold)| **hold != Hold::Sufficient);
+        let held = || plan.holds.iter().filter(|(_, hold)| !holds::says_nothing(hold, policy));
         let asked = self.asked();
         let holds: BTreeMap<_, _> = held()
             .take(MAX_RECORDED)
@@ -295,7 +302,8 @@ impl Found<'_> {
             .collect();
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         held().for_each(|(_, hold)| *reasons.entry(holds::name(hold)).or_default() += 1);
-        let named = holds.keys().copied().chain(plan.actions.iter().map(|grow| &grow.topic));
+        let most = if self.outcomes.is_empty() { MAX_RECORDED } else { usize::MAX };
+        let named = holds.keys().copied().chain(plan.actions.iter().take(most).map(|grow| &grow.topic));
         let named: BTreeSet<&String> = named.collect();
         let topics: BTreeMap<_, _> =
             self.topics().into_iter().flatten().filter(|(name, _)| named.contains(name)).collect();
@@ -304,7 +312,8 @@ impl Found<'_> {
             // The sizes too: rates change with every look, and a record is written when a decision changes.
             inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics, "sizes": sizes}),
             id: self.intent.clone(),
-            actions: json!(plan.actions),
+            // Where nothing was carried out, the first ones speak for all.
+            actions: json!(plan.actions.iter().take(most).collect::<Vec<_>>()),
             holds: json!({"topics": holds, "reasons": reasons}),
             outcome: json!(outcome),
         })

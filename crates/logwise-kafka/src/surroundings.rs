@@ -8,6 +8,7 @@ use kube::runtime::reflector::Store;
 use logwise_api::{LogwiseCluster, validate};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Claim, Policy};
+use logwise_runtime::facts::{CheckpointPosition, Fact, TopicEnds};
 use logwise_runtime::{Shell, chain};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,20 +39,25 @@ pub(crate) fn add(
         others.iter().filter(|other| is_older(other, cluster)).filter_map(|other| claim(other)).collect();
 }
 
-/// Records of each topic that the streaming query has not read; unknown while its position is, or was read at another
-/// time. `first` are the first offsets of a topic, as far as they are known: what is gone needs no reading.
-pub(crate) fn lag(look: &mut Look, uid: &str, shell: &Shell, first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>) {
-    let now = Instant::now();
-    let (ends, position) = (shell.facts.topic_ends.fact(uid, now), shell.facts.position.fact(uid, now));
+/// Records of each topic that the streaming query had not read when its position was read last, which follows a look: so
+/// by the ends that the look before this one has told. Unknown while one of them is, or was read at another time. `first`
+/// are the first offsets of a topic: what is gone needs no reading, and without them nobody knows what is.
+pub(crate) fn lag(
+    look: &mut Look,
+    (ends, position): (Option<&Fact<TopicEnds>>, Option<&Fact<CheckpointPosition>>),
+    first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>,
+) {
     let (Some(ends), Some(position)) = (ends, position) else { return };
     let Known::Known(topics) = &mut look.facts.topics else { return };
-    if !ends.belongs_with(&position) {
+    if !ends.belongs_with(position) {
         return;
     }
     let (Known::Known(ends), Known::Known(position)) = (&ends.value, &position.value) else { return };
     for (name, topic) in topics {
         let (Some(Known::Known(ends)), Some(read)) = (ends.get(name), position.offsets.get(name)) else { continue };
-        topic.lag = Known::Known(unread(ends, read, &first(name).unwrap_or_default()));
+        if let Some(first) = first(name) {
+            topic.lag = Known::Known(unread(ends, read, &first));
+        }
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Reason {
     Active,
     /// Destructive changes wait for a person.
     ApprovalRequired,
+    /// The login is not taken.
+    AuthenticationFailed,
     /// The part answers and is as wanted.
     Available,
     /// Brokers would have more replicas than they may.
@@ -113,6 +115,8 @@ pub enum Reason {
     ForeignWriterDetected,
     /// The Auto Scaling Group does not exist.
     GroupNotFound,
+    /// The name of a server cannot be resolved.
+    HostNotFound,
     /// The mirror equals the objects, or what is managed is as it was left.
     InSync,
     /// A reconcile crashed or hung.
@@ -153,6 +157,8 @@ pub enum Reason {
     Programmed,
     /// On the way.
     Progressing,
+    /// The port speaks something else.
+    ProtocolMismatch,
     /// Growth is only recommended.
     RecommendOnly,
     /// Topics have fewer replicas than expected.
@@ -177,6 +183,8 @@ pub enum Reason {
     SuspendedByUser,
     /// The service asks to slow down.
     Throttled,
+    /// No encrypted connection comes about.
+    TlsFailed,
     /// Fewer workers than wanted are possible.
     TooFewWorkers,
     /// Past S3's limit of rules.
@@ -202,6 +210,7 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::Active => "Active",
             Self::ApprovalRequired => "ApprovalRequired",
+            Self::AuthenticationFailed => "AuthenticationFailed",
             Self::Available => "Available",
             Self::BrokerHeadroom => "BrokerHeadroom",
             Self::BrokersMissing => "BrokersMissing",
@@ -217,6 +226,7 @@ impl Reason {
             Self::ForeignRuleNotPreservable => "ForeignRuleNotPreservable",
             Self::ForeignWriterDetected => "ForeignWriterDetected",
             Self::GroupNotFound => "GroupNotFound",
+            Self::HostNotFound => "HostNotFound",
             Self::InSync => "InSync",
             Self::InternalError => "InternalError",
             Self::InvalidSpec => "InvalidSpec",
@@ -237,6 +247,7 @@ impl Reason {
             Self::PreflightPending => "PreflightPending",
             Self::Programmed => "Programmed",
             Self::Progressing => "Progressing",
+            Self::ProtocolMismatch => "ProtocolMismatch",
             Self::RecommendOnly => "RecommendOnly",
             Self::ReplicationBelowTarget => "ReplicationBelowTarget",
             Self::RetryingAfterError => "RetryingAfterError",
@@ -249,6 +260,7 @@ impl Reason {
             Self::SecretNotFound => "SecretNotFound",
             Self::SuspendedByUser => "SuspendedByUser",
             Self::Throttled => "Throttled",
+            Self::TlsFailed => "TlsFailed",
             Self::TooFewWorkers => "TooFewWorkers",
             Self::TooManyRules => "TooManyRules",
             Self::TopicAuthorizationFailed => "TopicAuthorizationFailed",
@@ -265,6 +277,7 @@ impl Reason {
         matches!(
             self,
             Self::ApprovalRequired
+                | Self::AuthenticationFailed
                 | Self::BucketNotFound
                 | Self::ClusterNotFound
                 | Self::Conflicted
@@ -274,10 +287,12 @@ impl Reason {
                 | Self::NotGranted
                 | Self::PolicyUnclear
                 | Self::PermissionDenied
+                | Self::ProtocolMismatch
                 | Self::RuleNotKept
                 | Self::RulesLeft
                 | Self::SecretForbidden
                 | Self::SecretNotFound
+                | Self::TlsFailed
                 | Self::TooManyRules
         )
     }
@@ -300,10 +315,11 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 58] = [
+const ALL: [Reason; 62] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
+    Reason::AuthenticationFailed,
     Reason::Available,
     Reason::BrokerHeadroom,
     Reason::BrokersMissing,
@@ -319,6 +335,7 @@ const ALL: [Reason; 58] = [
     Reason::ForeignRuleNotPreservable,
     Reason::ForeignWriterDetected,
     Reason::GroupNotFound,
+    Reason::HostNotFound,
     Reason::InSync,
     Reason::InternalError,
     Reason::InvalidSpec,
@@ -339,6 +356,7 @@ const ALL: [Reason; 58] = [
     Reason::PreflightPending,
     Reason::Programmed,
     Reason::Progressing,
+    Reason::ProtocolMismatch,
     Reason::RecommendOnly,
     Reason::ReplicationBelowTarget,
     Reason::RetryingAfterError,
@@ -351,6 +369,7 @@ const ALL: [Reason; 58] = [
     Reason::SecretNotFound,
     Reason::SuspendedByUser,
     Reason::Throttled,
+    Reason::TlsFailed,
     Reason::TooFewWorkers,
     Reason::TooManyRules,
     Reason::TopicAuthorizationFailed,

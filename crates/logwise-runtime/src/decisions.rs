@@ -23,7 +23,17 @@ pub struct Decision {
     pub outcome: Value,
 }
 
+/// What begins the outcomes of actions that changed nothing.
+const IDLE: [&str; 4] = ["AlreadySo", "NotSent", "Refused", "Superseded"];
+
 impl Decision {
+    /// Whether something was changed, or may have been.
+    pub fn has_acted(&self) -> bool {
+        let is_idle =
+            |outcome: &Value| outcome.as_str().is_some_and(|text| IDLE.iter().any(|idle| text.starts_with(idle)));
+        self.outcome.as_array().is_some_and(|outcomes| !outcomes.iter().all(is_idle))
+    }
+
     /// Whether a number that follows the load is about what it was: within a fifth.
     pub fn is_near(before: i64, now: i64) -> bool {
         before.abs_diff(now).saturating_mul(5) <= before.max(0).unsigned_abs()
@@ -69,7 +79,7 @@ impl DecisionLog {
     pub fn record(&self, object: &crate::ObjectKey, part: Part, decision: Decision, at: Timestamp) {
         let gist = Gist::of(object.generation, part, &decision);
         // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
-        let acted = decision.outcome.as_array().is_some_and(|outcomes| !outcomes.is_empty());
+        let acted = decision.has_acted();
         let key = (object.uid.clone(), part);
         let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,6 +255,18 @@ mod tests {
         assert!(near.iter().all(|(before, now)| Decision::is_near(*before, *now)));
         let far = [(100, 121), (100, 79), (4, 5), (0, 1), (-5, -6), (i64::MIN, i64::MAX)];
         assert!(!far.iter().any(|(before, now)| Decision::is_near(*before, *now)));
+    }
+
+    #[test]
+    fn an_action_that_is_refused_again_and_again_is_recorded_once() {
+        let (log, seen) = log();
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        for second in 0..3 {
+            let refused =
+                Decision { outcome: json!(["Refused { why: \"policy\" }"]), ..decision(json!(["grow"]), json!([])) };
+            log.record(&key, Part::Kafka, refused, Timestamp::from_second(second).unwrap());
+        }
+        assert_eq!(seen.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Intents in Kubernetes: one ConfigMap per external resource in the operator's own namespace, where tenants cannot
 //! write. Every write replaces the version that was read.
 
+pub use crate::calls::{Prepared, Sent};
 use crate::fresh::{Newer, NotFresh};
-use crate::intent::{Ended, Ending, Intent, Owner, Refused, Request, SHARED, Wish, advance};
+use crate::intent::{Ended, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
-use crate::record::{Record, SEND_WITHIN, document, over};
-use crate::term::{NotLeading, Permit, Sending, Term};
+use crate::record::{Record, document, over};
+use crate::term::{NotLeading, Term};
 use crate::{ErrorClass, chain, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -18,13 +19,16 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
 /// Records listed at once, each with a pre-image of some kilobytes at most.
 const PAGE: u32 = 200;
 
 /// Records of Kafka clusters that objects of one namespace make: brokers state their ids themselves.
 const MOST_NAMES: usize = 100;
+
+/// How long a change waits for one of another object.
+const TURN: Duration = Duration::from_secs(5);
 
 /// With shards, how old the records of others may be.
 const SEE_OTHERS: Duration = Duration::from_secs(10);
@@ -52,6 +56,9 @@ pub enum IntentError {
         /// The namespace of the object.
         namespace: String,
     },
+    /// A change on behalf of another object is being made.
+    #[error("another change of the same resource is under way")]
+    Busy,
     /// Another object was first.
     #[error("it was claimed for {owner} meanwhile")]
     Claimed {
@@ -77,6 +84,7 @@ impl IntentError {
             Self::Refused(_)
             | Self::NotLeading(_)
             | Self::Claimed { .. }
+            | Self::Busy
             | Self::NotFresh(NotFresh::Outdated { .. }) => ErrorClass::Conflict,
             Self::Kubernetes(_) | Self::NotFresh(NotFresh::Unread(_)) => ErrorClass::Transient,
             Self::Unreadable { .. } | Self::TooMany { .. } => ErrorClass::Invalid,
@@ -161,8 +169,9 @@ impl Intents {
         self.seat.client.clone()
     }
 
-    /// Reads the records again that other shards write. Without shards nobody else writes any.
-    async fn see_others(&self) {
+    /// Reads the records again that other shards write, if that was not done a short time ago. Without shards nobody else
+    /// writes any.
+    pub async fn see_others(&self) {
         if self.seat.shard.is_empty() {
             return;
         }
@@ -219,7 +228,8 @@ impl Intents {
         judged: Intent,
         (ended, looked): (Ended, Instant),
     ) -> Result<Option<Intent>, IntentError> {
-        let _turn = self.turn(resource).await;
+        // A call of this process that is under way ends by itself: nobody waits for it here.
+        let Ok(_turn) = self.place(resource).try_lock_owned() else { return Err(IntentError::Busy) };
         if self.current(resource)?.is_none_or(|intent| intent.state.is_closed()) {
             return Ok(None);
         }
@@ -228,9 +238,21 @@ impl Intents {
             let looked = self.as_seen(record, looked);
             Request::Settle { judged: judged.clone(), ended: ended.clone(), looked }
         });
-        let intent = written.await?;
+        let intent = match written.await {
+            // It was written, and the answer was lost.
+            Err(error) => {
+                self.closed_as(resource, judged.id()).filter(|closed| closed.state == ending.into()).ok_or(error)?
+            }
+            Ok(intent) => intent,
+        };
         tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
         Ok(Some(intent))
+    }
+
+    /// The record of `resource`, if it is closed and the intent with this id.
+    pub(crate) fn closed_as(&self, resource: &str, id: Option<String>) -> Option<Intent> {
+        let current = self.current(resource).ok()??;
+        (id.is_some() && current.state.is_closed() && current.id() == id).then_some(current)
     }
 
     /// Whether the API server is known to have a newer state of this object than it shows here: a look at it would be
@@ -263,13 +285,14 @@ impl Intents {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        let turn = self.turn(resource).await;
+        let place = self.place(resource);
+        // A growth under a quota may take a minute, and whoever waits takes a place from others.
+        let turn = timeout(TURN, place.lock_owned()).await.map_err(|_| IntentError::Busy)?;
         self.newer.ask(self.client(), object).await?;
         self.few_names(resource, &wish.owner.namespace)?;
         let prepare = |_: Option<&Record>| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() };
         let intent = self.write(resource, prepare).await?;
-        let (spent, id) = (intent.spent_at(intent.written), intent.id());
-        Ok(Prepared { intents: self.clone(), resource: resource.to_owned(), turn, spent, id })
+        Ok(Prepared::new(self.clone(), resource, turn, &intent))
     }
 
     /// Whether objects of this namespace may make one more record, if it would be one.
@@ -284,14 +307,11 @@ impl Intents {
     }
 
     /// Objects that share a resource take turns within this process; between processes the record decides.
-    async fn turn(&self, resource: &str) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody waits for a turn that nobody else holds.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            turns.entry(resource.to_owned()).or_default().clone()
-        };
-        turn.lock_owned().await
+    fn place(&self, resource: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for a turn that nobody else holds.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(resource.to_owned()).or_default().clone()
     }
 
     fn current(&self, resource: &str) -> Result<Option<Intent>, IntentError> {
@@ -305,7 +325,11 @@ impl Intents {
 
     /// One step of the record, on the condition that nobody else has replaced it. A copy that turns out to be old is
     /// read again and the step is judged anew, once.
-    async fn write(&self, resource: &str, request: impl Fn(Option<&Record>) -> Request) -> Result<Intent, IntentError> {
+    pub(crate) async fn write(
+        &self,
+        resource: &str,
+        request: impl Fn(Option<&Record>) -> Request,
+    ) -> Result<Intent, IntentError> {
         let name = self.name(resource);
         for last in [false, true] {
             let record = self.lock().get(&name).cloned();
@@ -418,73 +442,4 @@ impl Intents {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A wish that is written down and of which nothing has been sent. Dropped, it stays so until the next wish.
-pub struct Prepared {
-    intents: Arc<Intents>,
-    resource: String,
-    turn: OwnedMutexGuard<()>,
-    spent: i64,
-    id: Option<String>,
-}
-
-impl Prepared {
-    /// What was spent on this resource within the last 24 hours, by whomever, before this intent.
-    pub const fn spent(&self) -> i64 {
-        self.spent
-    }
-
-    /// What tells this intent from all others.
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
-
-    /// Says that the call is made now; it takes at most `call_timeout` once it has started.
-    ///
-    /// # Errors
-    /// [`IntentError`]: the call must not be made.
-    pub async fn send(self, call_timeout: Duration) -> Result<Sent, IntentError> {
-        let window = self.intents.term.window(SEND_WITHIN)?;
-        let deadline = Instant::now() + window;
-        let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
-        let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);
-        self.intents.write(&self.resource, |_| Request::Send { before, call_timeout_seconds }).await?;
-        let _sending = self.intents.term.sending();
-        Ok(Sent { intents: self.intents, resource: self.resource, _turn: self.turn, _sending, deadline })
-    }
-
-    /// Says that nothing is going to be sent.
-    pub async fn abandon(self, ending: Ending) {
-        close(&self.intents, &self.resource, &ending.into()).await;
-    }
-}
-
-/// An intent whose call is being made. Dropped, it stays open: the next look at the resource judges its effect.
-pub struct Sent {
-    intents: Arc<Intents>,
-    resource: String,
-    _turn: OwnedMutexGuard<()>,
-    _sending: Sending,
-    deadline: Instant,
-}
-
-impl Sent {
-    /// What tells whether the call may start now.
-    pub fn permit(&self) -> Permit {
-        self.intents.term.permit(self.deadline)
-    }
-
-    /// The call is over and its effect was read. Says whether that could be written down; if not, the intent stays open.
-    pub async fn close(self, ended: impl Into<Ended>) -> bool {
-        close(&self.intents, &self.resource, &ended.into()).await
-    }
-}
-
-async fn close(intents: &Intents, resource: &str, ended: &Ended) -> bool {
-    let written = intents.write(resource, |_| Request::Close(ended.clone())).await;
-    if let Err(error) = &written {
-        tracing::warn!(%resource, error = chain(error), "the intent stays open; the next look closes it");
-    }
-    written.is_ok()
 }

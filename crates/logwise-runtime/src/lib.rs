@@ -3,6 +3,7 @@
 
 pub mod access;
 mod backoff;
+mod calls;
 mod chain;
 pub mod conditions;
 pub mod crash;

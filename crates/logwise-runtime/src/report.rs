@@ -223,6 +223,9 @@ impl Shell {
             // Somebody else speaks for the object now.
             return Action::await_change();
         }
+        // What was done is on record whatever became of the object meanwhile.
+        let (done, planned): (Vec<_>, Vec<_>) = report.decisions.into_iter().partition(Decision::has_acted);
+        done.into_iter().for_each(|decision| self.decisions.record(&key, part, decision, Timestamp::now()));
         if self.is_unreadable::<K>(&key) {
             return Action::requeue(UNREADABLE);
         }
@@ -230,7 +233,7 @@ impl Shell {
             // What was seen is past: nothing is said about it, and the watch brings what is there now.
             return self.next_look(part, &key, Some(ErrorClass::Conflict), Duration::ZERO);
         }
-        for decision in report.decisions {
+        for decision in planned {
             self.decisions.record(&key, part, decision, Timestamp::now());
         }
         let mut failure = report.failure;

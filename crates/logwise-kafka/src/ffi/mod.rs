@@ -10,7 +10,7 @@ mod records;
 
 pub(crate) use describe::{Authorized, NotDescribed, TopicId, TopicSettings};
 pub(crate) use describe::{authorized_operations, describe_cluster, topic_ids, topic_settings};
-pub(crate) use offsets::{ListedOffset, NoOffset, list_offsets};
+pub(crate) use offsets::{ListOffsets, ListedOffset, NoOffset};
 pub(crate) use records::{Fetched, Piece, Reader, Unread};
 
 use crate::error::{Cause, unanswered};

@@ -25,33 +25,43 @@ pub(crate) enum NoOffset {
     Failed(String),
 }
 
-/// The offset that each entry of `partitions` asks for, `Offset::End` or `Offset::Beginning`, in the order of the
-/// answers: one request per leader.
-///
-/// Waits at most `deadline` and one second. Fails as a whole only when no leader could be asked.
-pub(crate) fn list_offsets<C: ClientContext>(
-    client: &Client<C>,
-    partitions: &TopicPartitionList,
-    deadline: Duration,
-) -> Result<Vec<ListedOffset>, Cause> {
-    let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, deadline)?;
-    // SAFETY: client, list, options and queue are alive; the list is only read and copied by the call.
-    unsafe {
-        sys::rd_kafka_ListOffsets(client.native_ptr(), partitions.ptr(), call.options.0.as_ptr(), call.queue.0.as_ptr())
-    };
-    let answer = call.answer()?;
-    let mut count = 0;
-    // SAFETY: the event is alive until the end of this function and owns the result, its array and all entries; the
-    // result is null for another kind of event, which is checked.
-    let entries = unsafe {
-        let result = sys::rd_kafka_event_ListOffsets_result(answer.0.as_ptr());
-        if result.is_null() {
-            return Err(unexpected());
-        }
-        array(sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count), count)
-    };
-    // SAFETY: each entry belongs to the event, which is still alive.
-    Ok(entries.iter().map(|entry| unsafe { listed(*entry) }).collect())
+/// A ListOffsets call that is under way.
+pub(crate) struct ListOffsets(AdminCall);
+
+impl ListOffsets {
+    /// Asks for the offset that each entry of `partitions` names, `Offset::End` or `Offset::Beginning`: one request per
+    /// leader.
+    pub(crate) fn begin<C: ClientContext>(
+        client: &Client<C>,
+        partitions: &TopicPartitionList,
+        deadline: Duration,
+    ) -> Result<Self, Cause> {
+        let call = AdminCall::new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, deadline)?;
+        let (options, queue) = (call.options.0.as_ptr(), call.queue.0.as_ptr());
+        // SAFETY: client, list, options and queue are alive; list and options are only read and copied by the call, and
+        // it keeps a reference of its own to the queue.
+        unsafe { sys::rd_kafka_ListOffsets(client.native_ptr(), partitions.ptr(), options, queue) };
+        Ok(Self(call))
+    }
+
+    /// What the leaders told, in the order of the answers.
+    ///
+    /// Waits at most the deadline and one second. Fails as a whole only when no leader could be asked.
+    pub(crate) fn answer(&self) -> Result<Vec<ListedOffset>, Cause> {
+        let answer = self.0.answer()?;
+        let mut count = 0;
+        // SAFETY: the event is alive until the end of this function and owns the result, its array and all entries; the
+        // result is null for another kind of event, which is checked.
+        let entries = unsafe {
+            let result = sys::rd_kafka_event_ListOffsets_result(answer.0.as_ptr());
+            if result.is_null() {
+                return Err(unexpected());
+            }
+            array(sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count), count)
+        };
+        // SAFETY: each entry belongs to the event, which is still alive.
+        Ok(entries.iter().map(|entry| unsafe { listed(*entry) }).collect())
+    }
 }
 
 /// # Safety

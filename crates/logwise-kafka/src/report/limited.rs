@@ -139,7 +139,7 @@ impl Found<'_> {
 
     fn held_topics(&self, room: usize) -> Vec<HeldTopic> {
         let holds = self.plan.into_iter().flat_map(|plan| &plan.holds);
-        let unreadable = holds.filter(|(_, hold)| matches!(hold, Hold::Unreadable { .. }));
+        let unreadable = holds.filter(|(_, hold)| self.policy.is_some_and(|policy| holds::is_told(hold, policy)));
         let unreadable = unreadable.map(|(name, hold)| (name.as_str(), Why::Hold(hold)));
         let mut held: Vec<(&str, Why<'_>)> = self.limited_topics().into_iter().chain(unreadable).collect();
         // Status is what remembers the growths that a person was asked about: those come before all others.

@@ -3,7 +3,9 @@
 use super::{is_open, waits_until};
 use crate::Known;
 use crate::change::{Approval, growth_plan_id};
-use crate::partitions::{Blocked, Grow, Hold, KeyedTopics, Keys, Observed, Plan, Policy, Proposal, ScalingMode, Topic};
+use crate::partitions::{
+    Blocked, Grow, Hold, KeyedTopics, Keys, Observed, Plan, Policy, Proposal, RateUnknown, ScalingMode, Topic,
+};
 use jiff::{SignedDuration, Timestamp};
 
 /// Every rule that `plan`, made at `now`, breaks, in words; empty for a good plan.
@@ -24,8 +26,9 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
     if plan.blocked.is_some() {
         found.push("is blocked although the topics were read".to_owned());
     }
-    if plan.actions.windows(2).any(|pair| pair[0].topic >= pair[1].topic) {
-        found.push("actions are not in the order of topics, or name one twice".to_owned());
+    let place = |name: &str| (topics.get(name).is_some_and(|topic| topic.refused), name.to_owned());
+    if plan.actions.windows(2).any(|pair| place(&pair[0].topic) >= place(&pair[1].topic)) {
+        found.push("actions are not in the order of topics, those refused last, or name one twice".to_owned());
     }
     if !plan.actions.is_empty() && !is_open(&policy.change.windows, now) {
         found.push("grows topics while no window is open".to_owned());
@@ -107,14 +110,45 @@ impl View<'_> {
 
     /// Partitions and replicas that the growths before `name` bring.
     fn before(&self, name: &str) -> (i128, i128) {
-        let topics = self.observed.topics.known();
-        let earlier = self.plan.actions.iter().filter(|action| action.topic.as_str() < name);
-        earlier.fold((0, 0), |(partitions, replicas), action| {
-            let new = i128::from(action.to) - i128::from(action.from);
-            let topic = topics.and_then(|topics| topics.get(&action.topic));
-            let factor = topic.map_or(1, |topic| topic.replication_factor.max(1));
+        let refused = |name: &str| self.topic(name).is_some_and(|topic| topic.refused);
+        self.brought(|other| (refused(other), other) < (refused(name), name))
+    }
+
+    /// Partitions and replicas that all growths bring.
+    fn all(&self) -> (i128, i128) {
+        self.brought(|_| true)
+    }
+
+    fn topic(&self, name: &str) -> Option<&Topic> {
+        self.observed.topics.known()?.get(name)
+    }
+
+    fn brought(&self, counts: impl Fn(&str) -> bool) -> (i128, i128) {
+        let grown = self.plan.actions.iter().map(|action| (action.topic.as_str(), action.to));
+        let recommended = self.plan.holds.iter().filter_map(|(topic, hold)| match hold {
+            Hold::RecommendOnly { wanted } => Some((topic.as_str(), *wanted)),
+            _ => None,
+        });
+        let counted = grown.chain(recommended).filter(|(topic, _)| counts(topic));
+        counted.fold((0, 0), |(partitions, replicas), (name, to)| {
+            let new = i128::from(to) - self.topic(name).map_or(0, |topic| i128::from(topic.partitions));
+            let factor = self.topic(name).map_or(1, |topic| topic.replication_factor.max(1));
             (partitions + new, replicas + new * i128::from(factor))
         })
+    }
+
+    /// Whether the samples are too few, or the newest too old, as is said.
+    fn is_rate_unknown(&self, topic: &Topic, why: &RateUnknown) -> bool {
+        let window = SignedDuration::from_secs(self.policy.scaling.window_seconds.into());
+        let within = |at: Timestamp| at <= self.now && self.now.duration_since(at) <= window;
+        let counted = topic.window.samples.iter().filter(|sample| within(sample.at)).count();
+        self.policy.scaling.target_rate.is_some()
+            && match why {
+                RateUnknown::TooFewSamples { samples, .. } | RateUnknown::WindowReset { samples, .. } => {
+                    *samples == counted
+                }
+                RateUnknown::TooOld { age_seconds, most_seconds } => counted >= 5 && age_seconds > most_seconds,
+            }
     }
 
     fn is_below_floor(&self, topic: &Topic) -> bool {
@@ -199,8 +233,10 @@ impl View<'_> {
 
     /// What is wrong with all growths together.
     fn together(&self, found: &mut Vec<String>) {
-        let Some(last) = self.plan.actions.last() else { return };
-        let (partitions, replicas) = self.before(&format!("{}\0", last.topic));
+        if self.plan.actions.is_empty() {
+            return;
+        }
+        let (partitions, replicas) = self.all();
         let spent = self.observed.spent.known().map(|spent| i128::from((*spent).max(0)) + partitions);
         if spent.is_none_or(|spent| spent > i128::from(self.policy.scaling.daily_budget)) {
             found.push("grows by more than the budget of a day".to_owned());
@@ -214,12 +250,15 @@ impl View<'_> {
     /// Whether a hold is about a topic that should have more partitions, where it says so.
     fn is_about(&self, (name, topic): (&str, &Topic), hold: &Hold) -> bool {
         let Some(size) = self.plan.sizes.get(name) else {
-            return matches!(hold, Hold::Sufficient | Hold::AboveMaximum | Hold::Unreadable { .. });
+            return matches!(
+                hold,
+                Hold::Sufficient | Hold::RateUnknown { .. } | Hold::AboveMaximum | Hold::Unreadable { .. }
+            );
         };
         let wants = size.wanted > topic.partitions && i128::from(size.wanted) <= self.most(topic);
         let grows = size.to > topic.partitions && size.to <= self.policy.max_partitions && readable(topic);
         match hold {
-            Hold::Sufficient | Hold::AboveMaximum => false,
+            Hold::Sufficient | Hold::RateUnknown { .. } | Hold::AboveMaximum => false,
             Hold::Unreadable { .. } => true,
             Hold::Disabled => wants && grows,
             Hold::Maximum { wanted } => wants && *wanted == size.wanted && size.to <= topic.partitions,
@@ -240,7 +279,12 @@ impl View<'_> {
     fn is_true(&self, (name, topic): (&str, &Topic), hold: &Hold) -> bool {
         let (policy, observed) = (self.policy, self.observed);
         let automatic = policy.mode == ScalingMode::Automatic;
+        let considered = policy.mode != ScalingMode::Disabled;
         match hold {
+            Hold::RateUnknown { why } => {
+                let may_grow = considered && topic.partitions < policy.max_partitions;
+                may_grow && !self.is_below_floor(topic) && self.is_rate_unknown(topic, why)
+            }
             Hold::Sufficient => !self.is_below_floor(topic) && topic.partitions <= policy.max_partitions,
             Hold::AboveMaximum => topic.partitions > policy.max_partitions,
             Hold::Maximum { .. } => topic.partitions >= policy.max_partitions,
@@ -254,7 +298,7 @@ impl View<'_> {
             Hold::KeysUnknown { .. } => self.minds_keys(topic) && topic.keys.known().is_none(),
             Hold::Unhealthy { leaderless, under_replicated, reassigning, .. } => {
                 let counts = (*leaderless, *under_replicated, *reassigning);
-                automatic
+                considered
                     && counts != (0, 0, 0)
                     && counts == (topic.leaderless, topic.under_replicated, topic.reassigning)
             }
@@ -262,7 +306,7 @@ impl View<'_> {
                 let new = i128::from(self.to(name)) - i128::from(topic.partitions);
                 let new = new * i128::from(topic.replication_factor.max(1));
                 let after = self.per_broker(self.before(name).1 + new);
-                automatic
+                considered
                     && *most == policy.scaling.max_replicas_per_broker
                     && after == per_broker.map(i128::from)
                     && after.is_none_or(|after| after > i128::from(*most))
@@ -270,7 +314,7 @@ impl View<'_> {
             Hold::DailyBudget { spent, budget, .. } => {
                 let new = i128::from(self.to(name)) - i128::from(topic.partitions);
                 let before = observed.spent.known().map(|spent| i128::from((*spent).max(0)) + self.before(name).0);
-                automatic
+                considered
                     && *budget == policy.scaling.daily_budget
                     && before == spent.map(i128::from)
                     && before.is_none_or(|before| before + new > i128::from(*budget))

@@ -82,8 +82,15 @@ pub(super) fn keys(about: &About<'_>, wanted: i32) -> Result<(), Hold> {
     }
 }
 
+/// What changes by itself: health, head-room of the brokers, the budget of the day.
+pub(super) fn capacity(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spent) -> Result<(), Hold> {
+    health(about.topic, wanted)?;
+    headroom(about, (wanted, to), spent)?;
+    budget(about, (wanted, to), spent)
+}
+
 /// A negative count is nonsense, and nonsense is not health.
-pub(super) fn health(topic: &Topic, wanted: i32) -> Result<(), Hold> {
+fn health(topic: &Topic, wanted: i32) -> Result<(), Hold> {
     let Topic { leaderless, under_replicated, reassigning, .. } = *topic;
     if (leaderless, under_replicated, reassigning) == (0, 0, 0) {
         return Ok(());
@@ -92,7 +99,7 @@ pub(super) fn health(topic: &Topic, wanted: i32) -> Result<(), Hold> {
 }
 
 /// Brokers that have many replicas start and fail over slowly.
-pub(super) fn headroom(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spent) -> Result<(), Hold> {
+fn headroom(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spent) -> Result<(), Hold> {
     let most = about.policy.scaling.max_replicas_per_broker;
     let held = |per_broker: Option<i64>| Err(Hold::BrokerHeadroom { wanted, per_broker, most });
     let brokers = match about.observed.brokers {
@@ -106,7 +113,7 @@ pub(super) fn headroom(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spen
 }
 
 /// Growth cannot be undone: whatever goes wrong, a day adds no more than this.
-pub(super) fn budget(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spent) -> Result<(), Hold> {
+fn budget(about: &About<'_>, (wanted, to): (i32, i32), spent: &Spent) -> Result<(), Hold> {
     let budget = about.policy.scaling.daily_budget;
     let Known::Known(before) = about.observed.spent else {
         return Err(Hold::DailyBudget { wanted, spent: None, budget });

@@ -2,11 +2,13 @@
 
 mod approve;
 mod guards;
+mod hold;
 mod samples;
 mod size;
 
 pub use approve::{Pending, Proposal};
 pub use guards::{Claim, Keys};
+pub use hold::{Blocked, Hold};
 pub use samples::{RateUnknown, Reset, Sample, Window, rate};
 pub use size::{Clamp, Size};
 
@@ -75,6 +77,13 @@ pub struct Scaling {
     pub keyed_topics: KeyedTopics,
     /// Whether counts beyond the Spark cores are rounded up to a multiple of them.
     pub align_to_cores: bool,
+}
+
+impl Policy {
+    /// Whether as many looks fit into the window as a rate takes.
+    pub fn window_is_long_enough(&self) -> bool {
+        samples::fit(self.scaling.window_seconds, self.look_period_seconds)
+    }
 }
 
 impl Default for Scaling {
@@ -199,6 +208,9 @@ pub struct Topic {
     /// When it last grew by our hand, as far as remembered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grown: Option<Timestamp>,
+    /// Whether brokers have refused its growth a short time ago: others go first, so that it takes nothing from them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub refused: bool,
 }
 
 impl Topic {
@@ -215,8 +227,14 @@ impl Topic {
             lag: no_lag(),
             keys: keys_not_read(),
             grown: None,
+            refused: false,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 const fn one() -> i32 {
@@ -238,7 +256,7 @@ pub const NOT_SAMPLED: &str = "no record was looked at yet";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// Growths to carry out, by topic name.
+    /// Growths to carry out, by topic name; those that brokers have refused a short time ago come last.
     pub actions: Vec<Grow>,
     /// Topics left alone and why, by topic name.
     pub holds: BTreeMap<String, Hold>,
@@ -271,129 +289,6 @@ pub struct Grow {
     pub topic_id: Option<String>,
 }
 
-/// Why a topic was left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "reason")]
-pub enum Hold {
-    /// The topic has the partitions it should have, as far as is known.
-    Sufficient,
-    /// The topic has more partitions than `maxPartitions`; partitions never shrink.
-    AboveMaximum,
-    /// The topic wants more partitions than `maxPartitions` and stands at it.
-    Maximum {
-        /// Partitions it would have without the maximum.
-        wanted: i32,
-    },
-    /// An older object that watches the same cluster selects the topic too.
-    Claimed {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// The other object: namespace and name.
-        owner: String,
-    },
-    /// `partitionScaling.mode` is Recommend.
-    #[serde(rename_all = "camelCase")]
-    RecommendOnly {
-        /// Partitions the topic should get now.
-        wanted: i32,
-    },
-    /// `partitionScaling.mode` is Disabled.
-    Disabled,
-    /// It grew a short time ago.
-    Cooldown {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// When it may grow again.
-        until: Timestamp,
-    },
-    /// Its records carry keys.
-    Keyed {
-        /// Partitions the topic should have.
-        wanted: i32,
-    },
-    /// Whether its records carry keys is not known.
-    KeysUnknown {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// Why not.
-        why: String,
-    },
-    /// Partitions lack a leader, replicas are out of sync, or partitions are being moved: no growth until it is healthy.
-    #[serde(rename_all = "camelCase")]
-    Unhealthy {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// Partitions without a leader.
-        leaderless: i32,
-        /// Partitions with replicas out of sync.
-        under_replicated: i32,
-        /// Partitions that are being moved.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        reassigning: i32,
-    },
-    /// Brokers would have more replicas than they may.
-    #[serde(rename_all = "camelCase")]
-    BrokerHeadroom {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// Replicas per broker, on average and rounded up, after the growth; `None`: the brokers were not counted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        per_broker: Option<i64>,
-        /// Replicas a broker may have.
-        most: i32,
-    },
-    /// The partitions that may come to the cluster within 24 hours are used up.
-    DailyBudget {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// Partitions that came within 24 hours, or come now; `None`: not known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        spent: Option<i32>,
-        /// Partitions that may come.
-        budget: i32,
-    },
-    /// `changePolicy.approval` is Always and the growth is not approved.
-    #[serde(rename_all = "camelCase")]
-    ApprovalRequired {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// Partitions it gets when the plan is approved: what was wanted when the plan was first made.
-        to: i32,
-        /// The id that approves this growth.
-        plan_id: String,
-    },
-    /// No window is open.
-    #[serde(rename_all = "camelCase")]
-    WaitingForWindow {
-        /// Partitions the topic should have.
-        wanted: i32,
-        /// When it may grow next; `None`: never, as far as can be seen.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next_opening: Option<Timestamp>,
-    },
-    /// The topic could not be read completely: nothing is decided about it.
-    Unreadable {
-        /// What failed.
-        why: String,
-    },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_zero(number: &i32) -> bool {
-    *number == 0
-}
-
-/// Why nothing could be decided about any topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "reason")]
-pub enum Blocked {
-    /// The cluster did not answer.
-    Unreadable {
-        /// What failed.
-        why: String,
-    },
-}
-
 /// Decides for every selected topic: grow it, or say why not.
 pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan {
@@ -415,7 +310,9 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let closed = change::closed(&policy.change.windows, now);
     let next_opening = closed.as_ref().and_then(|closed| closed.next_opening);
     let mut spent = Spent::default();
-    for (name, topic) in topics.iter().filter(|(name, _)| policy.topics.matches(name)) {
+    let selected =
+        |refused| topics.iter().filter(move |(name, topic)| topic.refused == refused && policy.topics.matches(name));
+    for (name, topic) in selected(false).chain(selected(true)) {
         let about = About { policy, observed, name, topic, now };
         match decide(&about, &mut plan, &mut spent) {
             Ok(Growth { wanted, .. }) if closed.is_some() => {
@@ -463,7 +360,8 @@ fn decide(about: &About<'_>, plan: &mut Plan, spent: &mut Spent) -> Result<Growt
     }
     let size = Size::of(about);
     if size.wanted <= topic.partitions {
-        return Err(Hold::Sufficient);
+        let may_grow = policy.mode != ScalingMode::Disabled && topic.partitions < policy.max_partitions;
+        return Err(size.rate_unknown.filter(|_| may_grow).map_or(Hold::Sufficient, |why| Hold::RateUnknown { why }));
     }
     let wanted = size.to;
     plan.sizes.insert(about.name.to_owned(), size.clone());
@@ -476,14 +374,14 @@ fn decide(about: &About<'_>, plan: &mut Plan, spent: &mut Spent) -> Result<Growt
     }
     guards::cooldown(about, &size)?;
     if policy.mode == ScalingMode::Recommend {
-        // Its records are looked at only where topics grow.
+        // Its records are looked at, and persons asked, only where topics grow.
+        guards::capacity(about, (wanted, wanted), spent)?;
+        spent.add(topic, wanted);
         return Err(Hold::RecommendOnly { wanted });
     }
     guards::keys(about, wanted)?;
     let to = approve::agreed(about, wanted, &mut plan.proposals)?;
-    guards::health(topic, wanted)?;
-    guards::headroom(about, (wanted, to), spent)?;
-    guards::budget(about, (wanted, to), spent)?;
+    guards::capacity(about, (wanted, to), spent)?;
     Ok(Growth { wanted, to })
 }
 

@@ -24,6 +24,9 @@ pub struct Sample {
     pub partitions: i32,
     /// Sum of their end offsets, in records.
     pub end_offsets: i64,
+    /// Whether its time was told by another clock than that of the sample before: no rate follows from the two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_clock: bool,
 }
 
 /// Why the samples of a topic were dropped.
@@ -58,6 +61,10 @@ impl Window {
     /// topic is another one, drops them. One that is not newer than the last is left out, and so is one that comes so soon
     /// after it that the window would hold more than 60.
     pub fn record(&mut self, sample: Sample, seconds: u32) {
+        if sample.other_clock && self.samples.back().is_some_and(|last| sample.at <= last.at) {
+            // Samples that lie in the future by the present clock would keep all new ones out.
+            self.samples.clear();
+        }
         if let Some(last) = self.samples.back() {
             if sample.at <= last.at {
                 return;
@@ -70,7 +77,7 @@ impl Window {
             let step = i64::from(seconds) * 1000 / MAX_SAMPLES;
             match why {
                 Some(why) => self.drop_all(why, sample.at),
-                None if age_ms(last.at, sample.at) < step => return,
+                None if age_ms(last.at, sample.at) < step && !sample.other_clock => return,
                 None => {}
             }
         }
@@ -139,13 +146,20 @@ pub enum RateUnknown {
     },
 }
 
+/// Whether a window holds the samples that a rate takes, at one look per period.
+pub(super) fn fit(window_seconds: u32, period_seconds: u32) -> bool {
+    let looks = u64::try_from(MIN_SAMPLES).unwrap_or(u64::MAX).saturating_sub(1);
+    u64::from(period_seconds).saturating_mul(looks) <= u64::from(window_seconds)
+}
+
 /// Records per second, rounded up: the 95th percentile of the slopes between one sample and the next in the window.
 ///
 /// # Errors
 /// Why no rate is known.
 pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: Timestamp) -> Result<i64, RateUnknown> {
     let most_ms = i64::from(scaling.window_seconds) * 1000;
-    let within = || window.samples.iter().filter(|sample| (0..=most_ms).contains(&age_ms(sample.at, now)));
+    let (oldest, newest) = (now.as_millisecond().saturating_sub(most_ms), now.as_millisecond());
+    let within = || window.samples.iter().filter(|sample| (oldest..=newest).contains(&sample.at.as_millisecond()));
     let (number, needed) = (within().count(), MIN_SAMPLES);
     let too_few = || match window.reset {
         Some((why, at)) if (0..=most_ms).contains(&age_ms(at, now)) => {
@@ -172,13 +186,22 @@ pub fn rate(window: &Window, scaling: &Scaling, look_period_seconds: u32, now: T
     Ok(*slopes.select_nth_unstable(rank).1)
 }
 
-/// Records per second between two samples, rounded up; none if time or records run backwards.
+/// Records per second between two samples, rounded up; none if time or records run backwards, or if the times were told by
+/// two clocks.
 fn slope(from: &Sample, to: &Sample) -> Option<i64> {
-    let milliseconds = i128::from(age_ms(from.at, to.at));
-    let records = i128::from(to.end_offsets) - i128::from(from.end_offsets);
-    if milliseconds <= 0 || records < 0 {
+    if to.other_clock {
         return None;
     }
+    let milliseconds = age_ms(from.at, to.at);
+    if milliseconds <= 0 || to.end_offsets < from.end_offsets {
+        return None;
+    }
+    let records = to.end_offsets.checked_sub(from.end_offsets);
+    if let Some(most) = records.and_then(|records| records.checked_mul(1000)?.checked_add(milliseconds - 1)) {
+        return Some(most / milliseconds);
+    }
+    // Too many for the fast way.
+    let (records, milliseconds) = (i128::from(to.end_offsets) - i128::from(from.end_offsets), i128::from(milliseconds));
     let per_second = (records * 1000 + milliseconds - 1) / milliseconds;
     Some(i64::try_from(per_second).unwrap_or(i64::MAX))
 }
@@ -199,7 +222,8 @@ mod tests {
     fn window(sums: &[(i64, i64)]) -> Window {
         let mut window = Window::default();
         for (second, end_offsets) in sums {
-            window.record(Sample { at: at(*second), partitions: 3, end_offsets: *end_offsets }, 600);
+            window
+                .record(Sample { at: at(*second), partitions: 3, end_offsets: *end_offsets, other_clock: false }, 600);
         }
         window
     }
@@ -232,11 +256,11 @@ mod tests {
     #[test]
     fn a_topic_that_became_another_one_begins_anew() {
         let mut fell = window(&[(0, 100), (30, 200), (60, 300), (90, 400), (120, 500)]);
-        fell.record(Sample { at: at(150), partitions: 3, end_offsets: 20 }, 600);
+        fell.record(Sample { at: at(150), partitions: 3, end_offsets: 20, other_clock: false }, 600);
         let unknown = RateUnknown::WindowReset { why: Reset::OffsetsFell, samples: 1, needed: 5 };
         assert_eq!(of(&fell, 150), Err(unknown));
         let mut shrunk = window(&[(0, 100)]);
-        shrunk.record(Sample { at: at(30), partitions: 1, end_offsets: 200 }, 600);
+        shrunk.record(Sample { at: at(30), partitions: 1, end_offsets: 200, other_clock: false }, 600);
         assert_eq!(shrunk.reset.map(|(why, _)| why), Some(Reset::PartitionsFell));
         let mut other = window(&[(0, 100), (30, 200)]);
         other.identify("a", at(30));
@@ -252,7 +276,7 @@ mod tests {
         assert!((60..=61).contains(&window.samples.len()), "{}", window.samples.len());
         assert_eq!(of(&window, 1_199), Ok(7));
         let mut fell = window;
-        fell.record(Sample { at: at(1_200), partitions: 3, end_offsets: 0 }, 600);
+        fell.record(Sample { at: at(1_200), partitions: 3, end_offsets: 0, other_clock: false }, 600);
         assert_eq!(fell.samples.len(), 1, "what contradicts counts at once");
     }
 
@@ -260,15 +284,15 @@ mod tests {
     fn absurd_samples_give_no_absurd_rate() {
         let mut extreme = Window::default();
         for (second, end_offsets) in [(0, 0), (1, i64::MAX), (2, i64::MAX), (3, i64::MAX), (4, i64::MAX)] {
-            extreme.record(Sample { at: at(second), partitions: i32::MAX, end_offsets }, 10);
+            extreme.record(Sample { at: at(second), partitions: i32::MAX, end_offsets, other_clock: false }, 10);
         }
         assert_eq!(of(&extreme, 4), Ok(i64::MAX));
         let mut back = window(&[(60, 10)]);
-        back.record(Sample { at: at(0), partitions: 3, end_offsets: 20 }, 600);
+        back.record(Sample { at: at(0), partitions: 3, end_offsets: 20, other_clock: false }, 600);
         assert_eq!(back.samples.len(), 1, "time does not run backwards");
         let unordered = Window {
             samples: [(9, 5), (3, 9), (5, 1), (4, 8), (2, 0)]
-                .map(|(second, end_offsets)| Sample { at: at(second), partitions: 1, end_offsets })
+                .map(|(second, end_offsets)| Sample { at: at(second), partitions: 1, end_offsets, other_clock: false })
                 .into(),
             ..Window::default()
         };

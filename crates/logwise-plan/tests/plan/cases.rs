@@ -159,7 +159,7 @@ fn partitions() {
     let plans = part.run();
     assert!(plans.iter().any(|plan| plan.actions.len() > 1));
     assert_all_occur!(plans.iter().flat_map(|plan| plan.holds.values()), Hold:
-        Sufficient, AboveMaximum, Maximum, Claimed, RecommendOnly, Disabled, Cooldown, Keyed, KeysUnknown, Unhealthy,
+        Sufficient, RateUnknown, AboveMaximum, Maximum, Claimed, RecommendOnly, Disabled, Cooldown, Keyed, KeysUnknown, Unhealthy,
         BrokerHeadroom, DailyBudget, ApprovalRequired, WaitingForWindow, Unreadable);
     assert_all_occur!(plans.iter().flat_map(|plan| plan.sizes.values()).flat_map(|size| &size.clamps), Clamp:
         Maximum, Step);

@@ -35,11 +35,12 @@ prop_compose! {
         lag in known(prop_oneof![9 => 0..20_000i64, 1 => any::<i64>()]),
         keys in known(prop_oneof![3 => Just(Keys::Without), 1 => Just(Keys::With)]),
         grown in prop::option::of(-2_000..100i64),
+        refused in prop::bool::weighted(0.2),
     ) -> Topic {
         let (leaderless, under_replicated, reassigning) = health;
         let grown = grown.map(at);
         Topic {
-            partitions, leaderless, under_replicated, reassigning, replication_factor, end_offsets, lag, keys, grown,
+            partitions, leaderless, under_replicated, reassigning, replication_factor, end_offsets, lag, keys, grown, refused,
             window: window.into(),
         }
     }
@@ -56,7 +57,10 @@ fn samples() -> impl Strategy<Value = PartitionsWindow> {
         let (number, mut end_offsets) = (i64::try_from(steps.len()).unwrap(), 0);
         for (place, step) in (0..).zip(steps) {
             end_offsets += step;
-            window.record(Sample { at: at((place - number) * period), partitions: 3, end_offsets }, 600);
+            window.record(
+                Sample { at: at((place - number) * period), partitions: 3, end_offsets, other_clock: false },
+                600,
+            );
         }
         window
     });
@@ -64,7 +68,12 @@ fn samples() -> impl Strategy<Value = PartitionsWindow> {
     let odd = prop::collection::vec(sample, 0..9).prop_map(|samples| PartitionsWindow {
         samples: samples
             .into_iter()
-            .map(|(second, partitions, end_offsets)| Sample { at: at(second), partitions, end_offsets })
+            .map(|(second, partitions, end_offsets)| Sample {
+                at: at(second),
+                partitions,
+                end_offsets,
+                other_clock: false,
+            })
             .collect(),
         ..PartitionsWindow::default()
     });

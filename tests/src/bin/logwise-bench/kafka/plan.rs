@@ -115,7 +115,7 @@ fn window(number: usize, partitions: i32, rate: i64) -> Result<Window> {
     let (mut window, mut end_offsets) = (Window::default(), i64::try_from(number)?);
     for place in 0..SAMPLES {
         let at = Timestamp::from_second(NOW - (SAMPLES - 1 - place) * APART)?;
-        window.record(Sample { at, partitions, end_offsets }, Scaling::default().window_seconds);
+        window.record(Sample { at, partitions, end_offsets, other_clock: false }, Scaling::default().window_seconds);
         end_offsets += rate * APART + (end_offsets * 31 + place * 7) % 100;
     }
     ensure!(window.samples.len() == usize::try_from(SAMPLES)?, "a window of {} samples", window.samples.len());
