@@ -1,8 +1,8 @@
 //! What may go wrong with a growth: brokers die around the call, show old metadata, take a validation for an order or
 //! slow their clients down; the operator ends after it. What the brokers hold is read past the proxies.
 
-use crate::kafka_cluster::{self, refusal, set_floor};
-use crate::partitions::{self, busy, wait_held};
+use crate::kafka_cluster::{self, LIST_OFFSETS, METADATA, refusal, set_floor};
+use crate::partitions::{self, busy, more_looks, wait_held};
 use crate::replicas::{self, intent};
 use anyhow::{Context, Result, ensure};
 use logwise_api::Time;
@@ -29,21 +29,11 @@ const TOPIC: &str = "logs.api";
 /// The kind of Kafka requests for more partitions, validations too.
 const CREATE_PARTITIONS: i16 = 37;
 
+/// Looks whose requests are counted.
+const COUNTED: u64 = 8;
+
 /// Records of decisions by which something grew.
 const GROWN: &str = "SELECT COUNT(*) FROM logwise_decisions WHERE part = 'kafka' AND outcome LIKE '%\"Done\"%'";
-
-/// Returns when the operator has looked at Kafka so many times more.
-async fn more_looks(world: &World, operator: &Operator, number: u64) -> Result<()> {
-    let looked = async || anyhow::Ok(looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default());
-    let before = looked().await?;
-    world
-        .wait_until(&format!("{number} more looks at Kafka"), PATIENCE, async || {
-            let now = looked().await?;
-            ensure!(now >= before + number, "{now} after {before}");
-            Ok(())
-        })
-        .await
-}
 
 /// Growths that this operator has counted.
 async fn increases(world: &World, operator: &Operator) -> Result<u64> {
@@ -145,6 +135,14 @@ impl Three {
         self.proxies.iter().map(TcpProxy::growths).sum()
     }
 
+    /// Looks of the operator so far, Metadata requests to all brokers together, and ListOffsets requests to each.
+    async fn asked(&self, operator: &Operator) -> Result<(u64, u64, Vec<u64>)> {
+        let looked = looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default();
+        let requests: Vec<BTreeMap<i16, u64>> = self.proxies.iter().map(TcpProxy::requests).collect();
+        let of = |kind: i16| requests.iter().map(move |of| of.get(&kind).copied().unwrap_or_default());
+        Ok((looked, of(METADATA).sum(), of(LIST_OFFSETS).collect()))
+    }
+
     /// The broker dies when the operator is about to ask for the growth, and comes back.
     async fn dies_before(&self, operator: &Operator, broker: u32, to: u32) -> Result<()> {
         set_floor(&self.world, i32::try_from(to)?).await?;
@@ -177,6 +175,26 @@ impl Three {
         self.brokers.start_again(broker).await?;
         self.brokers.wait_in_sync(TOPIC).await
     }
+}
+
+#[tokio::test]
+async fn a_look_is_one_metadata_request_and_one_list_offsets_request_to_each_of_three_brokers() -> Result<()> {
+    let three = Three::start("faults-looks").await?;
+    let operator = partitions::operator(&three.world, 1).await?;
+    wait_condition(&three.world, DEMO, HEALTHY).await?;
+    let counted = async || {
+        let before = three.asked(&operator).await?;
+        more_looks(&three.world, &operator, COUNTED).await?;
+        let after = three.asked(&operator).await?;
+        let looked = after.0 - before.0;
+        // One look may be under way at either end.
+        let near = |number: u64| number.abs_diff(looked) <= 1;
+        let mut offsets = before.2.iter().zip(&after.2).map(|(before, after)| after - before);
+        ensure!(near(after.1 - before.1) && offsets.all(near), "{looked} looks: {before:?}, {after:?}");
+        Ok(())
+    };
+    // The first look is followed by a closer one, and the preflight asks for itself.
+    three.world.wait_until("looks that only look", PATIENCE, counted).await
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Secrets that objects refer to: read only where a tenant allowed it, seen when they change, shown nowhere.
 
+use crate::kafka_cluster;
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::bed::Bed;
+use logwise_testbed::brokers::{Brokers, Setup};
 use logwise_testbed::install;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::secrets::Canaries;
@@ -9,6 +11,10 @@ use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition, write_secret};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How soon a changed Secret is promised to work.
+const CHANGED: Duration = Duration::from_secs(60);
 
 /// A pipeline whose AWS calls are signed with the keys of Secret `aws`.
 fn pipeline(world: &World) -> Value {
@@ -228,6 +234,40 @@ async fn a_password_of_kafka_is_shown_nowhere() -> Result<()> {
         .await?;
     have_spoken(&operator, &["librdkafka", "rdkafka"])?;
     Canaries::new(&["canary-password-e21b"])?.nowhere(&world, &[&operator]).await
+}
+
+/// Looks that find nothing wrong are ten minutes apart here, but for the Secret. The first user may see no topic, the
+/// second one all.
+#[tokio::test]
+async fn a_changed_login_of_kafka_is_used_within_a_minute_however_rare_looks_are() -> Result<()> {
+    let bed = Bed::attach()?;
+    let world = World::new(&bed, "secret-login").await?;
+    let setup = Setup { secure: true, authorize: true, ..Setup::default() };
+    let brokers = Brokers::start(&bed, "login", setup).await?;
+    brokers.create_topic("logs.api", 3, 1).await?;
+    install::tenant(&bed, &world.namespace, &["kafka", "ca"]).await?;
+    write_secret(&world, "ca", &json!({"ca.crt": brokers.ca()?})).await?;
+    let login = async |user: &str, password: &str| {
+        write_secret(&world, "kafka", &json!({"username": user, "password": password})).await
+    };
+    login(brokers.other_user(), brokers.other_password()).await?;
+    let mut object = kafka_cluster::pipeline(&world, "demo", &brokers.secure_bootstrap()?)?;
+    object["spec"]["kafka"]["tls"] = json!({"caSecretRef": {"name": "ca"}});
+    object["spec"]["kafka"]["authentication"] = json!({"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}});
+    apply(&world, &[&object]).await?;
+    let rare = Options::config(json!({"intervals": {"kafkaSeconds": 600}}));
+    let mut operator = Operator::start(&world, rare).await?;
+    operator.wait_ready().await?;
+    let object = wait_condition(&world, ("lwc", "demo"), ("KafkaReady", "True", "Available")).await?;
+    ensure!(object["status"]["kafka"]["topics"] == 0, "it sees topics: {}", object["status"]["kafka"]);
+    login(brokers.user(), brokers.password()).await?;
+    world
+        .wait_until("the topic to be seen by the new login", CHANGED, async || {
+            let object = world.get_json("lwc", "demo").await?;
+            ensure!(object["status"]["kafka"]["topics"] == 1, "{}", object["status"]["kafka"]);
+            Ok(())
+        })
+        .await
 }
 
 #[tokio::test]

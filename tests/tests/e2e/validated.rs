@@ -158,14 +158,34 @@ async fn acls_that_kafka_lacks_are_given_by_the_command_in_the_message() -> Resu
     // Without any right the topics are hidden: the prefix itself is asked about.
     let (hidden, command) = denied(&world, "Describe on").await?;
     ensure!(hidden.starts_with(&format!("Kafka denies Describe on {}", world.topic_prefix)), "{hidden}");
-    paste(&brokers, &command.replace("--operation DescribeConfigs ", "")).await?;
-    let (partly, command) = denied(&world, "DescribeConfigs on").await?;
-    ensure!(partly.starts_with(&format!("Kafka denies DescribeConfigs on {topic}. 3 of 4 Kafka ACLs")), "{partly}");
+    let without = |command: &str, operation: &str| command.replace(&format!("--operation {operation} "), "");
+    paste(&brokers, &without(&without(&command, "DescribeConfigs"), "Alter")).await?;
+    let two = format!("DescribeConfigs on {topic}, Alter on {topic}. 2 of 4 Kafka ACLs");
+    let (_, command) = denied(&world, &two).await?;
+    alter_is_missed(&world, &brokers, &topic).await?;
+    paste(&brokers, &without(&command, "DescribeConfigs")).await?;
+    let (_, command) = denied(&world, &format!("DescribeConfigs on {topic}. 3 of 4 Kafka ACLs")).await?;
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
+    ensure!(brokers.partitions(&topic).await? == 3, "the topic did not grow");
     paste(&brokers, &command).await?;
     let passed = wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?;
     ensure!(message(&passed)? == "4 of 4 Kafka ACLs verified", "{}", message(&passed)?);
     ensure!(!serde_json::to_string(&passed["status"])?.contains(user), "the user stands in a Secret: {passed}");
+    Ok(())
+}
+
+/// A growth that Kafka does not allow names the topic and the ACL, and nothing grows.
+async fn alter_is_missed(world: &World, brokers: &Brokers, topic: &str) -> Result<()> {
+    world
+        .wait_until("the growth to be refused", PATIENCE, async || {
+            let object = world.get_json(DEMO.0, DEMO.1).await?;
+            let ready = condition(&object, "KafkaReady").context("no KafkaReady")?;
+            let message = ready["message"].as_str().unwrap_or_default();
+            ensure!(ready["status"] == "False" && message.contains(topic) && message.contains("ACL Alter"), "{ready}");
+            Ok(())
+        })
+        .await?;
+    ensure!(brokers.partitions(topic).await? == 1, "grown without the right to");
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 use crate::world::{World, apply, plan};
-use logwise_kafka::Outcome;
+use logwise_kafka::{KafkaClient, Outcome, describe};
 use logwise_plan::partitions::Grow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn outcomes(results: Vec<(Grow, Outcome)>) -> Vec<Outcome> {
     results.into_iter().map(|(_, outcome)| outcome).collect()
@@ -67,6 +69,31 @@ async fn a_topic_made_anew_with_another_count_is_left_alone() {
     world.create(&[("a", 5)]).await;
     assert_eq!(outcomes(apply(&world.client(), &stale).await), [Outcome::Superseded { partitions: 5 }]);
     world.settles_at(&[("a", 5)]).await;
+    world.delete(&["a"]).await;
+}
+
+/// The id of topic `a`, which has two partitions.
+async fn id_of_a(world: &World, client: &Arc<KafkaClient>) -> String {
+    let described = describe(client, &BTreeMap::from([(world.name("a"), vec![0, 1])])).await;
+    described.topics[&world.name("a")].id.known().expect("the topic has told its id").clone()
+}
+
+/// Nothing but its id tells it from the one that was measured.
+#[tokio::test]
+async fn a_topic_made_anew_with_the_same_count_is_left_alone() {
+    let world = World::new();
+    world.create(&[("a", 2)]).await;
+    let client = world.client();
+    let grow = |id: String| plan(&[Grow { topic_id: Some(id), ..world.grow("a", 2, 8) }]);
+    let stale = grow(id_of_a(&world, &client).await);
+    world.delete(&["a"]).await;
+    world.create(&[("a", 2)]).await;
+    let why = "it was deleted and made again since it was measured".to_owned();
+    assert_eq!(outcomes(apply(&client, &stale).await), [Outcome::NotSent { why }]);
+    world.settles_at(&[("a", 2)]).await;
+    let present = grow(id_of_a(&world, &client).await);
+    assert_eq!(outcomes(apply(&client, &present).await), [Outcome::Done]);
+    world.settles_at(&[("a", 8)]).await;
     world.delete(&["a"]).await;
 }
 
