@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// Samples without which there is no rate.
 const MIN_SAMPLES: usize = 5;
 
-/// Samples that a window holds at most, evenly spread: with ten thousand topics each costs a quarter of a megabyte.
+/// Steps of a window, in each of which one sample is kept: with ten thousand topics each costs a third of a megabyte.
 const MAX_SAMPLES: i64 = 60;
 
 /// The rate is this percentile of the slopes in the window.
