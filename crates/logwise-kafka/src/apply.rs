@@ -71,10 +71,9 @@ pub enum Outcome {
 ///
 /// The count that each growth assumes is read again, the broker validates all that hold, and those that pass are sent
 /// in requests of at most 100 topics and 10,000 new partitions; each topic succeeds or fails by itself. One that was made
-/// anew since it was measured is not grown. A growth without
-/// an answer is looked up before it is reported, and one that was accepted is reported as done when two looks agree on
-/// the count and each new partition can be read. Partitions never shrink. Each call is waited for at most the client's
-/// deadline, a growth for at most a minute.
+/// anew since it was measured is not grown. A growth without an answer is looked up before it is reported, and one that was
+/// accepted is reported as done when two looks agree on the count and each new partition can be read. Partitions never
+/// shrink. Each call is waited for at most the client's deadline, a growth for at most a minute.
 ///
 /// `permit` is asked once, after the validation and before anything is sent; what it returns is asked again right before
 /// each request. A refusal means that nothing (more) is sent.
@@ -129,9 +128,7 @@ fn carry_out<P: FnMut() -> Result<(), String>>(
             ask(client, &admin, Step::Validate, part, || Ok(()));
             silent = part.iter().any(Growth::is_unanswered);
         });
-        if batch.iter().any(Growth::is_open) {
-            identity::check(client, &mut batch);
-        }
+        identity::check(client, &mut batch);
         if batch.iter().any(Growth::is_open) {
             match permit() {
                 Ok(mut may_send) => in_parts(&mut batch, |part| ask(client, &admin, Step::Send, part, &mut may_send)),

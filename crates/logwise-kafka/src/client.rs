@@ -309,7 +309,7 @@ fn connect(config: &ClientConfig) -> Result<Connection, LibraryError> {
 }
 
 /// What the mutex guards is replaced as a whole, so a panic elsewhere leaves it usable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,5 +1,6 @@
 //! Validate, observe, plan, apply, report.
 
+use crate::client::lock;
 use crate::growth::Judged;
 use crate::keeping::{self, SampleStore};
 use crate::report::{self, Found};
@@ -17,7 +18,7 @@ use logwise_runtime::facts::{Fact, TopicEnds};
 use logwise_runtime::metrics::Pipeline;
 use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the Kafka controller works with.
@@ -47,12 +48,12 @@ pub struct InUse(Mutex<HashMap<String, Arc<KafkaClient>>>);
 impl InUse {
     fn hold(&self, cluster: &LogwiseCluster, client: &Arc<KafkaClient>) {
         let uid = cluster.metadata.uid.clone().unwrap_or_default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, client.clone());
+        lock(&self.0).insert(uid, client.clone());
     }
 
     /// Lets the client of a deleted object go.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        lock(&self.0).remove(uid);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Growths under an intent: written down before the brokers are asked, closed when the effect was seen.
 
 use crate::apply::{self, apply, counts, nothing_sent};
+use crate::client::lock;
 use crate::{KafkaClient, Look, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use logwise_api::LogwiseCluster;
@@ -9,7 +10,7 @@ use logwise_runtime::intent::{Effect, Ended, Ending, Intent, State, Wish};
 use logwise_runtime::{Intents, ObjectKey, chain};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -88,7 +89,7 @@ impl Judged {
     }
 
     fn lock(&self) -> MutexGuard<'_, Untold> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -114,18 +115,17 @@ pub(crate) async fn clear_the_way(
         judged.recall(&last, Timestamp::now());
     }
     intents.see_others().await;
-    let seen = Mutex::new(BTreeMap::new());
+    let mut seen = BTreeMap::new();
     let judge = async |intent: &Intent| {
         // Read after this moment, and all topics: the intent may be another object's.
         let looked = Instant::now();
         let counts = counts(client).await.map_err(|error| error.message())?;
         let ended = judgement(intent, &counts);
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        seen = counts;
         Ok((ended, looked))
     };
     if let Some(closed) = intents.clear(&resource, judge).await? {
-        let counts = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        judged.add(&closed, Judgement::Now(&counts));
+        judged.add(&closed, Judgement::Now(&seen));
     }
     Ok(resource)
 }
@@ -195,10 +195,10 @@ pub(crate) async fn carry_out(
     let (place, handle) = (slot.clone(), Handle::current());
     let permit = move || {
         let sent = handle.block_on(Slot::send(&place))?;
-        Ok(move || sent.lock().unwrap_or_else(PoisonError::into_inner).may_send())
+        Ok(move || lock(&sent).may_send())
     };
     let outcomes = apply(client, plan, permit).await;
-    let slot = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), Slot::Over);
+    let slot = std::mem::replace(&mut *lock(&slot), Slot::Over);
     let closed = slot.close(&outcomes).await;
     if closed { (outcomes, id) } else { (untold(outcomes), None) }
 }
@@ -220,10 +220,10 @@ enum Slot {
 
 impl Slot {
     async fn send(place: &Arc<Mutex<Self>>) -> Result<Arc<Mutex<Self>>, String> {
-        let taken = std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), Self::Over);
+        let taken = std::mem::replace(&mut *lock(place), Self::Over);
         let Self::Prepared(prepared) = taken else { return Err("the intent was sent already".to_owned()) };
         let sent = prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?;
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Self::Sent(sent, false);
+        *lock(place) = Self::Sent(sent, false);
         Ok(place.clone())
     }
 

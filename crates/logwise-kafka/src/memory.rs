@@ -4,7 +4,7 @@ use crate::full::{Description, Descriptions};
 use crate::{Look, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use logwise_plan::Known;
-use logwise_plan::partitions::{Grow, Keys, Observed, Sample, Topic, Window};
+use logwise_plan::partitions::{Grow, Keys, Observed, Reset, Sample, Topic, Window};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -74,8 +74,8 @@ struct Remembered {
     seen: Option<Timestamp>,
     /// What [`Memory::jumps`] was at its last sample.
     jumps: u32,
-    /// Of the id of the topic that the samples from the database are of; 0: not known.
-    stored_mark: u32,
+    /// The mark of the id of the topic that the samples are of, as it was read or as the database has it; 0: not known.
+    mark: u32,
     description: Option<(Arc<Description>, Instant)>,
 }
 
@@ -92,11 +92,9 @@ pub(crate) struct StoredLook {
 }
 
 /// Tells topics of one name apart in less room than their ids take.
-fn mark(id: Option<&String>) -> u32 {
-    id.map_or(0, |id| {
-        let digest = Sha256::digest(id);
-        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]).max(1)
-    })
+fn mark(id: &str) -> u32 {
+    let digest = Sha256::digest(id);
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]).max(1)
 }
 
 impl Memory {
@@ -156,16 +154,19 @@ impl Memory {
     /// Says which topic a name stands for; samples of another one are dropped.
     pub fn identify(&mut self, name: &str, id: &str, now: Timestamp) {
         let remembered = self.topics.entry(name.to_owned()).or_default();
-        let stored = std::mem::take(&mut remembered.stored_mark);
-        if stored != 0 && remembered.window.topic_id.is_none() && stored != mark(Some(&id.to_owned())) {
-            // The samples from before this process began are of another topic.
-            Arc::make_mut(&mut remembered.window).identify("", now);
-        }
-        if remembered.window.topic_id.as_deref().is_some_and(|known| known != id) {
+        let mark = mark(id);
+        let is_another = match &remembered.window.topic_id {
+            Some(known) => known != id,
+            // Of samples from before this process began only the mark is known.
+            None => remembered.mark != 0 && remembered.mark != mark,
+        };
+        if is_another {
             // Nothing that was found out about the other topic says anything about this one.
-            let window = std::mem::take(&mut remembered.window);
+            let mut window = std::mem::take(&mut remembered.window);
+            Arc::make_mut(&mut window).drop_all(Reset::OtherTopic, now);
             *remembered = Remembered { window, seen: remembered.seen, ..Remembered::default() };
         }
+        remembered.mark = mark;
         if remembered.window.topic_id.as_deref() != Some(id) {
             Arc::make_mut(&mut remembered.window).identify(id, now);
         }
@@ -297,7 +298,7 @@ impl Memory {
             let last = window.samples.back().map(|sample| sample.at);
             remembered.seen = remembered.seen.max(last);
             let since = std::mem::take(&mut remembered.window);
-            if since.topic_id.is_some() && mark != 0 && mark != self::mark(since.topic_id.as_ref()) {
+            if since.topic_id.is_some() && mark != 0 && mark != remembered.mark {
                 window = Window::default();
             }
             for (place, sample) in since.samples.iter().enumerate() {
@@ -305,7 +306,7 @@ impl Memory {
                 window.record(Sample { other_clock, ..*sample }, self.window_seconds);
             }
             if since.topic_id.is_none() {
-                remembered.stored_mark = mark;
+                remembered.mark = mark;
             }
             if since.samples.is_empty() {
                 // The next one is the first by this clock.
@@ -319,7 +320,9 @@ impl Memory {
     /// The look as the database is to keep it, unless it holds nothing that the last one did not.
     pub fn row_of(&mut self, ring: &str, look: &Look, at: Timestamp) -> Option<StoredLook> {
         let topics = look.facts.topics.known()?;
-        let id = |name: &String| mark(self.topics.get(name).and_then(|topic| topic.window.topic_id.as_ref()));
+        let id = |name: &String| {
+            self.topics.get(name).filter(|topic| topic.window.topic_id.is_some()).map_or(0, |topic| topic.mark)
+        };
         let read = topics.iter().filter_map(|(name, topic)| {
             Some((name.clone(), (topic.partitions, *topic.end_offsets.known()?, id(name))))
         });

@@ -53,7 +53,7 @@ fn what_the_database_knew_comes_before_what_was_seen_since() {
 fn samples_of_a_topic_that_was_made_anew_meanwhile_are_dropped() {
     let row = |second: i64, id: &str| StoredLook {
         at: at(second * 10),
-        topics: [("a".to_owned(), (3, second * 100, mark(Some(&id.to_owned()))))].into(),
+        topics: [("a".to_owned(), (3, second * 100, mark(id)))].into(),
     };
     let rows: Vec<StoredLook> = (0..5).map(|second| row(second, "old")).collect();
     let restored = |id| {

@@ -95,7 +95,8 @@ impl Window {
         self.topic_id = Some(topic_id.to_owned());
     }
 
-    fn drop_all(&mut self, why: Reset, at: Timestamp) {
+    /// Drops the samples: they say nothing about what comes.
+    pub fn drop_all(&mut self, why: Reset, at: Timestamp) {
         self.samples.clear();
         self.reset = Some((why, at));
     }
