@@ -88,7 +88,7 @@ pub(crate) fn broker_arguments(site: &Site) -> Result<Vec<String>> {
 }
 
 /// Java's arguments before the class: quick start, a file of log settings, Kafka's jars.
-pub(crate) fn java_arguments(site: &Site, logging: &str) -> Result<Vec<String>> {
+pub fn java_arguments(site: &Site, logging: &str) -> Result<Vec<String>> {
     let logging = format!("-Dlog4j2.configurationFile={}", crate_path("kafka")?.join(logging).display());
     let classes = format!("{}/*", site.tools.kafka.display());
     Ok(QUICK_START.iter().map(ToString::to_string).chain([logging, "-cp".to_owned(), classes]).collect())

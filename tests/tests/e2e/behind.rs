@@ -9,16 +9,13 @@ use logwise_testbed::oracles::end_state;
 use logwise_testbed::oracles::quiet::{Quiet, looks};
 use logwise_testbed::proxy::kubernetes::{KubernetesProxy, Request};
 use logwise_testbed::proxy::rules::{Action, RuleId};
-use logwise_testbed::proxy::tcp::TcpProxy;
+use logwise_testbed::proxy::tcp::{CREATE_PARTITIONS, TcpProxy};
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, raises, wait_condition, wait_desired};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
-
-/// A kind of Kafka request: more partitions.
-const CREATE_PARTITIONS: i16 = 37;
 
 /// The pipeline is called `demo`.
 pub(crate) struct Ground {

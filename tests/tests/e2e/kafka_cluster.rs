@@ -10,7 +10,7 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::end_state;
 use logwise_testbed::oracles::quiet::{Quiet, looks};
 use logwise_testbed::oracles::secrets::Canaries;
-use logwise_testbed::proxy::tcp::TcpProxy;
+use logwise_testbed::proxy::tcp::{LIST_OFFSETS, METADATA, TcpProxy};
 use logwise_testbed::world::World;
 use logwise_tests::{
     PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition, wait_condition_within, write_secret,
@@ -157,10 +157,6 @@ async fn a_frozen_broker_delays_nobody_else_and_is_read_again_after_the_thaw() -
     set_floor(&world, 4).await?;
     wait_partitions(&world, &brokers, "logs.api", 4).await
 }
-
-/// Kinds of Kafka requests.
-pub(crate) const METADATA: i16 = 3;
-pub(crate) const LIST_OFFSETS: i16 = 2;
 
 /// Topics in `make prove`.
 const MANY: usize = 10_000;

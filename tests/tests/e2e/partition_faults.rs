@@ -1,7 +1,7 @@
 //! What may go wrong with a growth: brokers die around the call, show old metadata, take a validation for an order or
 //! slow their clients down; the operator ends after it. What the brokers hold is read past the proxies.
 
-use crate::kafka_cluster::{self, LIST_OFFSETS, METADATA, refusal, set_floor};
+use crate::kafka_cluster::{self, refusal, set_floor};
 use crate::partitions::{self, busy, more_looks, wait_held};
 use crate::replicas::{self, intent};
 use anyhow::{Context, Result, ensure};
@@ -12,7 +12,7 @@ use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::end_state::topics;
 use logwise_testbed::oracles::quiet::{kafka_writes, looks, settles};
 use logwise_testbed::proc;
-use logwise_testbed::proxy::tcp::{KafkaFault, TcpProxy};
+use logwise_testbed::proxy::tcp::{CREATE_PARTITIONS, KafkaFault, LIST_OFFSETS, METADATA, TcpProxy};
 use logwise_testbed::world::World;
 use logwise_tests::{PATIENCE, apply, events, turn_to_prove, wait_condition};
 use serde_json::{Value, json};
@@ -25,9 +25,6 @@ const HEALTHY: (&str, &str, &str) = ("KafkaReady", "True", "Available");
 
 /// The topic of a cluster of the test's own.
 const TOPIC: &str = "logs.api";
-
-/// The kind of Kafka requests for more partitions, validations too.
-const CREATE_PARTITIONS: i16 = 37;
 
 /// Looks whose requests are counted.
 const COUNTED: u64 = 8;

@@ -14,8 +14,12 @@ const KIND: usize = 4;
 const VERSION: usize = 6;
 const CORRELATION: usize = 8;
 
-const METADATA: i16 = 3;
-const CREATE_PARTITIONS: i16 = 37;
+/// The kind of Kafka requests that ask for offsets of partitions.
+pub const LIST_OFFSETS: i16 = 2;
+/// The kind of Kafka requests that ask for brokers and topics.
+pub const METADATA: i16 = 3;
+/// The kind of Kafka requests for more partitions, validations too.
+pub const CREATE_PARTITIONS: i16 = 37;
 /// From this version of CreatePartitions on, a byte for tags ends the request and begins the answer.
 const TAGGED: i16 = 2;
 

@@ -1,5 +1,6 @@
 //! A proxy before Kafka or MariaDB that can be slow, silent, rude or gone.
 
+pub use super::frames::{CREATE_PARTITIONS, LIST_OFFSETS, METADATA};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};

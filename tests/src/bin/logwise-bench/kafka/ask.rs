@@ -7,9 +7,8 @@ use logwise_plan::Known;
 use logwise_plan::selector::TopicSelector;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::command::{command, output};
-use logwise_testbed::kafka::client_config;
+use logwise_testbed::kafka::{client_config, java_arguments};
 use logwise_testbed::prerequisites;
-use logwise_testbed::workspace::crate_path;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,13 +96,11 @@ impl Calls {
 /// Runs what `kafka-get-offsets.sh` runs, with flags by which Java starts sooner; returns how long it took and how many
 /// partitions it told.
 pub(crate) async fn by_command_line(bed: &Bed, bootstrap: &str) -> Result<(Duration, usize)> {
-    let logging = crate_path("kafka")?.join("log4j2-tools.properties");
-    let logging = format!("-Dlog4j2.configurationFile={}", logging.display());
-    let classes = format!("{}/*", bed.site()?.tools.kafka.display());
     let pattern = format!("{}.*", PREFIX.replace('.', "[.]"));
-    let java = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", &logging, "-cp", &classes];
+    let mut words = java_arguments(&bed.site()?, "log4j2-tools.properties")?;
     let tool = ["org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", bootstrap, "--topic", &pattern];
-    let command = command(prerequisites::jdk()?.join("bin/java"), [&java[..], &tool[..]].concat());
+    words.extend(tool.map(str::to_owned));
+    let command = command(prerequisites::jdk()?.join("bin/java"), &words);
     let began = Instant::now();
     let text = output(command, LONGEST_COMMAND).await?;
     let told = text.lines().filter(|line| line.starts_with(PREFIX)).count();

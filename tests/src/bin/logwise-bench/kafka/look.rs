@@ -7,7 +7,7 @@ use crate::machine::megabytes;
 use crate::row;
 use anyhow::{Result, ensure};
 use logwise_testbed::bed::Bed;
-use logwise_testbed::proxy::tcp::TcpProxy;
+use logwise_testbed::proxy::tcp::{LIST_OFFSETS, METADATA, TcpProxy};
 use logwise_tests::edits::percentile;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,10 +27,6 @@ const RUNS: usize = 3;
 
 /// Times that a look shall be faster than one call per partition.
 const FASTER: f64 = 50.0;
-
-/// Kinds of Kafka requests.
-const METADATA: i16 = 3;
-const LIST_OFFSETS: i16 = 2;
 
 /// How long after an answer its bytes are counted for certain.
 const COUNTED_WITHIN: Duration = Duration::from_millis(300);
