@@ -51,13 +51,32 @@ pub struct Ports {
     pub spark_ui: u16,
     pub spark_rest: u16,
     pub driver_ui: u16,
-    // A bed that is older than this server has the usual port for it.
+    // A bed that is older than one of these servers has the usual port for it.
     #[serde(default = "minio")]
     pub minio: u16,
+    #[serde(default = "ceph_mon")]
+    pub ceph_mon: u16,
+    /// The first of four.
+    #[serde(default = "ceph_osd")]
+    pub ceph_osd: u16,
+    #[serde(default = "radosgw")]
+    pub radosgw: u16,
 }
 
 const fn minio() -> u16 {
     9000
+}
+
+const fn ceph_mon() -> u16 {
+    3300
+}
+
+const fn ceph_osd() -> u16 {
+    6800
+}
+
+const fn radosgw() -> u16 {
+    7480
 }
 
 impl Ports {
@@ -86,6 +105,9 @@ impl Ports {
             spark_rest: pick(6066)?,
             driver_ui: pick(4040)?,
             minio: pick(minio())?,
+            ceph_mon: pick(ceph_mon())?,
+            ceph_osd: pick(ceph_osd())?,
+            radosgw: pick(radosgw())?,
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::site::Site;
 use crate::stand_in::StandIn;
 use crate::state::{self, State};
 use crate::tools::Tools;
-use crate::{aws, kafka, mariadb, minio};
+use crate::{aws, kafka, mariadb};
 
 const KUBECTL_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -97,6 +97,8 @@ pub struct Bed {
     pub sql: Sql,
     /// `http://host:port` of MinIO, when it was started; region and credentials are those of the stand-in.
     pub minio: Option<String>,
+    /// `http://host:port` of Ceph's gateway, when it was started; region and credentials are those of the stand-in.
+    pub ceph: Option<String>,
     /// The Spark master, when it was started.
     pub spark: Option<Spark>,
     pub(crate) folder: Folder,
@@ -136,11 +138,10 @@ impl Bed {
             bail!(start(&format!("{} does not run", missing.join(", "))));
         }
         let addresses = state.addresses.clone().with_context(|| start("a bed without addresses is"))?;
-        let (spark, minio) = (runs(&state, Part::Spark.servers()[0]), runs(&state, minio::NAME));
-        Ok(Bed::of(folder, addresses, spark, minio))
+        Ok(Bed::of(folder, addresses, |part| runs(&state, part.servers()[0])))
     }
 
-    fn of(folder: Folder, addresses: Addresses, spark: bool, minio: bool) -> Bed {
+    fn of(folder: Folder, addresses: Addresses, has: impl Fn(Part) -> bool) -> Bed {
         let (host, ports) = (addresses.host().to_string(), &addresses.ports);
         Bed {
             dir: folder.dir().to_owned(),
@@ -157,8 +158,9 @@ impl Bed {
                 account: aws::ACCOUNT.to_owned(),
             },
             sql: Sql { server: mariadb::url(&addresses) },
-            minio: minio.then(|| format!("http://{}", addresses.at(ports.minio))),
-            spark: spark.then_some(Spark {
+            minio: has(Part::Minio).then(|| format!("http://{}", addresses.at(ports.minio))),
+            ceph: has(Part::Ceph).then(|| format!("http://{}", addresses.at(ports.radosgw))),
+            spark: has(Part::Spark).then_some(Spark {
                 host,
                 port: ports.spark,
                 ui_port: ports.spark_ui,

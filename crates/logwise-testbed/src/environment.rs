@@ -44,6 +44,7 @@ fn of_addresses(folder: &Folder, addresses: &Addresses, path: &str) -> Vec<(&'st
         ("aws", "AWS_SECRET_ACCESS_KEY", aws::SECRET_KEY.to_owned()),
         ("mariadb", "MARIADB_URL", mariadb::url(addresses)),
         ("minio", "MINIO_URL", format!("http://{}", addresses.at(ports.minio))),
+        ("radosgw", "CEPH_URL", format!("http://{}", addresses.at(ports.radosgw))),
         ("spark-master", "SPARK_HOST", host),
         ("spark-master", "SPARK_PORT", ports.spark.to_string()),
         ("spark-master", "SPARK_UI_PORT", ports.spark_ui.to_string()),

@@ -34,6 +34,10 @@ pub const MARIADB: [Packaged; 3] = [
     Packaged { program: "mariadb", package: "mariadb-client-core" },
 ];
 
+/// Needed to load and to unpack packages of Debian.
+pub const DEBIAN: [Packaged; 2] =
+    [Packaged { program: "apt-get", package: "apt" }, Packaged { program: "dpkg-deb", package: "dpkg" }];
+
 /// A program on the caller's path, or in a folder of servers.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

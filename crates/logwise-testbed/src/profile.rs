@@ -19,7 +19,9 @@ pub enum Profile {
     Spark,
     /// MinIO, a second S3.
     Minio,
-    /// Everything.
+    /// Ceph, a third S3, whose days last ten seconds.
+    Ceph,
+    /// Everything but Ceph.
     All,
 }
 
@@ -38,11 +40,16 @@ pub enum Part {
     Spark,
     /// MinIO.
     Minio,
+    /// Ceph.
+    Ceph,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Part; 6] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark, Part::Minio];
+    pub const ALL: [Part; 7] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark, Part::Minio, Part::Ceph];
+
+    /// Every part but the one that only `make prove` needs.
+    pub const USUAL: [Part; 6] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark, Part::Minio];
 
     /// What the demo is made of.
     pub const DEMO: [Part; 5] = [Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark];
@@ -56,12 +63,13 @@ impl Part {
             Part::Sql => "sql",
             Part::Spark => "spark",
             Part::Minio => "minio",
+            Part::Ceph => "ceph",
         }
     }
 }
 
 impl Part {
-    /// The names of its servers.
+    /// The names of its servers, the one that speaks for the part first.
     pub fn servers(self) -> &'static [&'static str] {
         match self {
             Part::Kube => &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"],
@@ -70,14 +78,15 @@ impl Part {
             Part::Sql => &["mariadb"],
             Part::Spark => &["spark-master", "spark-supervisor"],
             Part::Minio => &["minio"],
+            Part::Ceph => &["radosgw", "ceph-osd", "ceph-mon"],
         }
     }
 }
 
-/// The parts that the profiles name; none named is all.
+/// The parts that the profiles name; none named is all but Ceph.
 pub fn parts(profiles: &[Profile]) -> BTreeSet<Part> {
     if profiles.is_empty() {
-        return Part::ALL.into();
+        return Part::USUAL.into();
     }
     profiles.iter().flat_map(|profile| parts_of(*profile)).copied().collect()
 }
@@ -91,7 +100,8 @@ fn parts_of(profile: Profile) -> &'static [Part] {
         // The workers follow the instances of the stand-in.
         Profile::Spark => &[Part::Aws, Part::Spark],
         Profile::Minio => &[Part::Minio],
-        Profile::All => &Part::ALL,
+        Profile::Ceph => &[Part::Ceph],
+        Profile::All => &Part::USUAL,
     }
 }
 
@@ -100,9 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_profile_is_everything_and_spark_brings_the_stand_in() {
-        assert_eq!(parts(&[]), BTreeSet::from(Part::ALL));
-        assert_eq!(parts(&[Profile::All]), BTreeSet::from(Part::ALL));
+    fn no_profile_is_everything_but_ceph_and_spark_brings_the_stand_in() {
+        assert_eq!(parts(&[]), BTreeSet::from(Part::USUAL));
+        assert_eq!(parts(&[Profile::All]), BTreeSet::from(Part::USUAL));
+        assert_eq!(parts(&[Profile::All, Profile::Ceph]), BTreeSet::from(Part::ALL));
         assert_eq!(parts(&[Profile::Spark]), BTreeSet::from([Part::Aws, Part::Spark]));
         assert_eq!(parts(&[Profile::Sql, Profile::Kube, Profile::Sql]), BTreeSet::from([Part::Kube, Part::Sql]));
     }

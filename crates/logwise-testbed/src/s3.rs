@@ -1,8 +1,9 @@
 //! A small S3 client of the bed's own, for every server that speaks S3: it signs, and sends bodies as they are.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -80,6 +81,14 @@ impl S3 {
         self.send(Method::PUT, &request).await?.good("putting an object").map(drop)
     }
 
+    /// The keys that begin with `prefix`, as XML has them, each with the tag that follows its object's content. More than
+    /// one page of 1,000 is an error.
+    pub async fn objects(&self, bucket: &str, prefix: &str) -> Result<BTreeMap<String, String>> {
+        let query = [("list-type", "2"), ("prefix", prefix)];
+        let request = Request { path: bucket.to_owned(), query: &query, ..Request::default() };
+        listed(&self.get(&request).await?.good("listing objects")?.body)
+    }
+
     /// The lifecycle configuration, as the server prints it; none when there is none.
     pub async fn lifecycle(&self, bucket: &str) -> Result<Option<String>> {
         let request = Request { path: bucket.to_owned(), query: &[("lifecycle", "")], ..Request::default() };
@@ -105,6 +114,17 @@ impl S3 {
         self.send(Method::GET, request).await
     }
 
+    /// Sends a PUT and returns the answer, whatever it is.
+    pub async fn put(&self, request: &Request<'_>) -> Result<Answer> {
+        self.send(Method::PUT, request).await
+    }
+
+    /// Removes an object.
+    pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
+        let request = Request { path: format!("{bucket}/{key}"), ..Request::default() };
+        self.send(Method::DELETE, &request).await?.good("removing an object").map(drop)
+    }
+
     /// Sends a request and returns the answer, whatever it is.
     pub async fn send(&self, method: Method, request: &Request<'_>) -> Result<Answer> {
         let host = self.endpoint.strip_prefix("http://").context("the endpoint is not plain HTTP")?;
@@ -120,6 +140,16 @@ impl S3 {
         let body = answer.text().await.context("reading the answer of S3")?;
         Ok(Answer { status, headers, body })
     }
+}
+
+/// Keys and tags of a listing.
+fn listed(answer: &str) -> Result<BTreeMap<String, String>> {
+    ensure!(!answer.contains("<IsTruncated>true<"), "there are more than 1,000 objects");
+    let text = |object: &str, name: &str| {
+        let (_, rest) = object.split_once(&format!("<{name}>")).with_context(|| format!("an object without {name}"))?;
+        Ok::<_, anyhow::Error>(rest.split('<').next().unwrap_or_default().to_owned())
+    };
+    answer.split("<Contents>").skip(1).map(|object| Ok((text(object, "Key")?, text(object, "ETag")?))).collect()
 }
 
 /// The headers of the request, signature included, without `host`.
@@ -201,6 +231,16 @@ mod tests {
     fn keys_are_encoded_and_parameters_sorted() {
         assert_eq!(encoded("logs/a b%2F", true), "logs/a%20b%252F");
         assert_eq!(query(&[("prefix", "a/b"), ("lifecycle", "")]), "lifecycle=&prefix=a%2Fb");
+    }
+
+    #[test]
+    fn a_listing_is_read_whole_or_not_at_all() {
+        let one = |key: &str| format!("<Contents><Key>{key}</Key><ETag>&quot;{key}1&quot;</ETag></Contents>");
+        let page = |rest: &str| format!("<ListBucketResult>{rest}{}{}</ListBucketResult>", one("a"), one("b c"));
+        let wanted = [("a", "&quot;a1&quot;"), ("b c", "&quot;b c1&quot;")].map(|(k, t)| (k.to_owned(), t.to_owned()));
+        assert_eq!(listed(&page("<IsTruncated>false</IsTruncated>")).unwrap(), BTreeMap::from(wanted));
+        assert!(listed(&page("<IsTruncated>true</IsTruncated>")).is_err());
+        assert!(listed("<Contents><Key>a</Key></Contents>").is_err());
     }
 
     #[test]

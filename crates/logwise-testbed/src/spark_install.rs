@@ -103,9 +103,14 @@ impl Spark {
 
     /// The options of executors, for a submission; what Java must open to them Spark adds by itself.
     pub fn executor_options(&self) -> String {
-        let logging = format!("-Dlog4j2.configurationFile=file:{}", self.home.join(LOGGING).display());
         // Each runs in a folder of its own inside the bed's: what a killed one leaves behind goes with the bed.
-        self.quick_start().into_iter().chain([logging, "-Djava.io.tmpdir=.".to_owned()]).collect::<Vec<_>>().join(" ")
+        let own = [self.quiet_log(), "-Djava.io.tmpdir=.".to_owned()];
+        self.quick_start().into_iter().chain(own).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The option for a log that says only what went wrong.
+    pub(crate) fn quiet_log(&self) -> String {
+        format!("-Dlog4j2.configurationFile=file:{}", self.home.join(LOGGING).display())
     }
 
     fn archive_file(&self) -> PathBuf {

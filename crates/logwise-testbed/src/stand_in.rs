@@ -238,6 +238,12 @@ impl StandIn {
         self.tell(Method::PUT, "/_lifecycle", &[], Some(body)).await
     }
 
+    /// From now on the bucket takes lifecycle documents and drops these elements of rules, such as
+    /// `ObjectSizeGreaterThan`; none: it keeps all again.
+    pub async fn drop_fields(&self, bucket: &str, fields: &[&str]) -> Result<()> {
+        self.tell(Method::PUT, "/_drops", &[], Some(json!({"bucket": bucket, "fields": fields}))).await
+    }
+
     async fn tell(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<Value>) -> Result<()> {
         self.ask::<Value>(method, path, query, body).await.map(drop)
     }

@@ -78,7 +78,7 @@ pub fn submission(spark: &Spark, job: &Job) -> Result<Value> {
     }))
 }
 
-fn arguments(job: &Job) -> Vec<String> {
+pub(crate) fn arguments(job: &Job) -> Vec<String> {
     vec![
         format!("bootstrap={}", job.bootstrap),
         format!("pattern={}", job.pattern),
@@ -90,7 +90,7 @@ fn arguments(job: &Job) -> Vec<String> {
     ]
 }
 
-fn properties(spark: &Spark, job: &Job) -> Value {
+pub(crate) fn properties(spark: &Spark, job: &Job) -> Value {
     json!({
         "spark.app.name": "logwise",
         "spark.master": job.master,

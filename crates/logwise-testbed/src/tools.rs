@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cache::{Cache, Key};
+use crate::ceph_install;
 use crate::command::{command, download, output};
 use crate::prerequisites;
 use crate::progress::Progress;
@@ -31,6 +32,8 @@ pub struct Tools {
     pub spark: Spark,
     /// Folder with `minio`.
     pub minio: PathBuf,
+    /// Folder with the unpacked packages of Ceph.
+    pub ceph: PathBuf,
 }
 
 impl Tools {
@@ -42,6 +45,7 @@ impl Tools {
             python: python_entry(cache)?,
             spark: Spark::locate(cache)?,
             minio: go_entry(cache, "minio")?,
+            ceph: ceph_install::entry(cache),
         })
     }
 }

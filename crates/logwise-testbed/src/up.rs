@@ -12,12 +12,14 @@ use futures::future::{BoxFuture, join_all};
 use crate::cache::Cache;
 use crate::folder::Folder;
 use crate::lock::Lock;
-use crate::prerequisites::{self, MARIADB, OPENSSL, Packaged};
+use crate::prerequisites::{self, DEBIAN, MARIADB, OPENSSL, Packaged};
 use crate::process::{self, Record, Server};
 use crate::profile::Part;
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{address, aws, brokers, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools};
+use crate::{
+    address, aws, brokers, ceph, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools,
+};
 
 /// Another command on the same bed may be in the middle of a start.
 const BED_PATIENCE: Duration = Duration::from_secs(900);
@@ -54,6 +56,7 @@ fn packages(part: Part) -> &'static [Packaged] {
     match part {
         Part::Kube => &[OPENSSL],
         Part::Sql => &MARIADB,
+        Part::Ceph => &DEBIAN,
         Part::Kafka | Part::Aws | Part::Spark | Part::Minio => &[],
     }
 }
@@ -66,6 +69,7 @@ fn fill<'a>(part: Part, cache: &'a Cache, progress: &'a Progress) -> BoxFuture<'
         Part::Sql => Box::pin(async { Ok(()) }),
         Part::Spark => Box::pin(async { spark::prepare(cache, progress).await.map(drop) }),
         Part::Minio => Box::pin(tools::prepare_minio(cache, progress)),
+        Part::Ceph => Box::pin(ceph::prepare(cache, progress)),
     }
 }
 
@@ -118,6 +122,7 @@ fn start(part: Part, site: &Site) -> BoxFuture<'_, Result<()>> {
         Part::Sql => Box::pin(mariadb::up(site)),
         Part::Spark => Box::pin(start_spark(site)),
         Part::Minio => Box::pin(minio::up(site)),
+        Part::Ceph => Box::pin(ceph::up(site)),
     }
 }
 
@@ -143,6 +148,7 @@ fn servers(part: Part, site: &Site) -> Result<Vec<Server>> {
         Part::Sql => mariadb::server(site).map(|server| vec![server]),
         Part::Spark => spark_servers(site).map(|(master, supervisor)| vec![master, supervisor]),
         Part::Minio => minio::server(site).map(|server| vec![server]),
+        Part::Ceph => Ok(ceph::servers(site)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use crate::ceph;
 use crate::spark;
 use crate::tools::{MINIO, module_version};
 use crate::workspace::crate_path;
@@ -28,6 +29,7 @@ pub fn lines() -> Result<Vec<String>> {
         lines.push(line(name, module_version(&go_mod, module), "kubernetes/go.mod")?);
     }
     lines.push(line("MinIO", module_version(&read("minio/go.mod")?, MINIO), "minio/go.mod")?);
+    lines.push(line("Ceph", ceph::version(), "ceph/packages.txt")?);
     lines.push(line("Kafka", property(&kafka, "kafka.version"), "kafka/pom.xml")?);
     lines.push(line("Spark", Some(spark::version()?), "spark/pom.xml")?);
     for package in ["moto", "boto3"] {

@@ -8,6 +8,7 @@ import time
 
 from . import body, machines, scaling, throttle
 from .authorize import authorize
+from .bucket_answers import as_s3_words_it
 from .call import Call, Environ, Refusal, Reply
 from .callers import Callers
 from .deliveries import Deliveries, copy_of
@@ -102,10 +103,13 @@ class StandIn:
             body.verify(call)
         elif call.service in ("autoscaling", "ec2"):
             return self._perform_with_life(call)
-        reply = self.lifecycles.serve(call) or self._identities.serve(call) or self.inner.forward(call)
+        reply = self.lifecycles.serve(call) or self._identities.serve(call) or self._forward(call)
         if call.action == "DeleteBucket" and reply.status < 300:
             self.forget_bucket(str(call.params["Bucket"]))
         return reply
+
+    def _forward(self, call: Call) -> Reply:
+        return as_s3_words_it(call, self.inner.forward(call))
 
     def _perform_with_life(self, call: Call) -> Reply:
         """A call about groups or instances: before it everything that is due happens, and after it what follows."""

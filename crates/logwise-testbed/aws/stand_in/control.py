@@ -39,6 +39,7 @@ class Control:
             ("GET", "/_objects"): buckets.objects,
             ("GET", "/_lifecycle"): buckets.lifecycle,
             ("PUT", "/_lifecycle"): buckets.put_lifecycle,
+            ("PUT", "/_drops"): buckets.put_drops,
             **Lives(stand_in).routes,
             **Faults(stand_in).routes,
             **Callers(stand_in).routes,

@@ -10,6 +10,7 @@ from moto.s3.models import s3_backends
 
 from .app import StandIn
 from .call import Refusal
+from .lossy import named
 from .owner import bucket, store
 from .wish import BadWish, Fields, Query
 
@@ -104,6 +105,14 @@ class Buckets:
                 self._stand_in.lifecycles.remove(name)
             else:
                 self._stand_in.lifecycles.put(name, document.encode(), size)
+        return {}
+
+    def put_drops(self, query: Query, wish: Any) -> Any:
+        fields = Fields(wish)
+        name, drops = fields.need("bucket", str), named(fields.need("fields", list))
+        fields.done()
+        with self._serial:
+            self._stand_in.lifecycles.drops[bucket(name).name] = drops
         return {}
 
 

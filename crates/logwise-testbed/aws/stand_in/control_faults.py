@@ -7,7 +7,7 @@ from typing import Any
 
 from .app import StandIn
 from .owner import bucket
-from .stale import Window
+from .stale import MOST_WRITES, Window
 from .wish import BadWish, Fields, Query
 
 
@@ -47,10 +47,13 @@ class Faults:
             reads=fields.maybe("reads", int),
             alternate=bool(fields.maybe("alternate", bool)),
             waiting=bool(fields.maybe("after_next_write", bool)),
+            writes=1 if (writes := fields.maybe("writes", int)) is None else writes,
         )
         fields.done()
         if (window.for_ms or 0) < 0 or (window.reads or 0) < 0:
             raise BadWish("for_ms and reads must be 0 or more")
+        if not 1 <= window.writes <= MOST_WRITES:
+            raise BadWish(f"writes must be from 1 to {MOST_WRITES}")
         with self._stand_in.serial:
             self._stand_in.lifecycles.stale.set(bucket(name).name, window)
             return self._stand_in.lifecycles.stale.shown(name)

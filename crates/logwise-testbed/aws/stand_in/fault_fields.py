@@ -33,8 +33,10 @@ def read(wanted: Any, default_id: str) -> dict[str, Any]:
     mode = fields.get("mode", "error")
     if mode not in MODES:
         raise BadRule(f"mode must be one of {', '.join(MODES)}")
-    if mode == "error" and (not fields.get("code") or not 400 <= fields.get("status", 400) <= 599):
-        raise BadRule('mode "error" needs a code and a status of 400 to 599')
+    status = fields.get("status", 400)
+    # S3 sends clients to another region by a redirection, which is an error to them.
+    if mode == "error" and (not fields.get("code") or not (status in (301, 307) or 400 <= status <= 599)):
+        raise BadRule('mode "error" needs a code and a status of 301, 307 or 400 to 599')
     _check_throttle(mode, fields)
     try:
         re.compile(fields.get("action", ""))

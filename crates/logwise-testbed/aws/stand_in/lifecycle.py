@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .body import has_digest
 from .call import Call, Refusal, Reply
 from .lifecycle_rules import validate
+from .lossy import SETTING, lessened
 from .owner import bucket
 from .stale import StaleReads
 
@@ -28,6 +29,7 @@ class Lifecycles:
 
     def __init__(self) -> None:
         self._kept: dict[str, Configuration] = {}
+        self.drops: dict[str, frozenset[str]] = {}
         self.stale: StaleReads[Configuration] = StaleReads()
 
     def get(self, name: str) -> Configuration | None:
@@ -40,7 +42,8 @@ class Lifecycles:
             raise Refusal(400, "InvalidArgument", f"Invalid value for {SIZE_HEADER}: {size}")
         validate(document)
         self.stale.written(name, self.get(name))
-        self._kept[name] = Configuration(document, size)
+        drops = self.drops.get(name, frozenset())
+        self._kept[name] = Configuration(lessened(document, drops), DEFAULT_SIZE if SETTING in drops else size)
         return self._kept[name]
 
     def remove(self, name: str) -> None:
@@ -50,6 +53,7 @@ class Lifecycles:
     def forget(self, name: str) -> None:
         """The bucket is gone."""
         self._kept.pop(name, None)
+        self.drops.pop(name, None)
         self.stale.forget(name)
 
     def serve(self, call: Call) -> Reply | None:

@@ -1,7 +1,8 @@
-"""Stale reads of lifecycle configurations: for a while a GET answers what was there before the last write."""
+"""Stale reads of lifecycle configurations: for a while a GET answers what was there before the last writes."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -9,15 +10,22 @@ from .clock import world_ms
 
 T = TypeVar("T")
 
+# Writes of a bucket before which it is known what was there.
+MOST_WRITES = 8
+
 
 @dataclass
 class Window:
-    """How long, or for how many reads; None is without end. A waiting window opens with the next write."""
+    """How long, or for how many reads; None is without end. A waiting window opens with the next write.
+
+    What is shown was there before the last of so many writes.
+    """
 
     for_ms: int | None
     reads: int | None
     alternate: bool
     waiting: bool
+    writes: int = 1
     until: int | None = None
     old_next: bool = True
 
@@ -43,25 +51,25 @@ class Window:
 
 
 class StaleReads(Generic[T]):
-    """What was there before the last write of each bucket, and who shall still see it."""
+    """What was there before the last writes of each bucket, and who shall still see it."""
 
     def __init__(self) -> None:
-        self._before: dict[str, T | None] = {}
+        self._before: dict[str, deque[T | None]] = {}
         self._windows: dict[str, Window] = {}
 
     def written(self, name: str, old: T | None) -> None:
         """Something else is there now."""
-        self._before[name] = old
+        self._before.setdefault(name, deque(maxlen=MOST_WRITES)).append(old)
         window = self._windows.get(name)
         if window is not None and window.waiting:
             window.open()
 
     def read(self, name: str, now: T | None) -> tuple[T | None, bool]:
         """What a GET answers, and whether it is stale."""
-        window = self._windows.get(name)
-        if window is None or name not in self._before or not window.is_stale():
+        window, before = self._windows.get(name), self._before.get(name)
+        if window is None or before is None or len(before) < window.writes or not window.is_stale():
             return now, False
-        return self._before[name], True
+        return before[-window.writes], True
 
     def set(self, name: str, window: Window) -> None:
         """Replaces the bucket's window."""

@@ -8,7 +8,9 @@ from typing import Any
 from .bed import DEADLINE, Case, control
 from .documents import ENABLED, WEEK, Answer, document, get, put
 
-OLD, NEW = (document(ENABLED + f"<Filter><Prefix>{name}/</Prefix></Filter>" + WEEK) for name in ("old", "new"))
+OLD, MIDDLE, NEW = (
+    document(ENABLED + f"<Filter><Prefix>{name}/</Prefix></Filter>" + WEEK) for name in ("old", "middle", "new")
+)
 
 
 class Stale(Case):
@@ -21,7 +23,7 @@ class Stale(Case):
         put(self.name, NEW)
 
     def reads(self, number: int) -> list[str]:
-        names = {OLD: "old", NEW: "new"}
+        names = {OLD: "old", MIDDLE: "middle", NEW: "new"}
         return [names.get(answer.body, str(answer.code)) for answer in (get(self.name) for _ in range(number))]
 
     def test_so_many_reads(self) -> None:
@@ -68,6 +70,19 @@ class Stale(Case):
         Answer("DELETE", f"/{self.name}?lifecycle")
         self.stale(reads=1)
         self.assertEqual(self.reads(2), ["new", "NoSuchLifecycleConfiguration"])
+
+    def test_before_the_last_but_one_write(self) -> None:
+        self.bucket(lifecycle=OLD.decode())
+        put(self.name, MIDDLE)
+        self.stale(reads=1, writes=2, after_next_write=True)
+        put(self.name, NEW)
+        self.assertEqual(self.reads(2), ["old", "new"])
+        self.stale(reads=1)
+        self.assertEqual(self.reads(2), ["middle", "new"])
+        self.stale(reads=1, writes=8)
+        self.assertEqual(self.reads(1), ["new"], "there were not so many writes")
+        control("POST", "/_stale", {"bucket": self.name, "writes": 0}, status=400)
+        control("POST", "/_stale", {"bucket": self.name, "writes": 9}, status=400)
 
     def test_without_any_write_there_is_nothing_older(self) -> None:
         self.bucket()

@@ -133,6 +133,11 @@ impl Fault {
         Fault { delay_ms: Some(milliseconds(delay)), ..Fault::new(resource, action, Mode::Late) }
     }
 
+    /// The next call of `action` on `resource` is done after `delay`, and then answered.
+    pub fn delay(resource: &str, action: &str, delay: Duration) -> Fault {
+        Fault { delay_ms: Some(milliseconds(delay)), ..Fault::new(resource, action, Mode::Delay) }
+    }
+
     /// The same for so many calls; 0 is every one until the faults of the resource are removed.
     pub fn times(self, times: u32) -> Fault {
         Fault { times, ..self }
@@ -159,6 +164,11 @@ struct Delivered {
     delivered: u64,
 }
 
+#[derive(Deserialize)]
+struct Hits {
+    fired: u64,
+}
+
 impl StandIn {
     /// Adds a fault; those that are set stay.
     pub async fn fault(&self, fault: &Fault) -> Result<()> {
@@ -168,6 +178,12 @@ impl StandIn {
     /// Removes the faults of a resource. What is on its way still arrives.
     pub async fn clear_faults(&self, resource: &str) -> Result<()> {
         self.tell(Method::DELETE, "/_faults", &[("resource", resource)], None).await
+    }
+
+    /// How many calls the faults of a resource have hit that are still set; a call that is delayed counts at once.
+    pub async fn hits(&self, resource: &str) -> Result<u64> {
+        let faults: Vec<Hits> = self.ask(Method::GET, "/_faults", &[("resource", resource)], None).await?;
+        Ok(faults.iter().map(|fault| fault.fired).sum())
     }
 
     /// The requests that are on their way to a resource.

@@ -1,4 +1,4 @@
-//! Stale reads: lifecycle GETs that answer what was there before the last write.
+//! Stale reads: lifecycle GETs that answer what was there before the last writes.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Stale {
     pub alternate: bool,
     /// Not at once, but from the next write on.
     pub after_next_write: bool,
+    /// They tell what was there before the last of so many writes; none is one.
+    pub writes: Option<u32>,
 }
 
 /// What is left of them.
@@ -43,13 +45,15 @@ struct Wish<'a> {
     for_ms: Option<u64>,
     alternate: bool,
     after_next_write: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes: Option<u32>,
 }
 
 impl StandIn {
     /// Makes lifecycle reads of a bucket stale; replaces what was set before.
     pub async fn make_stale(&self, bucket: &str, stale: &Stale) -> Result<StaleState> {
-        let Stale { reads, within, alternate, after_next_write } = *stale;
-        let wish = Wish { bucket, reads, for_ms: within.map(milliseconds), alternate, after_next_write };
+        let Stale { reads, within, alternate, after_next_write, writes } = *stale;
+        let wish = Wish { bucket, reads, for_ms: within.map(milliseconds), alternate, after_next_write, writes };
         self.ask(Method::POST, "/_stale", &[], Some(serde_json::to_value(wish)?)).await
     }
 
