@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod edits;
+pub mod scale;
 
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::install;

@@ -140,6 +140,30 @@ pub struct Storage {
     #[serde(default = "checkpoint_prefix")]
     #[schemars(length(min = 2, max = 256), transform = key_prefix)]
     pub checkpoint_prefix: String,
+    /// How the bucket's lifecycle rules are laid out. Default: fold Never.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+}
+
+/// How the bucket's lifecycle rules are laid out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lifecycle {
+    /// Whether services may share rules, of which S3 allows 1,000 per bucket. Never: each service has a rule of its own, and
+    /// beyond the limit services have none. WhenNeeded: beyond the limit, services whose names begin alike share one rule,
+    /// which holds for every later service with such a name too; only where their RetentionPolicy does nothing but expire
+    /// objects, and no name with that beginning is kept longer by another one. Default: Never.
+    pub fold: Fold,
+}
+
+/// Whether services may share lifecycle rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Fold {
+    /// Each has its own.
+    #[default]
+    Never,
+    /// Where the bucket would hold too many.
+    WhenNeeded,
 }
 
 fn logs_prefix() -> String {

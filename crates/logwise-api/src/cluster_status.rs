@@ -265,6 +265,17 @@ pub struct StorageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub minimum_object_size: Option<String>,
+    /// Whether the bucket keeps old versions of objects: Enabled, Suspended (it did, and keeps those that it has) or
+    /// Disabled (it never did); absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub versioning: Option<String>,
+    /// Whether objects of the bucket may be locked; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_lock: Option<bool>,
+    /// Whether a replication rule of the bucket is enabled; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<bool>,
     /// What somebody else did to the operator's lifecycle rules since its last write; absent when nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

@@ -21,8 +21,8 @@ pub mod validate;
 
 pub use change::{Approval, ChangeMode, ChangePolicy, ChangeWindow, RetentionChangePolicy};
 pub use cluster::{
-    AutoScalingGroup, Aws, LogwiseCluster, LogwiseClusterSpec, Spark, SparkMaster, Storage, WorkerAutoscaling, Workers,
-    WorkersType,
+    AutoScalingGroup, Aws, Fold, Lifecycle, LogwiseCluster, LogwiseClusterSpec, Spark, SparkMaster, Storage,
+    WorkerAutoscaling, Workers, WorkersType,
 };
 pub use cluster_status::{
     Drift, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, SparkStatus,
@@ -39,7 +39,9 @@ pub use retention::{
     AbortIncompleteMultipartUpload, ClusterRef, DeletionPolicy, Expiration, NoncurrentVersionExpiration,
     RetentionPolicy, RetentionPolicySpec, ServiceSelector, StorageClass, Transition,
 };
-pub use retention_status::{EffectiveRule, PlanEntry, PlanStatus, PlanSummary, RetentionPolicyStatus};
+pub use retention_status::{
+    EffectiveRule, Home, NewlyExpirable, NotTransitionable, PlanEntry, PlanStatus, PlanSummary, RetentionPolicyStatus,
+};
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -3,6 +3,7 @@
 
 use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
+use logwise_plan::Known;
 use logwise_plan::selector::TopicSelector;
 use logwise_plan::{change, grants, partitions, retention, workers};
 use proptest::prelude::*;
@@ -146,7 +147,10 @@ fn storage_becomes_a_policy_with_default_prefixes() {
     let given = cluster(json!({"storage": {"bucketName": "b"}}));
     let policy = validate::retention(&given, Vec::new(), Default::default(), 300).unwrap().unwrap();
     assert_eq!((policy.logs_prefix.as_str(), policy.checkpoint_prefix.as_str()), ("logs/", "checkpoint/"));
-    assert_eq!(policy.look_period_seconds, 300);
+    assert_eq!((policy.look_period_seconds, policy.fold), (300, retention::Folding::Never));
+    let folds = cluster(json!({"storage": {"bucketName": "b", "lifecycle": {"fold": "WhenNeeded"}}}));
+    let policy = validate::retention(&folds, Vec::new(), Default::default(), 300).unwrap().unwrap();
+    assert_eq!(policy.fold, retention::Folding::WhenNeeded);
 }
 
 #[test]
@@ -220,6 +224,121 @@ fn a_policy_that_is_being_deleted_is_an_entry_with_its_removal() {
     let orphan = json!({"deletionPolicy": "Orphan"});
     assert_eq!(entry(&policy(deleted, orphan.clone())).removal, Some(retention::Removal::Orphan));
     assert_eq!(entry(&policy(json!({}), orphan)).removal, None);
+}
+
+#[test]
+fn what_s3_would_refuse_is_named_with_its_field() {
+    let moves = |days: i32, class: &str| json!({"transitions": [{"days": days, "storageClass": class}]});
+    let two = json!({"transitions": [{"days": 200, "storageClass": "GLACIER"}, {"days": 90, "storageClass": "DEEP_ARCHIVE"}]});
+    let late = json!({"expiration": {"days": 30}, "transitions": [{"days": 30, "storageClass": "GLACIER"}]});
+    let cases = [
+        (json!({"expiration": {"days": 0}}), "spec.expiration.days", "1, not 0"),
+        (json!({"expiration": {"days": 36501}}), "spec.expiration.days", "36500, not 36501"),
+        (moves(29, "STANDARD_IA"), "spec.transitions", "at least 30 `days` for STANDARD_IA"),
+        (moves(-1, "GLACIER"), "spec.transitions", "0 or more `days` for GLACIER"),
+        (two, "spec.transitions", "DEEP_ARCHIVE more `days` than GLACIER"),
+        (late, "spec.expiration.days", "greater than 30"),
+        (
+            json!({"noncurrentVersionExpiration": {"noncurrentDays": 0}}),
+            "spec.noncurrentVersionExpiration.noncurrentDays",
+            "1, not 0",
+        ),
+        (
+            json!({"abortIncompleteMultipartUpload": {"daysAfterInitiation": 0}}),
+            "spec.abortIncompleteMultipartUpload.daysAfterInitiation",
+            "1, not 0",
+        ),
+    ];
+    let cluster = cluster(json!({}));
+    for (spec, field, problem) in cases {
+        let bad = policy(json!({}), spec.clone());
+        let invalid = validate::retention_entry(&bad, "main", &cluster).unwrap_err();
+        assert!(invalid.field == field && invalid.problem.contains(problem), "{invalid}");
+        // Its services stay with it, as they are.
+        let holder = validate::retention_holder(&bad, "main").unwrap();
+        assert_eq!((holder.observe_only, holder.settings), (true, retention::Settings::default()));
+        // Its rules can go.
+        let deleted = policy(json!({"deletionTimestamp": "2026-08-20T10:02:11Z"}), spec);
+        assert!(validate::retention_entry(&deleted, "main", &cluster).is_ok());
+        assert_eq!(validate::retention_holder(&deleted, "main"), None);
+    }
+    assert_eq!(validate::retention_holder(&policy(json!({}), json!({"expiration": {"days": 9}})), "main"), None);
+}
+
+#[test]
+fn a_bad_policy_keeps_its_services_and_the_others_go_on() {
+    let good = entry(&policy(
+        json!({"name": "all"}),
+        json!({"expiration": {"days": 30},
+        "changePolicy": {"approval": "Never"}}),
+    ));
+    let good = retention::PolicyEntry { approval: retention::Approval::Never, ..good };
+    let bad = policy(
+        json!({"name": "bad", "uid": "2b3c4d5e-0000-0000-0000-000000000000"}),
+        json!({"expiration": {"days": 0}, "serviceSelector": {"matchNames": ["api", "new"]}}),
+    );
+    let holder = validate::retention_holder(&bad, "main").unwrap();
+    let rule = retention::ObservedRule {
+        id: Some(retention::rule_id(&holder.owner, &holder.uid8, "api")),
+        meaning: Some(retention::Meaning {
+            prefix: "logs/service_name=api/".to_owned(),
+            settings: retention::Settings { expiration_days: Some(900), ..Default::default() },
+        }),
+        reach: None,
+    };
+    let document = retention::Document { version: "v1".to_owned(), rules: vec![rule], not_preservable: None };
+    let services = ["api", "new", "web"].map(str::to_owned).into();
+    let observed = retention::Observed::new(Known::Known(services), Known::Known(document));
+    let given = cluster(json!({"storage": {"bucketName": "b"}}));
+    let wish = validate::retention(&given, vec![good, holder], Default::default(), 300).unwrap().unwrap();
+    let write = retention::plan(&wish, &observed, "2026-08-20T10:02:11Z".parse().unwrap()).write.unwrap();
+    assert!(write.remove.is_empty(), "{write:?}");
+    assert_eq!(write.add.iter().map(|rule| rule.prefix.as_str()).collect::<Vec<_>>(), ["logs/service_name=web/"]);
+}
+
+#[test]
+fn a_policy_is_programmed_only_as_it_is_now() {
+    let at = "2026-08-20T10:02:11Z";
+    let cluster = cluster(json!({"storage": {"bucketName": "acme-logs"}}));
+    let programmed = |generation: i64, status: Value| {
+        let mut policy = policy(json!({"generation": generation}), json!({}));
+        policy.status = serde_json::from_value(status).unwrap();
+        let entry = validate::retention_entry(&policy, "main", &cluster).unwrap();
+        entry.programmed.map(|time| time.to_string())
+    };
+    let home = json!({"bucketName": "acme-logs", "logsPrefix": "logs/", "region": "eu-west-1", "mode": "Apply"});
+    let status = |part: Value| {
+        let mut status = json!({"home": home.clone()});
+        merge(&mut status, part);
+        status
+    };
+    let both = json!({"programmedGeneration": 3, "programmedTime": at});
+    assert_eq!(programmed(3, status(both.clone())).as_deref(), Some(at));
+    assert_eq!(programmed(4, status(both)), None, "another generation was");
+    assert_eq!(programmed(3, status(json!({"programmedGeneration": 3}))), None);
+    assert_eq!(programmed(3, status(json!({"programmedTime": at}))), None);
+    assert_eq!(programmed(3, Value::Null), None);
+}
+
+#[test]
+fn a_policy_that_was_in_force_elsewhere_is_not_programmed() {
+    let home = |bucket: &str, prefix: &str| json!({"bucketName": bucket, "logsPrefix": prefix, "region": "eu-west-1", "mode": "Apply"});
+    let at = |storage: Value, home: Value| {
+        let mut policy = policy(json!({"generation": 3}), json!({}));
+        let status = json!({"programmedGeneration": 3, "programmedTime": "2026-08-20T10:02:11Z", "home": home});
+        policy.status = serde_json::from_value(status).unwrap();
+        let cluster = cluster(json!({"storage": storage}));
+        validate::retention_entry(&policy, "main", &cluster).unwrap().programmed.is_some()
+    };
+    let dev = json!({"bucketName": "dev-logs"});
+    assert!(at(dev.clone(), home("dev-logs", "logs/")));
+    assert!(!at(json!({"bucketName": "prod-logs"}), home("dev-logs", "logs/")), "made anew with another bucket");
+    assert!(!at(json!({"bucketName": "dev-logs", "logsPrefix": "all/"}), home("dev-logs", "logs/")), "another prefix");
+    assert!(!at(dev.clone(), Value::Null), "nobody knows where");
+    // An account, a role or a mode are not another place.
+    let mut other = home("dev-logs", "logs/");
+    merge(&mut other, json!({"accountID": "123456789012", "mode": "Observe"}));
+    assert!(at(dev, other));
 }
 
 #[test]
@@ -345,10 +464,14 @@ proptest! {
 
     /// The order in which a list names transitions changes nothing.
     #[test]
-    fn transitions_are_ordered_by_days(days in prop::collection::vec(0..36500, 1..5)) {
+    fn transitions_are_ordered_by_days(gaps in prop::collection::vec(30..9000, 1..5)) {
         let classes = ["STANDARD_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE"];
+        let days = gaps.iter().scan(0, |day, gap| {
+            *day += gap;
+            Some(*day)
+        });
         let list: Vec<Value> =
-            days.iter().zip(classes).map(|(days, class)| json!({"days": days, "storageClass": class})).collect();
+            days.zip(classes).map(|(days, class)| json!({"days": days, "storageClass": class})).collect();
         let reversed: Vec<Value> = list.iter().rev().cloned().collect();
         let settings = |list: &[Value]| entry(&policy(json!({}), json!({"transitions": list}))).settings;
         prop_assert_eq!(settings(&list), settings(&reversed));

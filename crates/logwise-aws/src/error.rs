@@ -1,4 +1,7 @@
 use crate::failure::{BoxError, Failure};
+use crate::permissions::{
+    DESCRIBE_GROUPS, GET_LIFECYCLE, LIST_BUCKET, PUT_LIFECYCLE, Permission, SET_DESIRED_CAPACITY,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -58,6 +61,28 @@ pub enum AwsError {
         /// The error underneath.
         source: Option<BoxError>,
     },
+    /// Listing the objects of one service.
+    #[error("objects of a service in bucket {bucket} could not be listed: {failure}")]
+    ListObjects {
+        /// Name of the bucket.
+        bucket: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
+    /// Reading a setting of a bucket beside its lifecycle: versions, object lock, replication.
+    #[error("bucket {bucket} could not be asked for {}: {failure}", .permission.action)]
+    ReadSetting {
+        /// Name of the bucket.
+        bucket: String,
+        /// What the call takes.
+        permission: &'static Permission,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
 }
 
 /// What every AWS SDK call ends with when it fails.
@@ -100,13 +125,59 @@ impl AwsError {
         Self::WriteLifecycle { bucket: bucket.to_owned(), failure, source }
     }
 
-    /// A failed ListObjectsV2.
+    /// A failed ListObjectsV2 over services.
     pub fn list_services<E>(bucket: &str, error: Ended<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         let (failure, source) = Failure::of(error);
         Self::ListServices { bucket: bucket.to_owned(), failure, source }
+    }
+
+    /// A failed ListObjectsV2 over the objects of one service.
+    pub fn list_objects<E>(bucket: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::ListObjects { bucket: bucket.to_owned(), failure, source }
+    }
+
+    /// A failed call that takes this permission and reads a setting of a bucket.
+    pub fn read_setting<E>(permission: &'static Permission, bucket: &str, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::ReadSetting { bucket: bucket.to_owned(), permission, failure, source }
+    }
+
+    /// The permission that the call takes.
+    pub const fn permission(&self) -> Permission {
+        match self {
+            Self::DescribeGroup { .. } => DESCRIBE_GROUPS,
+            Self::SetDesiredCapacity { .. } => SET_DESIRED_CAPACITY,
+            Self::ReadLifecycle { .. } => GET_LIFECYCLE,
+            Self::WriteLifecycle { .. } => PUT_LIFECYCLE,
+            Self::ListServices { .. } | Self::ListObjects { .. } => LIST_BUCKET,
+            Self::ReadSetting { permission, .. } => **permission,
+        }
+    }
+
+    /// Whether S3 says that the bucket lies in another region than the one that was asked.
+    pub fn is_other_region(&self) -> bool {
+        self.failure().is_other_region()
+    }
+
+    /// Whether the caller was let in and lacks the permission for this call; S3 gives the same answer to those who expect
+    /// another owner.
+    pub fn is_refused(&self) -> bool {
+        self.failure().is_refused()
+    }
+
+    /// Whether the call surely never left, so that it changed nothing.
+    pub fn is_unsent(&self) -> bool {
+        self.failure().unsent
     }
 
     /// What kind of failure it is.
@@ -126,7 +197,9 @@ impl AwsError {
             | Self::SetDesiredCapacity { failure, .. }
             | Self::ReadLifecycle { failure, .. }
             | Self::WriteLifecycle { failure, .. }
-            | Self::ListServices { failure, .. } => failure,
+            | Self::ListServices { failure, .. }
+            | Self::ListObjects { failure, .. }
+            | Self::ReadSetting { failure, .. } => failure,
         }
     }
 }

@@ -6,6 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use hyper_util::client::legacy::Error as HttpError;
 use logwise_runtime::{ErrorClass, words};
 use std::error::Error;
 use std::fmt;
@@ -21,6 +22,10 @@ const LONGEST: usize = 400;
 const SIGNATURE_CODES: [&str; 4] =
     ["SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException"];
 
+/// Codes by which S3 says that a bucket lies in another region than the one that was asked.
+const OTHER_REGION: [&str; 4] =
+    ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"];
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -30,12 +35,32 @@ pub struct Failure {
     pub code: Option<String>,
     /// The fact for people, without credentials and without anything that differs between equal failures.
     pub text: String,
+    /// Whether the last attempt surely never left: it was stopped on this side, had nothing to be signed with, or found no
+    /// connection.
+    pub unsent: bool,
 }
 
 impl Failure {
     /// A failure found on this side: the answer, or the wish, cannot be used.
     pub fn stated(class: ErrorClass, text: impl Into<String>) -> Self {
-        Self { class, code: None, text: text.into() }
+        Self { class, code: None, text: text.into(), unsent: false }
+    }
+
+    /// The same of a call that surely never left.
+    fn unsent(class: ErrorClass, text: impl Into<String>) -> Self {
+        Self { unsent: true, ..Self::stated(class, text) }
+    }
+
+    /// Whether S3 says that the bucket lies in another region than the one that was asked.
+    pub(crate) fn is_other_region(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| OTHER_REGION.contains(&code))
+    }
+
+    /// Whether AWS let the caller in and refused the call itself. The text of a role that could not be assumed has the
+    /// same code and does not begin with it.
+    pub(crate) fn is_refused(&self) -> bool {
+        let code = self.code.as_deref().filter(|code| matches!(*code, "AccessDenied" | "AccessDeniedException"));
+        code.is_some_and(|code| self.text.starts_with(code))
     }
 
     /// Takes apart what a call ended with; the second part is the error underneath, if it is safe to keep.
@@ -61,7 +86,8 @@ impl Failure {
             SdkError::ResponseError(_) => {
                 Self::stated(ErrorClass::Transient, "the answer broke off or was not readable")
             }
-            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => Self::not_sent(error),
+            SdkError::DispatchFailure(_) => Self::unanswered(error),
+            SdkError::ConstructionFailure(_) => Self { unsent: true, ..Self::unanswered(error) },
             _ => Self::stated(ErrorClass::Transient, "no answer"),
         }
     }
@@ -83,40 +109,40 @@ impl Failure {
         if let Some(region) = raw.headers().get("x-amz-bucket-region").filter(|_| status == 301) {
             text = format!("{}; the bucket lies in region {region}", text.trim_end_matches('.'));
         }
-        Self { class, code, text }
+        Self { class, code, text, unsent: false }
     }
 
-    fn not_sent(error: &dyn Error) -> Self {
+    fn unanswered(error: &dyn Error) -> Self {
         let chain = || std::iter::successors(error.source(), |e| (**e).source());
         for cause in chain() {
             if let Some(RoleRefused(failure)) = cause.downcast_ref() {
-                return failure.clone();
+                return Self { unsent: true, ..failure.clone() };
             }
             if let Some(refused) = cause.downcast_ref::<Refused>() {
-                return Self::stated(ErrorClass::Invalid, refused.to_string());
+                return Self::unsent(ErrorClass::Invalid, refused.to_string());
             }
             if let Some(late) = cause.downcast_ref::<TooLate>() {
-                return Self::stated(ErrorClass::Conflict, late.to_string());
+                return Self::unsent(ErrorClass::Conflict, late.to_string());
             }
         }
         for cause in chain() {
             match cause.downcast_ref::<CredentialsError>() {
                 Some(CredentialsError::CredentialsNotLoaded(_)) => {
-                    return Self::stated(ErrorClass::Denied, "no AWS credentials were found for the operator");
+                    return Self::unsent(ErrorClass::Denied, "no AWS credentials were found for the operator");
                 }
                 Some(CredentialsError::InvalidConfiguration(_)) => {
-                    return Self::stated(ErrorClass::Denied, "the operator's AWS credentials are not well-formed");
+                    return Self::unsent(ErrorClass::Denied, "the operator's AWS credentials are not well-formed");
                 }
                 Some(_) => {
-                    return Self::stated(ErrorClass::Transient, "the operator's AWS credentials could not be loaded");
+                    return Self::unsent(ErrorClass::Transient, "the operator's AWS credentials could not be loaded");
                 }
                 None => {}
             }
         }
-        if let Some(io) = chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last() {
-            return Self::stated(ErrorClass::Transient, format!("no connection: {}", cause_of(io)));
-        }
-        Self::stated(ErrorClass::Transient, "no connection")
+        let unsent = chain().filter_map(|cause| cause.downcast_ref::<HttpError>()).any(HttpError::is_connect);
+        let io = chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
+        let text = io.map_or_else(|| "no connection".to_owned(), |io| format!("no connection: {}", cause_of(io)));
+        Self { unsent, ..Self::stated(ErrorClass::Transient, text) }
     }
 }
 
@@ -219,6 +245,7 @@ fn class_of_status(status: u16) -> ErrorClass {
 mod tests {
     use super::*;
     use aws_sdk_s3::operation::get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationError as ReadError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
     use aws_smithy_runtime_api::http::StatusCode;
     use aws_smithy_types::body::SdkBody;
     use aws_smithy_types::error::ErrorMetadata;
@@ -282,6 +309,23 @@ mod tests {
     }
 
     #[test]
+    fn what_never_left_is_told_from_what_broke_off() {
+        let failed = |error: aws_smithy_runtime_api::box_error::BoxError| {
+            let error = ConnectorError::other(error, None);
+            Failure::of(SdkError::<ReadError, HttpResponse>::dispatch_failure(error)).0
+        };
+        let credentials = failed(CredentialsError::provider_error("nobody answers").into());
+        assert!(credentials.unsent && credentials.class == ErrorClass::Transient, "{credentials:?}");
+        assert!(failed(TooLate("the term is over".into()).into()).unsent);
+        let role = RoleRefused(Failure::stated(ErrorClass::Throttled, "slow down"));
+        let role = failed(CredentialsError::provider_error(role).into());
+        assert!(role.unsent && role.class == ErrorClass::Throttled, "{role:?}");
+        let broken = failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+        assert!(!broken.unsent && broken.class == ErrorClass::Transient, "{broken:?}");
+        assert!(!answer(503, "SlowDown", "no").0.unsent);
+    }
+
+    #[test]
     fn long_and_ragged_messages_become_one_bounded_line() {
         let (failure, _) = answer(400, "InvalidArgument", &"long \n\t text\u{1F600} ".repeat(200));
         assert!(failure.text.chars().count() < LONGEST + 30);
@@ -295,6 +339,18 @@ mod tests {
         raw.headers_mut().insert("x-amz-bucket-region", "eu-west-1");
         let (failure, _) = Failure::of(SdkError::service_error(ReadError::generic(meta), raw));
         assert_eq!(failure.text, "PermanentRedirect: Use the endpoint; the bucket lies in region eu-west-1");
+    }
+
+    #[test]
+    fn a_refused_call_is_told_from_a_refused_role_and_from_another_region() {
+        let (refused, _) = answer(403, "AccessDenied", "User: x is not authorized to perform: s3:ListBucket");
+        assert!(refused.is_refused() && !refused.is_other_region());
+        let role = Failure { text: format!("role r could not be assumed: {}", refused.text), ..refused };
+        assert!(!role.is_refused());
+        let (unknown, _) = answer(403, "InvalidAccessKeyId", "The key does not exist");
+        assert!(!unknown.is_refused());
+        let (elsewhere, _) = answer(400, "AuthorizationHeaderMalformed", "expecting 'eu-west-1'");
+        assert!(elsewhere.is_other_region() && !elsewhere.is_refused());
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub use failure::{BoxError, Failure};
 pub use fence::StillAllowed;
 pub use identity::{Base, Identity, MalformedKey, Pipeline, StaticKeys};
 pub use owner::{NotAnAccount, Owner};
-pub use preflight::{Check, Outcome, Wanted, preflight, statement, statement_line};
+pub use preflight::{
+    Check, NOT_SET, Outcome, Wanted, bucket_arn, bucket_statement, preflight, statement, statement_line,
+};
 pub use reach::EndpointRefused;
 pub use role::trust_statement;
 pub use whom::{Whom, clients};

@@ -104,7 +104,7 @@ pub const LIST_BUCKET: Permission = Permission {
     operations: &["ListObjectsV2"],
     on: Resource::Bucket,
     changes: false,
-    when: "to list services, and in the preflight",
+    when: "to list services and the objects that a plan concerns, and in the preflight",
 };
 
 /// Reading lifecycle rules.
@@ -127,9 +127,49 @@ pub const PUT_LIFECYCLE: Permission = Permission {
     when: "to write rules; the last rule goes with the configuration",
 };
 
+/// Reading whether a bucket keeps old versions.
+pub const GET_VERSIONING: Permission = Permission {
+    action: "s3:GetBucketVersioning",
+    service: "S3",
+    operations: &["GetBucketVersioning"],
+    on: Resource::Bucket,
+    changes: false,
+    when: "as often as services are listed, and in the preflight",
+};
+
+/// Reading whether objects of a bucket may be locked.
+pub const GET_OBJECT_LOCK: Permission = Permission {
+    action: "s3:GetBucketObjectLockConfiguration",
+    service: "S3",
+    operations: &["GetObjectLockConfiguration"],
+    on: Resource::Bucket,
+    changes: false,
+    when: "as often as services are listed, and in the preflight",
+};
+
+/// Reading whether a bucket is replicated.
+pub const GET_REPLICATION: Permission = Permission {
+    action: "s3:GetReplicationConfiguration",
+    service: "S3",
+    operations: &["GetBucketReplication"],
+    on: Resource::Bucket,
+    changes: false,
+    when: "as often as services are listed, and in the preflight",
+};
+
 /// All of them.
-pub const ALL: [Permission; 7] =
-    [ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, SET_DESIRED_CAPACITY, LIST_BUCKET, GET_LIFECYCLE, PUT_LIFECYCLE];
+pub const ALL: [Permission; 10] = [
+    ASSUME_ROLE,
+    CALLER_IDENTITY,
+    DESCRIBE_GROUPS,
+    SET_DESIRED_CAPACITY,
+    LIST_BUCKET,
+    GET_LIFECYCLE,
+    PUT_LIFECYCLE,
+    GET_VERSIONING,
+    GET_OBJECT_LOCK,
+    GET_REPLICATION,
+];
 
 /// Whether the operator calls that operation.
 pub(crate) fn is_listed(service: &str, operation: &str) -> bool {

@@ -4,8 +4,8 @@ use crate::client::{Clients, autoscaling_once, s3_once, sts_once};
 use crate::failure::Failure;
 use crate::owner::Owner;
 use crate::permissions::{
-    ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, GET_LIFECYCLE, LIST_BUCKET, PUT_LIFECYCLE, Permission, Place,
-    SET_DESIRED_CAPACITY,
+    ALL, ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, GET_LIFECYCLE, GET_OBJECT_LOCK, GET_REPLICATION,
+    GET_VERSIONING, LIST_BUCKET, PUT_LIFECYCLE, Permission, Place, Resource, SET_DESIRED_CAPACITY,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 
-/// Codes by which S3 says that a bucket lies in another region than the one that was asked.
-const OTHER_REGION: [&str; 4] =
-    ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"];
+/// Codes by which S3 answers a permitted question about a setting that the bucket does not have.
+pub const NOT_SET: [&str; 2] = ["ObjectLockConfigurationNotFoundError", "ReplicationConfigurationNotFoundError"];
+
+/// Codes of stores that do not know a question.
+const UNKNOWN_QUESTION: [&str; 2] = ["NotImplemented", "MethodNotAllowed"];
 
 /// What a pipeline needs of AWS.
 #[derive(Clone, Debug)]
@@ -63,9 +65,7 @@ pub enum Outcome {
 impl Outcome {
     fn of(failure: Failure) -> Self {
         match failure.class {
-            _ if failure.code.as_deref().is_some_and(|code| OTHER_REGION.contains(&code)) => {
-                Self::OtherRegion(failure.text)
-            }
+            _ if failure.is_other_region() => Self::OtherRegion(failure.text),
             ErrorClass::Denied => Self::Denied(failure.text),
             ErrorClass::NotFound | ErrorClass::Invalid => Self::Wrong(failure.text),
             ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => Self::Unknown(failure.text),
@@ -77,6 +77,18 @@ impl Outcome {
         E: ProvideErrorMetadata + Error + 'static,
     {
         answer.map_or_else(|error| Self::of(Failure::seen(&error)), |_| Self::Ok)
+    }
+
+    /// The answer to a question about a setting that a bucket need not have, and that other stores need not know.
+    fn setting<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let answered = |code: &str| NOT_SET.contains(&code) || UNKNOWN_QUESTION.contains(&code);
+        match answer {
+            Err(error) if error.code().is_some_and(answered) => Self::Ok,
+            answer => Self::answered(answer),
+        }
     }
 }
 
@@ -105,13 +117,33 @@ pub async fn preflight(clients: &Clients, wanted: &Wanted) -> Vec<Check> {
 fn place<'a>(caller: Option<&'a str>, clients: &'a Clients) -> Place<'a> {
     let region = clients.region();
     let mut parts = caller.or(clients.role_arn()).unwrap_or_default().split(':').skip(1);
-    let of_region = match region {
+    let partition = parts.next().filter(|part| !part.is_empty()).unwrap_or_else(|| partition_of(region));
+    Place { partition, region, account: parts.nth(2).filter(|part| !part.is_empty()).unwrap_or("*") }
+}
+
+/// The partition that a region belongs to.
+fn partition_of(region: &str) -> &'static str {
+    match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
+    }
+}
+
+/// The ARN of a bucket in this region.
+pub fn bucket_arn(region: &str, bucket: &str) -> String {
+    Resource::Bucket.arn(&Place { partition: partition_of(region), region, account: "*" }, bucket)
+}
+
+/// The statement, in one line, that permits everything that the operator does with this bucket.
+pub fn bucket_statement(region: &str, bucket: &str) -> String {
+    let of_bucket = ALL.iter().filter(|permission| permission.on == Resource::Bucket);
+    let check = |permission: &Permission| Check {
+        permission: permission.action,
+        resource: bucket_arn(region, bucket),
+        result: Outcome::NotTested,
     };
-    let partition = parts.next().filter(|part| !part.is_empty()).unwrap_or(of_region);
-    Place { partition, region, account: parts.nth(2).filter(|part| !part.is_empty()).unwrap_or("*") }
+    statement_line(&of_bucket.map(check).collect::<Vec<_>>())
 }
 
 async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>) -> Vec<Check> {
@@ -132,13 +164,43 @@ async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>)
         let request = request.set_expected_bucket_owner(owner.clone());
         Outcome::answered(request.customize().config_override(s3_once()).send().await)
     };
-    let (lifecycle, listing) = if ask { tokio::join!(lifecycle, listing) } else { (not_asked(), not_asked()) };
+    let settings = settings(&s3, name, owner.as_deref());
+    let (lifecycle, listing, [versioning, lock, replication]) = if ask {
+        tokio::join!(lifecycle, listing, settings)
+    } else {
+        (not_asked(), not_asked(), [(); 3].map(|()| not_asked()))
+    };
     let check = |permission: Permission, result| Check {
         permission: permission.action,
         resource: permission.on.arn(&place, name),
         result,
     };
-    vec![check(GET_LIFECYCLE, lifecycle), check(LIST_BUCKET, listing), check(PUT_LIFECYCLE, Outcome::NotTested)]
+    vec![
+        check(GET_LIFECYCLE, lifecycle),
+        check(LIST_BUCKET, listing),
+        check(PUT_LIFECYCLE, Outcome::NotTested),
+        check(GET_VERSIONING, versioning),
+        check(GET_OBJECT_LOCK, lock),
+        check(GET_REPLICATION, replication),
+    ]
+}
+
+/// Whether versions, object lock and replication of a bucket may be read.
+async fn settings(s3: &aws_sdk_s3::Client, name: &str, owner: Option<&str>) -> [Outcome; 3] {
+    let owner = owner.map(str::to_owned);
+    let versioning = async {
+        let request = s3.get_bucket_versioning().bucket(name).set_expected_bucket_owner(owner.clone());
+        Outcome::setting(request.customize().config_override(s3_once()).send().await)
+    };
+    let lock = async {
+        let request = s3.get_object_lock_configuration().bucket(name).set_expected_bucket_owner(owner.clone());
+        Outcome::setting(request.customize().config_override(s3_once()).send().await)
+    };
+    let replication = async {
+        let request = s3.get_bucket_replication().bucket(name).set_expected_bucket_owner(owner.clone());
+        Outcome::setting(request.customize().config_override(s3_once()).send().await)
+    };
+    tokio::join!(versioning, lock, replication).into()
 }
 
 async fn group(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>) -> Vec<Check> {

@@ -218,6 +218,9 @@ async fn no_s3_call_goes_out_without_the_expected_owner() {
     call!("GetBucketLifecycleConfiguration", s3.get_bucket_lifecycle_configuration().bucket("b"));
     call!("PutBucketLifecycleConfiguration", s3.put_bucket_lifecycle_configuration().bucket("b"));
     call!("DeleteBucketLifecycle", s3.delete_bucket_lifecycle().bucket("b"));
+    call!("GetBucketVersioning", s3.get_bucket_versioning().bucket("b"));
+    call!("GetObjectLockConfiguration", s3.get_object_lock_configuration().bucket("b"));
+    call!("GetBucketReplication", s3.get_bucket_replication().bucket("b"));
     let all = permissions::ALL.iter().filter(|permission| permission.service == "S3");
     let all: BTreeSet<_> = all.flat_map(|permission: &Permission| permission.operations).copied().collect();
     assert_eq!(called, all, "every S3 operation of the table is tried here");
@@ -357,7 +360,7 @@ async fn a_preflight_whose_role_is_refused_asks_nothing_else() {
     assert_eq!((checks[0].permission, checks[0].resource.as_str()), ("sts:AssumeRole", ROLE));
     assert!(matches!(&checks[0].result, Outcome::Denied(text) if text.contains("prod/shop/orders")), "{checks:?}");
     let tested: Vec<_> = checks[1..].iter().filter(|check| check.result != Outcome::NotTested).collect();
-    assert_eq!(tested.len(), 3);
+    assert_eq!(tested.len(), 6);
     assert!(tested.iter().all(|check| matches!(&check.result, Outcome::Unknown(_))), "{checks:?}");
     assert_eq!(wire.requests().len(), 1, "{:?}", wire.requests());
     // The policy can be pasted all the same; the role's account stands in it.
@@ -416,5 +419,5 @@ async fn a_redirect_of_s3_names_the_region_of_the_bucket_and_is_not_followed() {
         let found = checks.iter().find(|check| check.permission == action).map(|check| &check.result);
         assert!(matches!(found, Some(Outcome::OtherRegion(text)) if text.ends_with("region ap-south-1")), "{checks:?}");
     }
-    assert_eq!(wire.requests().len(), 3, "{:?}", wire.requests());
+    assert_eq!(wire.requests().len(), 6, "{:?}", wire.requests());
 }

@@ -147,7 +147,14 @@ fn a_policy_names_exact_actions_and_resources() {
             },
             {
                 "Effect": "Allow",
-                "Action": ["s3:GetLifecycleConfiguration", "s3:ListBucket", "s3:PutLifecycleConfiguration"],
+                "Action": [
+                    "s3:GetBucketObjectLockConfiguration",
+                    "s3:GetBucketVersioning",
+                    "s3:GetLifecycleConfiguration",
+                    "s3:GetReplicationConfiguration",
+                    "s3:ListBucket",
+                    "s3:PutLifecycleConfiguration",
+                ],
                 "Resource": "arn:aws:s3:::name",
             },
         ],
@@ -207,10 +214,15 @@ POLICY
 ## The preflight
 
 Once after each change of a spec, and every 10 minutes, the operator finds out what it may do for a LogwiseCluster: it asks
-who it is, describes the group, reads the lifecycle rules and lists one key. The condition `Validated` says how many of these
-permissions it has. The first that it lacks stands there, with the statement that gives all that it lacks, and it is asked again
-within a minute. Calls that change something are not made for this: the message names them as not tested. `Validated` holds up
-nothing, and `Ready` does not follow it. `preflight.enabled: false` ([configuration.md](configuration.md)) switches it off.
+who it is, describes the group, reads the lifecycle rules, the settings for versions, object lock and replication, and lists one
+key. The condition `Validated` says how many of these permissions it has. The first that it lacks stands there, with the statement
+that gives all that it lacks, and it is asked again within a minute. Calls that change something are not made for this: the
+message names them as not tested. `Validated` holds up nothing, and `Ready` does not follow it. `preflight.enabled: false`
+([configuration.md](configuration.md)) switches it off.
+
+Without `s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration` or `s3:GetReplicationConfiguration` rules are written all
+the same: `status.storage` and the policies then say nothing of versions, locks or replication, and a service whose objects are
+all new waits for approval like any other if its policy removes old versions.
 
 | Message begins with | Add the statement to |
 |---|---|

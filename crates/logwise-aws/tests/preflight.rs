@@ -2,15 +2,20 @@
 
 mod stand_in;
 
-use logwise_aws::{Base, Check, Clients, Identity, Outcome, Pipeline, Wanted, preflight, statement, statement_line};
+use logwise_aws::{
+    Base, Check, Clients, Identity, Outcome, Pipeline, Wanted, bucket_statement, preflight, statement, statement_line,
+};
 use serde_json::{Value, json};
 use stand_in::{REGION, StandIn, unique};
 
 const ACCOUNT: &str = "123456789012";
 const PIPELINE: Pipeline<'_> = Pipeline { installation: "prod", namespace: "shop", name: "orders" };
-const READS: [(&str, &str); 3] = [
+const READS: [(&str, &str); 6] = [
     ("s3:GetLifecycleConfiguration", "GetBucketLifecycleConfiguration"),
     ("s3:ListBucket", "ListObjectsV2"),
+    ("s3:GetBucketVersioning", "GetBucketVersioning"),
+    ("s3:GetBucketObjectLockConfiguration", "GetObjectLockConfiguration"),
+    ("s3:GetReplicationConfiguration", "GetBucketReplication"),
     ("autoscaling:DescribeAutoScalingGroups", "DescribeAutoScalingGroups"),
 ];
 
@@ -129,6 +134,36 @@ fn a_statement_for_what_is_missing_fits_into_one_line() {
     let both = statement_line(&[who, check("autoscaling:DescribeAutoScalingGroups", "*"), list]);
     let both: Value = serde_json::from_str(&both).unwrap();
     assert_eq!(both.as_array().map(Vec::len), Some(2), "{both}");
+}
+
+#[test]
+fn the_statement_of_a_bucket_holds_every_action_on_it() {
+    let statement: Value = serde_json::from_str(&bucket_statement("cn-north-1", "b")).unwrap();
+    let actions = [
+        "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketVersioning",
+        "s3:GetLifecycleConfiguration",
+        "s3:GetReplicationConfiguration",
+        "s3:ListBucket",
+        "s3:PutLifecycleConfiguration",
+    ];
+    assert_eq!(statement, json!({"Effect": "Allow", "Action": actions, "Resource": "arn:aws-cn:s3:::b"}));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_a_setting_lacks_no_permission() {
+    let world = World::new("settings").await;
+    for (operation, code) in [
+        ("GetBucketVersioning", "NotImplemented"),
+        ("GetObjectLockConfiguration", "MethodNotAllowed"),
+        ("GetBucketReplication", "ReplicationConfigurationNotFoundError"),
+    ] {
+        world.bed.fault(world.bucket(), operation, json!({"mode": "error", "status": 405, "code": code})).await;
+    }
+    let checks = preflight(&world.clients, &world.wanted).await;
+    for (action, _) in READS {
+        assert_eq!(result(&checks, action), &Outcome::Ok, "{action}");
+    }
 }
 
 #[tokio::test]

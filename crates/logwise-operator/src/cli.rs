@@ -1,9 +1,10 @@
 //! The command line of `logwise-operator`.
 
 use crate::config::{
-    ConfigError, Endpoint, File, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel, Namespace,
-    Seconds, Shard,
+    ConfigError, Endpoint, File, GraceSeconds, Installation, LabelSelector, LeaseSeconds, Listen, LogFormat, LogLevel,
+    Namespace, Seconds, Shard,
 };
+use crate::import::cluster_name;
 use clap::{Args, Parser, Subcommand};
 use logwise_plan::endpoint::Range;
 use logwise_plan::grants::Grants;
@@ -30,8 +31,24 @@ pub enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Print RetentionPolicies for the days in the old Orchestrator's table service_details. Changes nothing.
+    Import(Import),
     /// Print the version.
     Version,
+}
+
+/// What is imported, and for whom.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// Database of the old Orchestrator: mysql://USER:PASSWORD@HOST:PORT/SCHEMA or sqlite://PATH. It is only read.
+    #[arg(long, env = "LOGWISE_IMPORT_DATABASE", hide_env_values = true, value_name = "URL")]
+    pub database: String,
+    /// Name of the LogwiseCluster in whose bucket these services are.
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
+    pub cluster: String,
+    /// Namespace of that LogwiseCluster, for the policies; none: kubectl decides.
+    #[arg(long)]
+    pub namespace: Option<Namespace>,
 }
 
 /// Each key of the configuration file; a flag wins over the environment, the environment over the file.
@@ -85,6 +102,12 @@ pub struct Settings {
     /// `intervals.discoverySeconds`: between two listings of the services in a bucket.
     #[arg(long, env = "LOGWISE_INTERVALS_DISCOVERY_SECONDS")]
     intervals_discovery_seconds: Option<Seconds>,
+    /// `discovery.graceSeconds`: how long a service whose logs are gone keeps its lifecycle rule.
+    #[arg(long, env = "LOGWISE_DISCOVERY_GRACE_SECONDS")]
+    discovery_grace_seconds: Option<GraceSeconds>,
+    /// `deletion.deadlineSeconds`: how long a deleted RetentionPolicy waits for its lifecycle rules to be removed.
+    #[arg(long, env = "LOGWISE_DELETION_DEADLINE_SECONDS")]
+    deletion_deadline_seconds: Option<Seconds>,
     /// `preflight.enabled`: references, AWS permissions and Kafka ACLs are checked before anything needs them.
     #[arg(long, env = "LOGWISE_PREFLIGHT_ENABLED")]
     preflight_enabled: Option<bool>,
@@ -134,6 +157,10 @@ pub struct Config {
     pub s3_seconds: u32,
     /// Seconds between two listings of a bucket's services.
     pub discovery_seconds: u32,
+    /// Seconds for which a service whose logs are gone keeps its rule.
+    pub grace_seconds: u32,
+    /// Seconds for which a deleted policy waits for its rules to be removed.
+    pub deletion_seconds: u32,
     /// Whether references, AWS permissions and Kafka ACLs are checked.
     pub preflight: bool,
     /// Whether the metrics have series of each topic.
@@ -172,6 +199,11 @@ impl Settings {
             spark_seconds: seconds(self.intervals_spark_seconds, intervals.spark_seconds, 30),
             s3_seconds: seconds(self.intervals_s3_seconds, intervals.s3_seconds, 60),
             discovery_seconds: seconds(self.intervals_discovery_seconds, intervals.discovery_seconds, 300),
+            grace_seconds: self
+                .discovery_grace_seconds
+                .or(file.discovery.grace_seconds)
+                .map_or(86_400, GraceSeconds::get),
+            deletion_seconds: seconds(self.deletion_deadline_seconds, file.deletion.deadline_seconds, 600),
             preflight: self.preflight_enabled.or(file.preflight.enabled).unwrap_or(true),
             per_topic: self.metrics_per_topic.or(file.metrics.per_topic).unwrap_or(true),
             log_format: self.log_format.or(file.log.format).unwrap_or_default(),
@@ -218,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn by_default_a_bucket_is_looked_at_soon_enough_to_tell_within_90_s_what_others_did_there() {
+        use logwise_plan::Known;
+        use logwise_plan::retention::{Observed, Policy, plan};
+        let Command::Run(settings) = Cli::try_parse_from(["logwise-operator", "run"]).unwrap().command else {
+            panic!("not run")
+        };
+        let period = settings.over(&crate::config::parse("c", "").unwrap()).s3_seconds;
+        let policy = Policy { look_period_seconds: period, ..Policy::default() };
+        let at_rest = Observed::new(Known::Known(Default::default()), Known::Absent);
+        let next_look = plan(&policy, &at_rest, jiff::Timestamp::UNIX_EPOCH).next_look_seconds;
+        // The rest is for the look itself and for its turn.
+        assert!(next_look + 30 <= 90, "the next look comes after {next_look} s");
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let cli = Cli::try_parse_from(["logwise-operator", "run", "--intervals-kafka-seconds", "5"]).unwrap();
         let Command::Run(settings) = cli.command else { panic!("not run") };
@@ -228,8 +275,18 @@ mod tests {
         assert_eq!(config.installation, "prod");
         assert!(config.preflight);
         assert!(config.denied_ranges.is_empty());
-        let off = crate::config::parse("c", "preflight: {enabled: false}\n").unwrap();
+        assert_eq!((config.grace_seconds, config.deletion_seconds), (86_400, 600));
+        let off =
+            crate::config::parse("c", "preflight: {enabled: false}\ndiscovery: {graceSeconds: 604800}\n").unwrap();
         assert!(!settings.over(&off).preflight);
+        assert_eq!(settings.over(&off).grace_seconds, 604_800);
+        assert!(crate::config::parse("c", "discovery: {graceSeconds: 0}\n").is_err());
+        let late = crate::config::parse("c", "deletion: {deadlineSeconds: 3600}\n").unwrap();
+        assert_eq!(settings.over(&late).deletion_seconds, 3_600);
+        let given = ["logwise-operator", "run", "--deletion-deadline-seconds", "30"];
+        let Command::Run(given) = Cli::try_parse_from(given).unwrap().command else { panic!("not run") };
+        assert_eq!(given.over(&late).deletion_seconds, 30);
+        assert!(crate::config::parse("c", "deletion: {deadlineSeconds: 0}\n").is_err());
     }
 
     #[test]
@@ -248,6 +305,26 @@ mod tests {
         assert_eq!(check(&["--allow-insecure-endpoints"], "http://sts.example.com"), Ok(()));
         let denied = check(&["--allow-insecure-endpoints"], "https://10.100.0.9").unwrap_err();
         assert!(denied.contains("10.96.0.0/12"), "{denied}");
+    }
+
+    #[test]
+    fn an_import_names_its_cluster() {
+        let cli = |args: &[&str]| Cli::try_parse_from([&["logwise-operator", "import"], args].concat());
+        let database = ["--database", "mysql://u:canary@h/s"];
+        let Command::Import(import) =
+            cli(&[&database[..], &["--cluster", "demo", "--namespace", "a"]].concat()).unwrap().command
+        else {
+            panic!("not import")
+        };
+        assert_eq!((import.cluster.as_str(), import.namespace.unwrap().as_str()), ("demo", "a"));
+        for (rest, problem) in [
+            (&[][..], "--cluster"),
+            (&["--cluster", "Demo"][..], "lower-case letters"),
+            (&["--cluster", "demo", "--namespace", "B_d"][..], "63 characters"),
+        ] {
+            let error = cli(&[&database[..], rest].concat()).unwrap_err().to_string();
+            assert!(error.contains(problem) && !error.contains("canary"), "{error}");
+        }
     }
 
     #[test]

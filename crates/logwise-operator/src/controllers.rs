@@ -7,7 +7,8 @@ use crate::{preflight, summary};
 use futures::FutureExt;
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
-use kube::Client;
+use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::AwsClients;
 use logwise_kafka::KafkaClients;
@@ -129,8 +130,10 @@ fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
         shell: stage.shell.clone(),
         client: ground.client.clone(),
         aws: ground.aws.clone(),
-        discovery: Discovery::new(Duration::from_secs(ground.config.discovery_seconds.into())),
-        tried: logwise_s3::Tried::default(),
+        discovery: Discovery::new(seconds(ground.config.discovery_seconds), seconds(ground.config.grace_seconds)),
+        objects: logwise_s3::Objects::default(),
+        memory: logwise_s3::Memory::default(),
+        leaving: logwise_s3::Leaving::new(seconds(ground.config.deletion_seconds)),
         installation: ground.config.installation.clone(),
         period_seconds: ground.config.s3_seconds,
         clusters: ground.clusters.store(),
@@ -138,6 +141,10 @@ fn s3(stage: &Stage<'_>) -> Arc<logwise_s3::Context> {
         unreadable_clusters: ground.clusters.unreadable(),
         unreadable_policies: ground.policies.unreadable(),
     })
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
 }
 
 /// Everybody who remembers something about a LogwiseCluster.
@@ -170,13 +177,50 @@ impl Memory {
         let note = "Deleted; topics, instances, driver and bucket are left as they are";
         tracing::info!(kind = "LogwiseCluster", %namespace, %name, "{note}");
         let End::Deleted(last) = end else { return };
-        if let Some(storage) = &last.spec.storage {
-            self.s3.discovery.forget(&storage.bucket_name);
+        let unread = self.s3.unreadable_clusters.keys().iter().any(|unread| unread.uid != key.uid);
+        if let Some(storage) = &last.spec.storage
+            && !unread
+            && !is_named(&self.s3.clusters, &storage.bucket_name, &key.uid)
+        {
+            self.s3.forget(&storage.bucket_name);
         }
         let (shell, last) = (self.shell.clone(), LogwiseCluster::clone(last));
         tokio::spawn(async move {
             let event = EventDraft { warning: false, reason: "Deleted", action: "Delete", note: note.to_owned() };
             shell.event(&last, &event).await;
         });
+    }
+}
+
+/// Whether a LogwiseCluster other than the one with this uid names the bucket. What is remembered of it is not its alone:
+/// one that may not use the bucket must not make the operator forget who does.
+fn is_named(clusters: &Store<LogwiseCluster>, bucket: &str, uid: &str) -> bool {
+    let names = |cluster: &LogwiseCluster| {
+        let storage = cluster.spec.storage.as_ref();
+        cluster.uid().as_deref() != Some(uid) && storage.is_some_and(|storage| storage.bucket_name == bucket)
+    };
+    clusters.find(names).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::{reflector, watcher};
+    use serde_json::json;
+
+    #[test]
+    fn a_bucket_is_named_as_long_as_another_one_names_it() {
+        let (clusters, mut writer) = reflector::store::<LogwiseCluster>();
+        for (name, bucket) in [("owner", "logs"), ("rival", "logs"), ("other", "more-logs")] {
+            let cluster = json!({
+                "apiVersion": "logwise.io/v1alpha1",
+                "kind": "LogwiseCluster",
+                "metadata": {"name": name, "namespace": "shop", "uid": name},
+                "spec": {"storage": {"bucketName": bucket}},
+            });
+            writer.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(cluster).unwrap()));
+        }
+        assert!(is_named(&clusters, "logs", "rival") && is_named(&clusters, "logs", "owner"));
+        assert!(!is_named(&clusters, "more-logs", "other") && !is_named(&clusters, "none", "owner"));
     }
 }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 mod controllers;
 mod http;
+mod import;
 mod logging;
 mod mirror;
 mod namespaces;
@@ -15,4 +16,5 @@ mod summary;
 mod verdict;
 pub mod watch;
 
+pub use import::{ImportError, Imported, import};
 pub use run::{RunError, run};

@@ -1,9 +1,9 @@
-//! `logwise-operator`: run, crds, version.
+//! `logwise-operator`: run, crds, import, version.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use logwise_operator::cli::{Cli, Command, Settings};
-use logwise_operator::{config, run};
+use logwise_operator::cli::{Cli, Command, Import, Settings};
+use logwise_operator::{Imported, config, run};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(settings) => start(&settings),
         Command::Crds { dir } => finish(crds(dir.as_deref())),
+        Command::Import(wanted) => import(&wanted),
         Command::Version => finish(writeln!(std::io::stdout(), "{}", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -38,6 +39,19 @@ fn crds(dir: Option<&Path>) -> std::io::Result<()> {
     let Some(dir) = dir else { return write!(std::io::stdout(), "{}", logwise_api::crds()) };
     std::fs::create_dir_all(dir)?;
     logwise_api::crd_files().into_iter().try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+}
+
+fn import(wanted: &Import) -> ExitCode {
+    match logwise_operator::import(wanted) {
+        Ok(Imported { yaml, notes }) => {
+            for note in notes {
+                // The comments say it too.
+                let _ = writeln!(std::io::stderr(), "logwise-operator: {note}");
+            }
+            finish(write!(std::io::stdout(), "{yaml}"))
+        }
+        Err(error) => fail(&error, error.exit_code()),
+    }
 }
 
 fn finish(done: std::io::Result<()>) -> ExitCode {

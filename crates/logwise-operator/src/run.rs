@@ -77,6 +77,10 @@ impl RunError {
     }
 }
 
+/// Bytes of a thread's stack. The S3 client finds its endpoint in one function with very large frames, at the end of a
+/// long chain of calls: without optimization that takes more than the usual 2 MiB.
+const STACK: usize = 8 << 20;
+
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -89,6 +93,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .thread_stack_size(STACK)
         .enable_all()
         .build()
         .map_err(RunError::StartRuntime)?;

@@ -71,6 +71,11 @@ impl Sent {
         self.intents.term().permit(self.deadline)
     }
 
+    /// The call was answered. The intent stays open; looks that begin from now on may judge it.
+    pub fn answered(self) {
+        self.intents.answered(&self.resource);
+    }
+
     /// The call is over and its effect was read. Says whether that could be written down; if not, the intent stays open.
     pub async fn close(self, ended: impl Into<Ended>) -> bool {
         close(&self.intents, &self.resource, &ended.into()).await

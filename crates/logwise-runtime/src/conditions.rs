@@ -2,6 +2,8 @@
 
 use crate::ErrorClass;
 
+pub use crate::draft::{Draft, Truth};
+
 /// A condition type of one of our resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
@@ -97,6 +99,8 @@ pub enum Reason {
     BucketNotFound,
     /// No broker answers.
     BrokerUnreachable,
+    /// The pipeline named by the policy is being deleted.
+    ClusterDeleting,
     /// The pipeline named by the policy does not exist.
     ClusterNotFound,
     /// A part is not ready.
@@ -135,6 +139,8 @@ pub enum Reason {
     NotGranted,
     /// Nothing waits.
     NothingPending,
+    /// Rules are written, and S3 may keep objects back that they let expire: they are locked.
+    ObjectLocked,
     /// A rule matches no service yet.
     NoServiceMatched,
     /// The object only observes.
@@ -161,12 +167,12 @@ pub enum Reason {
     ProtocolMismatch,
     /// Growth is only recommended.
     RecommendOnly,
+    /// Rules are written, and copies of the objects elsewhere stay.
+    Replicated,
     /// Topics have fewer replicas than expected.
     ReplicationBelowTarget,
     /// A write or a look failed and is tried again.
     RetryingAfterError,
-    /// The S3 server keeps less of a rule than it was sent.
-    RuleNotKept,
     /// A policy that is being deleted cannot remove its rules.
     RulesLeft,
     /// Everything works.
@@ -179,6 +185,8 @@ pub enum Reason {
     SecretForbidden,
     /// A Secret, or a key of it, does not exist.
     SecretNotFound,
+    /// The S3 server accepts rules and keeps less of them.
+    StoreIgnoresField,
     /// By the user.
     SuspendedByUser,
     /// The service asks to slow down.
@@ -195,6 +203,8 @@ pub enum Reason {
     Unreadable,
     /// Brokers report topics that are not healthy.
     UnderReplicated,
+    /// Rules are written, and the bytes of expired objects stay as old versions.
+    VersionsKept,
     /// No window of the change policy is open.
     WaitingForWindow,
     /// Not every wanted worker has registered.
@@ -217,6 +227,7 @@ impl Reason {
             Self::BucketInOtherRegion => "BucketInOtherRegion",
             Self::BucketNotFound => "BucketNotFound",
             Self::BrokerUnreachable => "BrokerUnreachable",
+            Self::ClusterDeleting => "ClusterDeleting",
             Self::ClusterNotFound => "ClusterNotFound",
             Self::ComponentNotReady => "ComponentNotReady",
             Self::Conflicted => "Conflicted",
@@ -236,6 +247,7 @@ impl Reason {
             Self::MasterUnreachable => "MasterUnreachable",
             Self::NotGranted => "NotGranted",
             Self::NothingPending => "NothingPending",
+            Self::ObjectLocked => "ObjectLocked",
             Self::NoServiceMatched => "NoServiceMatched",
             Self::ObserveOnly => "ObserveOnly",
             Self::PartitionCeiling => "PartitionCeiling",
@@ -249,15 +261,16 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::ProtocolMismatch => "ProtocolMismatch",
             Self::RecommendOnly => "RecommendOnly",
+            Self::Replicated => "Replicated",
             Self::ReplicationBelowTarget => "ReplicationBelowTarget",
             Self::RetryingAfterError => "RetryingAfterError",
-            Self::RuleNotKept => "RuleNotKept",
             Self::RulesLeft => "RulesLeft",
             Self::Running => "Running",
             Self::ScaleInHeld => "ScaleInHeld",
             Self::ScalingGroupChanged => "ScalingGroupChanged",
             Self::SecretForbidden => "SecretForbidden",
             Self::SecretNotFound => "SecretNotFound",
+            Self::StoreIgnoresField => "StoreIgnoresField",
             Self::SuspendedByUser => "SuspendedByUser",
             Self::Throttled => "Throttled",
             Self::TlsFailed => "TlsFailed",
@@ -266,6 +279,7 @@ impl Reason {
             Self::TopicAuthorizationFailed => "TopicAuthorizationFailed",
             Self::Unreadable => "Unreadable",
             Self::UnderReplicated => "UnderReplicated",
+            Self::VersionsKept => "VersionsKept",
             Self::WaitingForWindow => "WaitingForWindow",
             Self::WorkersNotReady => "WorkersNotReady",
             Self::WithinRange => "WithinRange",
@@ -278,7 +292,9 @@ impl Reason {
             self,
             Self::ApprovalRequired
                 | Self::AuthenticationFailed
+                | Self::BucketInOtherRegion
                 | Self::BucketNotFound
+                | Self::ClusterDeleting
                 | Self::ClusterNotFound
                 | Self::Conflicted
                 | Self::ForeignRuleNotPreservable
@@ -288,10 +304,10 @@ impl Reason {
                 | Self::PolicyUnclear
                 | Self::PermissionDenied
                 | Self::ProtocolMismatch
-                | Self::RuleNotKept
                 | Self::RulesLeft
                 | Self::SecretForbidden
                 | Self::SecretNotFound
+                | Self::StoreIgnoresField
                 | Self::TlsFailed
                 | Self::TooManyRules
         )
@@ -315,7 +331,7 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 62] = [
+const ALL: [Reason; 66] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
@@ -326,6 +342,7 @@ const ALL: [Reason; 62] = [
     Reason::BucketInOtherRegion,
     Reason::BucketNotFound,
     Reason::BrokerUnreachable,
+    Reason::ClusterDeleting,
     Reason::ClusterNotFound,
     Reason::ComponentNotReady,
     Reason::Conflicted,
@@ -345,6 +362,7 @@ const ALL: [Reason; 62] = [
     Reason::MasterUnreachable,
     Reason::NotGranted,
     Reason::NothingPending,
+    Reason::ObjectLocked,
     Reason::NoServiceMatched,
     Reason::ObserveOnly,
     Reason::PartitionCeiling,
@@ -358,15 +376,16 @@ const ALL: [Reason; 62] = [
     Reason::Progressing,
     Reason::ProtocolMismatch,
     Reason::RecommendOnly,
+    Reason::Replicated,
     Reason::ReplicationBelowTarget,
     Reason::RetryingAfterError,
-    Reason::RuleNotKept,
     Reason::RulesLeft,
     Reason::Running,
     Reason::ScaleInHeld,
     Reason::ScalingGroupChanged,
     Reason::SecretForbidden,
     Reason::SecretNotFound,
+    Reason::StoreIgnoresField,
     Reason::SuspendedByUser,
     Reason::Throttled,
     Reason::TlsFailed,
@@ -375,94 +394,11 @@ const ALL: [Reason; 62] = [
     Reason::TopicAuthorizationFailed,
     Reason::Unreadable,
     Reason::UnderReplicated,
+    Reason::VersionsKept,
     Reason::WaitingForWindow,
     Reason::WorkersNotReady,
     Reason::WithinRange,
 ];
-
-/// Status of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
-    /// It is so.
-    True,
-    /// It is not so.
-    False,
-    /// Not known.
-    Unknown,
-}
-
-impl Truth {
-    /// As Kubernetes writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
-
-impl From<bool> for Truth {
-    fn from(truth: bool) -> Self {
-        if truth { Self::True } else { Self::False }
-    }
-}
-
-/// A condition as a part wants it to be; generation and transition time are added when it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// Which condition.
-    pub kind: ConditionType,
-    /// Its status.
-    pub truth: Truth,
-    /// Why.
-    pub reason: Reason,
-    /// Starts with the fact, ends with the next step.
-    pub message: String,
-}
-
-/// Longest message kept, in characters.
-const MAX_MESSAGE: usize = 1_000;
-
-/// Characters kept at the end of a message that is too long: the next step stands there.
-const KEPT_END: usize = 300;
-
-impl Draft {
-    /// A condition; a message beyond 1,000 characters is cut in the middle, between the fact and the next step.
-    pub fn new(kind: ConditionType, truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
-        Self { kind, truth: truth.into(), reason, message: shortened(message.into()) }
-    }
-
-    /// The condition of this type as an object has it.
-    pub(crate) fn parse(kind: ConditionType, condition: &serde_json::Value) -> Option<Self> {
-        let text = |key: &str| condition.get(key).and_then(serde_json::Value::as_str);
-        let truth = match text("status")? {
-            "True" => Truth::True,
-            "False" => Truth::False,
-            _ => Truth::Unknown,
-        };
-        Some(Self { kind, truth, reason: Reason::from_name(text("reason")?)?, message: text("message")?.to_owned() })
-    }
-
-    /// Whether people want to hear of this state.
-    pub fn is_abnormal(&self) -> bool {
-        match self.truth {
-            Truth::True => !self.kind.is_positive(),
-            Truth::False => self.kind.is_positive(),
-            Truth::Unknown => true,
-        }
-    }
-}
-
-fn shortened(message: String) -> String {
-    let length = message.chars().count();
-    if length <= MAX_MESSAGE {
-        return message;
-    }
-    let begin: String = message.chars().take(MAX_MESSAGE - KEPT_END - 5).collect();
-    let end: String = message.chars().skip(length - KEPT_END).collect();
-    format!("{begin} ... {end}")
-}
 
 #[cfg(test)]
 mod tests {
@@ -475,13 +411,5 @@ mod tests {
             assert_eq!(format!("{reason:?}"), reason.name());
         }
         assert_eq!(Reason::from_name("Nonsense"), None);
-    }
-
-    #[test]
-    fn a_long_message_keeps_the_fact_and_the_next_step() {
-        let text = format!("Fact {} Next step", "ä".repeat(2_000));
-        let draft = Draft::new(ConditionType::Ready, false, Reason::Pending, text);
-        assert_eq!(draft.message.chars().count(), MAX_MESSAGE);
-        assert!(draft.message.starts_with("Fact ") && draft.message.ends_with(" Next step"));
     }
 }

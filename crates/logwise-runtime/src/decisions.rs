@@ -24,7 +24,7 @@ pub struct Decision {
 }
 
 /// What begins the outcomes of actions that changed nothing.
-const IDLE: [&str; 4] = ["AlreadySo", "NotSent", "Refused", "Superseded"];
+const IDLE: [&str; 5] = ["AlreadySo", "NotSent", "Noted", "Refused", "Superseded"];
 
 impl Decision {
     /// Whether something was changed, or may have been.

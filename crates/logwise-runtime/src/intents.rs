@@ -5,8 +5,9 @@ pub use crate::calls::{Prepared, Sent};
 use crate::fresh::{Newer, NotFresh};
 use crate::intent::{Ended, Intent, Owner, Refused, Request, SHARED, Wish, advance};
 use crate::kubernetes::{KubernetesError, Seat, within};
-use crate::record::{Record, document, over};
+use crate::record::{Record, document};
 use crate::term::{NotLeading, Term};
+use crate::words::shortened;
 use crate::{ErrorClass, chain, crash};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -29,6 +30,9 @@ const MOST_NAMES: usize = 100;
 
 /// How long a change waits for one of another object.
 const TURN: Duration = Duration::from_secs(5);
+
+/// Characters of targets in a line of the log: those of a bucket may be long.
+const LONGEST_TARGETS: usize = 500;
 
 /// With shards, how old the records of others may be.
 const SEE_OTHERS: Duration = Duration::from_secs(10);
@@ -245,8 +249,16 @@ impl Intents {
             }
             Ok(intent) => intent,
         };
-        tracing::info!(%resource, ?ending, targets = %intent.wish.targets, "an open intent was judged by its effect");
+        let targets = shortened(&intent.wish.targets.to_string(), LONGEST_TARGETS);
+        tracing::info!(%resource, ?ending, %targets, "an open intent was judged by its effect");
         Ok(Some(intent))
+    }
+
+    /// The call of `resource` was answered: looks that begin from now on may judge it.
+    pub(crate) fn answered(&self, resource: &str) {
+        if let Some(record) = self.lock().get_mut(&self.name(resource)) {
+            record.answered = Some(Instant::now());
+        }
     }
 
     /// The record of `resource`, if it is closed and the intent with this id.
@@ -285,10 +297,37 @@ impl Intents {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
+        self.prepare_if(resource, self.newer.ask(self.client(), object), wish).await
+    }
+
+    /// The same for objects of one namespace, of a kind that the operator may list and not get.
+    ///
+    /// # Errors
+    /// [`IntentError`]: nothing may be sent.
+    pub async fn prepare_listed<K>(
+        self: &Arc<Self>,
+        resource: &str,
+        objects: &[&K],
+        wish: Wish,
+    ) -> Result<Prepared, IntentError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let namespace = objects.first().and_then(|object| object.namespace()).unwrap_or_default();
+        self.prepare_if(resource, self.newer.ask_all(self.client(), &namespace, objects), wish).await
+    }
+
+    /// `fresh` is asked once it is this change's turn.
+    async fn prepare_if(
+        self: &Arc<Self>,
+        resource: &str,
+        fresh: impl Future<Output = Result<(), NotFresh>>,
+        wish: Wish,
+    ) -> Result<Prepared, IntentError> {
         let place = self.place(resource);
         // A growth under a quota may take a minute, and whoever waits takes a place from others.
         let turn = timeout(TURN, place.lock_owned()).await.map_err(|_| IntentError::Busy)?;
-        self.newer.ask(self.client(), object).await?;
+        fresh.await?;
         self.few_names(resource, &wish.owner.namespace)?;
         let prepare = |_: Option<&Record>| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() };
         let intent = self.write(resource, prepare).await?;
@@ -420,11 +459,7 @@ impl Intents {
 
     /// `looked` in the time of the record's writer.
     fn as_seen(&self, record: Option<&Record>, looked: Instant) -> Timestamp {
-        let sent = record.and_then(|record| Some((record, record.intent.as_ref().ok()?)));
-        let Some((over, over_at)) = sent.and_then(|(r, intent)| Some((over(r.first_seen, intent), intent.over_at()?)))
-        else {
-            return Timestamp::now();
-        };
+        let Some((over, over_at)) = record.and_then(Record::over) else { return Timestamp::now() };
         let early = SignedDuration::try_from(over.saturating_duration_since(looked)).unwrap_or(SignedDuration::MAX);
         over_at.saturating_sub(early).unwrap_or(Timestamp::MIN)
     }

@@ -8,6 +8,7 @@ mod chain;
 pub mod conditions;
 pub mod crash;
 mod decisions;
+mod draft;
 pub mod epoch;
 mod error_class;
 mod events;

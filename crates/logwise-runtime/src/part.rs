@@ -61,6 +61,7 @@ impl Part {
                 "effective",
                 "plan",
                 "nextOpeningTime",
+                "home",
             ],
             Self::Mirror => &[],
             Self::Summary => &["observedGeneration", "pendingChanges"],

@@ -4,6 +4,7 @@
 use crate::epoch::is_epoch;
 use crate::intent::Intent;
 use crate::later;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
@@ -22,6 +23,8 @@ pub(crate) struct Record {
     pub intent: Result<Intent, String>,
     /// When this version of it was first seen.
     pub first_seen: Instant,
+    /// When the call of this version was answered, if this process has made it.
+    pub answered: Option<Instant>,
     object: ConfigMap,
 }
 
@@ -34,7 +37,14 @@ impl Record {
             epoch => Err(format!("writer.epoch: {epoch} is not the number of a term")),
         });
         let intent = intent.map_err(|error| format!("key `{KEY}`: {error}"));
-        Self { intent, first_seen: Instant::now(), object }
+        Self { intent, first_seen: Instant::now(), answered: None, object }
+    }
+
+    /// When the call of the intent is over, on this process's clock and on its writer's; none while nothing was sent.
+    pub fn over(&self) -> Option<(Instant, Timestamp)> {
+        let intent = self.intent.as_ref().ok()?;
+        let over_at = intent.over_at()?;
+        Some((self.answered.unwrap_or_else(|| over(self.first_seen, intent)), over_at))
     }
 
     /// The version of the ConfigMap.
@@ -86,7 +96,7 @@ fn text(object: &ConfigMap) -> &str {
 
 /// When the call of a sent intent whose record was first seen then is over, on this process's clock: what the clocks of
 /// others show does not count.
-pub(crate) fn over(first_seen: Instant, intent: &Intent) -> Instant {
+fn over(first_seen: Instant, intent: &Intent) -> Instant {
     let call = Duration::from_secs(intent.call_timeout_seconds.into());
     let sending = intent.send_before.map_or(SEND_WITHIN, |before| {
         // A clock that was put forward in between must not shorten the wait.
@@ -99,7 +109,7 @@ pub(crate) fn over(first_seen: Instant, intent: &Intent) -> Instant {
 mod tests {
     use super::*;
     use crate::intent::{Owner, State, Wish, Writer};
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
     use serde_json::json;
 
     fn stored(record: &Value) -> Record {
@@ -173,5 +183,20 @@ mod tests {
         assert_eq!(after(1), 8, "never less than any call may begin after");
         assert_eq!(after(5), 11, "longer, if the record says so");
         assert_eq!(after(-300), 8, "a clock that was put forward between the two times shortens nothing");
+    }
+
+    #[test]
+    fn a_call_that_was_answered_is_over() {
+        let mut sent = written("Sent");
+        sent["sendBefore"] = json!("2026-01-01T00:00:02Z");
+        sent["callTimeoutSeconds"] = json!(6);
+        let mut record = stored(&sent);
+        let (over, over_at) = record.over().unwrap();
+        assert_eq!(over.duration_since(record.first_seen).as_secs(), 8);
+        let answered = record.first_seen + Duration::from_millis(50);
+        record.answered = Some(answered);
+        assert_eq!(record.over(), Some((answered, over_at)));
+        assert_eq!(stored(&written("Prepared")).over(), None);
+        assert_eq!(stored(&json!("mine now")).over(), None);
     }
 }

@@ -1,134 +1,462 @@
-//! Lifecycle writes under an intent: written down with the configuration as it was, closed when the effect was read.
+//! Lifecycle writes under an intent: written down with the configuration as it was, open until later looks have read the
+//! effect, and closed then.
 
-use crate::apply::{apply, not_sent, shortfall};
+use crate::apply::{Applied, Written, not_sent, send, shortfall};
+use crate::bared;
 use crate::bucket::Bucket;
 use crate::document::RawDocument;
-use crate::drift::{Changed, targets};
-use crate::{Look, Written};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use logwise_api::LogwiseCluster;
+use crate::lessened::noted;
+use crate::memory::Memory;
+use crate::observe::Look;
+use crate::old::{Old, written_down};
+use crate::record::{Targets, pre_image};
+use crate::standing::{REPLACED, Standing};
+use crate::undo::acts_on_more;
+use crate::verify::{Reading, reading};
+use crate::watch::{Verdict, stale};
+use jiff::Timestamp;
+use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
-use logwise_plan::retention::WriteRules;
-use logwise_runtime::intent::{Ending, Intent, Wish};
+use logwise_plan::retention::{WriteRules, bares};
+use logwise_runtime::intent::{Ended, Ending, Intent, Owner, State, Wish};
+use logwise_runtime::intents::Prepared;
 use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey, chain};
-use serde_json::Value;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest time the write takes: one attempt, and a moment more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// Why a record stays open.
+const READ_AGAIN: &str = "S3 is read again until it shows the last write twice";
+
+/// What is said of a write that S3 has accepted and never shown.
+const VANISHED: &str = "S3 accepted the write, and minutes later it still answers with the configuration from before";
+
 /// The intent's name of a bucket. Bucket names are unique in the world.
 pub(crate) fn resource(bucket: &str) -> String {
     format!("bucket/{bucket}")
 }
 
-/// Judges an intent that an earlier look or an earlier leader left open, by a look that began at `looked`.
-///
-/// # Errors
-/// Why nothing may be sent.
-pub(crate) async fn clear_the_way(intents: &Intents, bucket: &str, look: &Look, looked: Instant) -> Result<(), String> {
-    let judge = async |intent: &Intent| {
-        let ending = ending(intent, &look.raw).ok_or("the lifecycle configuration could not be read")?;
-        Ok((ending, looked))
-    };
-    intents.clear(&resource(bucket), judge).await?;
-    Ok(())
+/// On whose behalf rules are written.
+pub(crate) enum Behalf<'a> {
+    /// The pipeline that owns the bucket.
+    Pipeline(&'a LogwiseCluster),
+    /// Policies of one namespace that are being deleted and whose pipeline is gone. The record stays that of its owner.
+    Leaving(Vec<&'a RetentionPolicy>, Owner),
 }
 
-/// What became of the write that `intent` names; nothing is said of a bucket that could not be read.
-fn ending(intent: &Intent, raw: &Known<RawDocument>) -> Option<Ending> {
-    let document = match raw {
+impl Behalf<'_> {
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Pipeline(cluster) => ObjectKey::of(*cluster).into(),
+            Self::Leaving(_, owner) => owner.clone(),
+        }
+    }
+
+    async fn prepare(&self, intents: &Arc<Intents>, resource: &str, wish: Wish) -> Result<Prepared, IntentError> {
+        match self {
+            Self::Pipeline(cluster) => intents.prepare(resource, *cluster, wish).await,
+            Self::Leaving(policies, _) => intents.prepare_listed(resource, policies, wish).await,
+        }
+    }
+}
+
+/// Judges the record of a write that is open, by a look that began at `looked`. `ours` knows the ids of our rules.
+pub(crate) async fn clear_the_way(
+    (intents, memory): (&Intents, &Memory),
+    bucket: &str,
+    (look, looked): (&Look, Instant),
+    ours: impl Fn(&str) -> bool,
+) -> Standing {
+    let last = intents.last(&resource(bucket)).ok().flatten();
+    // An old answer does not tell what others have done since.
+    if !look.raw.is_unknown() && !is_old((memory, bucket), last.as_ref(), look.raw.known()) {
+        memory.witness.read(bucket, look.raw.known(), &ours, looked);
+    }
+    let mut judged = None;
+    let ask = async |intent: &Intent| {
+        let of_look = judge((memory, bucket), intent, look, &ours);
+        let ending = of_look.ending.clone();
+        judged = Some(of_look);
+        Ok((Ended { ending: ending?, effect: noted(intent, &look.raw) }, looked))
+    };
+    let cleared = intents.clear(&resource(bucket), ask).await;
+    match (cleared, judged) {
+        (Ok(closed), judged) => {
+            let last = intents.last(&resource(bucket)).ok().flatten();
+            let at_rest = || Standing::at_rest(last.as_ref(), look, Timestamp::now());
+            let standing = judged.map_or_else(at_rest, |judged| judged.standing);
+            ended(memory, bucket, closed.map(|intent| intent.state), &standing);
+            standing
+        }
+        // Its call may still be under way, or the record could not be replaced: S3 is read again.
+        (Err(why), Some(Judged { write: Some(write), ending: Ok(_), .. })) => {
+            Standing::Open { write, seen: Written::Unseen { why }, left: None }
+        }
+        (Err(_), Some(Judged { standing: open @ Standing::Open { .. }, .. })) => open,
+        (Err(why), _) => Standing::Unclear(why),
+    }
+}
+
+/// Whether a reading shows what was there before writes of ours, by the record of the last one.
+fn is_old((memory, bucket): (&Memory, &str), last: Option<&Intent>, now: Option<&RawDocument>) -> bool {
+    let id = last.and_then(Intent::id);
+    let is_closed = last.is_some_and(|last| last.state.is_closed());
+    let sure = is_closed || memory.watches.was_accepted(bucket, id.as_deref());
+    Old::of(last, Timestamp::now()).shows(now, sure)
+}
+
+/// No record is open any more; `closed` is how this look has closed one.
+fn ended(memory: &Memory, bucket: &str, closed: Option<State>, standing: &Standing) {
+    let now = Instant::now();
+    memory.watches.end(bucket);
+    match (closed, standing) {
+        (Some(State::Done), _) => {
+            memory.tried.succeeded(bucket);
+            memory.witness.settled(bucket, now);
+        }
+        (Some(State::Abandoned), Standing::Lost { write, why }) => memory.tried.vanished(bucket, write, why, now),
+        (Some(_), Standing::Lost { why, .. }) => _ = memory.tried.overtaken(bucket, why, now),
+        _ => {}
+    }
+}
+
+/// What a look says of an open record.
+struct Judged {
+    /// Its write, if it can be told.
+    write: Option<WriteRules>,
+    /// How that stands.
+    standing: Standing,
+    /// How the record ends, or why it stays open.
+    ending: Result<Ending, String>,
+}
+
+impl Judged {
+    fn ends(write: Option<WriteRules>, ending: Ending) -> Self {
+        Self { write, standing: Standing::Free, ending: Ok(ending) }
+    }
+
+    fn waits(write: WriteRules, seen: Written) -> Self {
+        Self { write: None, standing: Standing::Open { write, seen, left: None }, ending: Err(READ_AGAIN.to_owned()) }
+    }
+}
+
+fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: impl Fn(&str) -> bool) -> Judged {
+    let now = match &look.raw {
         Known::Known(document) => Some(document),
         Known::Absent => None,
-        Known::Unknown(_) => return None,
+        Known::Unknown(_) => {
+            let why = "the lifecycle configuration could not be read".to_owned();
+            return Judged { write: None, standing: Standing::Free, ending: Err(why) };
+        }
     };
-    let Ok(write) = serde_json::from_value::<WriteRules>(intent.wish.targets.clone()) else {
-        return Some(Ending::Superseded);
+    let known = Targets::of(intent).and_then(|targets| Some((targets.before(intent)?, targets.write)));
+    let Some((before, write)) = known else { return Judged::ends(None, Ending::Superseded) };
+    let is_old = is_old((memory, bucket), Some(intent), now);
+    if intent.state == State::Prepared {
+        if is_old {
+            return Judged::waits(write, Written::Unseen { why: REPLACED.to_owned() });
+        }
+        let is_there = shortfall(now, &write).is_none();
+        return Judged::ends(None, if is_there { Ending::Done } else { Ending::Abandoned });
+    }
+    let (id, at) = (intent.id(), Instant::now());
+    memory.witness.sent((bucket, id.clone()), (before.as_ref(), &write), (&ours, false), at);
+    if !is_old {
+        memory.witness.read(bucket, now, &ours, at);
+    }
+    let seen = if is_old { Reading::Old } else { reading((before.as_ref(), &write), now) };
+    let accepted = memory.watches.was_accepted(bucket, id.as_deref());
+    let by = (bucket, id, begun(intent, at));
+    let verdict = memory.watches.judge(by, (now.map(RawDocument::version), &seen), at);
+    // Nothing is waited for while a rule of ours acts on more than it was written for.
+    if seen != Reading::Old && acts_on_more((before.as_ref(), &write), now, &ours) {
+        return Judged::ends(Some(write), Ending::Superseded);
+    }
+    let (why, ending) = match verdict {
+        Verdict::Wait => return Judged::waits(write, seen.as_written()),
+        Verdict::Done => return Judged::ends(Some(write), Ending::Done),
+        Verdict::Less => return Judged::ends(Some(write), lessened(&seen)),
+        // What S3 has not accepted was perhaps never there: it is planned anew.
+        Verdict::Unseen if !accepted => return Judged::ends(Some(write), Ending::Abandoned),
+        Verdict::Overwritten if !accepted => return Judged::ends(Some(write), Ending::Superseded),
+        Verdict::Unseen => (VANISHED.to_owned(), Ending::Abandoned),
+        Verdict::PutBack | Verdict::Overwritten => (replaced(&seen), Ending::Superseded),
     };
-    Some(if shortfall(document, &write).is_none() {
-        Ending::Done
-    } else if document.map(RawDocument::version) == write.assumes.as_deref() {
-        Ending::Abandoned
-    } else {
-        Ending::Superseded
-    })
+    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending) }
 }
 
-/// Carries out `write` under one intent; `cleared` is the answer of [`clear_the_way`].
+/// When the write of this record was written down, on this process's clock, as far as that matters.
+fn begun(intent: &Intent, now: Instant) -> Instant {
+    let age = Duration::try_from(Timestamp::now().duration_since(written_down(intent))).unwrap_or_default();
+    now.checked_sub(age.min(stale())).unwrap_or(now)
+}
+
+/// What is said of a write that S3 has accepted and whose rules are not there.
+fn replaced(seen: &Reading) -> String {
+    match seen {
+        Reading::Other { why } => why.clone(),
+        _ => "S3 held the rules, and then the configuration from before again".to_owned(),
+    }
+}
+
+/// Rules of ours that lack something are taken back by what the record then says; where those of others do, ours are there.
+fn lessened(seen: &Reading) -> Ending {
+    let Reading::Less(less) = seen else { return Ending::Superseded };
+    if less.ours.is_empty() { Ending::Done } else { Ending::Superseded }
+}
+
+/// Carries out a write under one intent, which stays open until later looks have read its effect.
 pub(crate) async fn carry_out(
-    intents: &Arc<Intents>,
-    cluster: &LogwiseCluster,
+    (intents, memory): (&Arc<Intents>, &Memory),
+    behalf: &Behalf<'_>,
     bucket: &Bucket,
-    (write, look, drifted): (&WriteRules, &Look, &[Changed]),
-    cleared: Result<(), String>,
+    (targets, look): (&Targets, &Look),
+    ours: impl Fn(&str) -> bool,
 ) -> Result<Written, AwsError> {
-    let refused = |why: String| not_sent(bucket, ErrorClass::Conflict, format!("nothing was sent: {why}"));
-    cleared.map_err(refused)?;
     let failed = |error: IntentError| not_sent(bucket, error.class(), format!("nothing was sent: {}", chain(&error)));
-    let wish = wish(cluster, targets(write, drifted), &look.raw);
-    let prepared = intents.prepare(&resource(&bucket.name), cluster, wish).await.map_err(failed)?;
+    let resource = resource(&bucket.name);
+    let last = intents.last(&resource).ok().flatten();
+    let old = Old::of(last.as_ref(), Timestamp::now());
+    let wish = wish(behalf.owner(), targets, look, last.as_ref());
+    let prepared = behalf.prepare(intents, &resource, wish).await.map_err(failed)?;
     let (mut waiting, mut sent) = (Some(prepared), None);
-    let written = apply(bucket, write, async || {
+    // What was there before earlier writes is not what another writer has made of it.
+    let is_old = |now: Option<&RawDocument>| old.shows(now, true);
+    let applied = send(bucket, (&targets.write, is_old), async || {
         let prepared = waiting.take().ok_or("the intent was sent already")?;
         let now_sent = sent.insert(prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?);
         let permit = now_sent.permit();
         Ok(move || permit.check().map_err(|error| chain(&error)))
     })
     .await;
-    match (waiting, sent) {
-        (Some(prepared), _) => {
-            let there = matches!(written, Ok(Written::AlreadySo));
-            prepared.abandon(if there { Ending::Done } else { Ending::Abandoned }).await;
-        }
-        // What S3 does not show yet, or has not answered, is judged by the next look.
-        (None, Some(sent)) => match &written {
-            Ok(Written::Done) => _ = sent.close(Ending::Done).await,
-            Err(error) if error.class() != ErrorClass::Transient => {
-                _ = sent.close(Ending::Abandoned).await;
+    // One that could not be written down as sent stays as it is until the next.
+    let Some(sent) = sent else { return applied.map(|applied| applied.written) };
+    match unsent(&applied) {
+        Some(ending) => _ = sent.close(ending).await,
+        None => {
+            let record = intents.last(&resource).ok().flatten();
+            remember((memory, &bucket.name), record.as_ref(), (targets, look), &applied, ours);
+            // What S3 shows of it is judged by later looks; one that it has answered is over.
+            if applied.is_ok() {
+                sent.answered();
             }
-            _ => drop(sent),
-        },
-        (None, None) => {}
+        }
     }
-    written
+    applied.map(|applied| applied.written)
 }
 
-fn wish(cluster: &LogwiseCluster, targets: Value, before: &Known<RawDocument>) -> Wish {
+/// How the record of a write ends of which surely nothing has come about by a request; none if its effect has to be read.
+fn unsent(applied: &Result<Applied, AwsError>) -> Option<Ending> {
+    match applied {
+        Ok(Applied { written: Written::AlreadySo, .. }) => Some(Ending::Done),
+        Ok(Applied { written: Written::Superseded | Written::Postponed, .. }) => Some(Ending::Abandoned),
+        Ok(_) => None,
+        // Over what cannot be read nothing is written.
+        Err(AwsError::ReadLifecycle { .. }) => Some(Ending::Abandoned),
+        Err(error) => (error.is_unsent() || error.class() != ErrorClass::Transient).then_some(Ending::Abandoned),
+    }
+}
+
+/// Remembers a write that was sent, whose record this is, and what was read right after it.
+fn remember(
+    (memory, bucket): (&Memory, &str),
+    record: Option<&Intent>,
+    (targets, look): (&Targets, &Look),
+    applied: &Result<Applied, AwsError>,
+    ours: impl Fn(&str) -> bool,
+) {
+    let (now, accepted, id) = (Instant::now(), applied.is_ok(), record.and_then(Intent::id));
+    memory.witness.sent((bucket, id.clone()), (look.raw.known(), &targets.write), (&ours, accepted), now);
+    memory.watches.begin(bucket, id.clone(), accepted, now);
+    let Ok(Applied { back: Some((document, reading)), .. }) = applied else { return };
+    let (document, old) = (document.as_ref(), Reading::Old);
+    let is_old = is_old((memory, bucket), record, document);
+    if !is_old {
+        memory.witness.read(bucket, document, &ours, now);
+    }
+    let seen = if is_old { &old } else { reading };
+    memory.watches.judge((bucket, id, now), (document.map(RawDocument::version), seen), now);
+}
+
+fn wish(owner: Owner, targets: &Targets, look: &Look, last: Option<&Intent>) -> Wish {
+    // Told here, where every write passes: one that forgot what services have lost would let others expire them.
+    let targets = Targets {
+        earlier: Old::of(last, Timestamp::now()).besides(targets.write.assumes.as_deref()),
+        bared: bared::kept(last, targets, look, Timestamp::now()),
+        bares: bares(look.facts.document.known(), &targets.write),
+        ..targets.clone()
+    };
     Wish {
-        owner: ObjectKey::of(cluster).into(),
-        targets,
-        pre_image: before.known().and_then(pre_image),
+        owner,
+        targets: targets.to_value(),
+        pre_image: look.raw.known().and_then(pre_image),
         amount: 0,
         parts: Vec::new(),
     }
 }
 
-/// The configuration before the write, as gzip in base64: a ConfigMap holds text, and at most 1 MiB of it.
-pub(crate) fn pre_image(before: &RawDocument) -> Option<String> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(before.bytes()).ok()?;
-    packed.finish().ok().map(|bytes| STANDARD.encode(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::read::GzDecoder;
-    use std::io::Read;
+    use crate::record::Earlier;
+    use crate::record::tests::record;
+    use logwise_aws::Failure;
+    use logwise_plan::retention::{Observed, Rule, Settings};
+    use std::collections::BTreeSet;
+
+    const THEIRS: &str = "<LifecycleConfiguration><Rule><ID>t</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+
+    fn parsed(text: &str) -> RawDocument {
+        RawDocument::parse(text.as_bytes(), None).unwrap()
+    }
+
+    fn look(raw: Known<RawDocument>) -> Look {
+        let facts = Observed::new(Known::Known(BTreeSet::new()), raw.clone().map(|raw| raw.to_facts()));
+        Look { facts, raw, surroundings: Default::default(), listed: tokio::time::Instant::now(), error: None }
+    }
+
+    fn write() -> WriteRules {
+        let settings = Settings { expiration_days: Some(9), ..Settings::default() };
+        WriteRules {
+            assumes: Some(parsed(THEIRS).version().to_owned()),
+            remove: BTreeSet::new(),
+            add: vec![Rule { id: "ours".into(), prefix: "logs/service_name=a/".into(), settings }],
+        }
+    }
+
+    fn ours() -> RawDocument {
+        let bytes = crate::compose(Some(&parsed(THEIRS)), &write()).unwrap().unwrap();
+        RawDocument::parse(&bytes, None).unwrap()
+    }
+
+    fn other() -> RawDocument {
+        parsed(&THEIRS.replace("<Days>1<", "<Days>2<"))
+    }
+
+    /// A record that was written down so long ago.
+    fn aged(state: State, targets: &Targets, age: Duration) -> Intent {
+        let prepared = Timestamp::now().saturating_sub(age).ok();
+        Intent { prepared, ..record(state, targets, Some(&parsed(THEIRS))) }
+    }
+
+    fn intent(state: State) -> Intent {
+        aged(state, &Targets { write: write(), ..Targets::default() }, Duration::ZERO)
+    }
+
+    /// The same after another write, which has replaced what `other` shows.
+    fn second(state: State) -> Intent {
+        let earlier = vec![Earlier { version: Some(other().version().to_owned()), at: Timestamp::now() }];
+        aged(state, &Targets { write: write(), earlier, ..Targets::default() }, Duration::ZERO)
+    }
+
+    /// How a record stands after one look that shows this, in a process that has not sent the write.
+    fn after(memory: &Memory, intent: &Intent, raw: Known<RawDocument>) -> (Standing, Result<Ending, String>) {
+        let Judged { standing, ending, .. } = judge((memory, "b"), intent, &look(raw), |id| id == "ours");
+        (standing, ending)
+    }
 
     #[test]
-    fn a_pre_image_gives_back_every_byte() {
-        let text = b"<LifecycleConfiguration><Rule><ID>a</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
-        let document = RawDocument::parse(text, None).unwrap();
-        let packed = STANDARD.decode(pre_image(&document).unwrap()).unwrap();
-        let mut back = Vec::new();
-        GzDecoder::new(packed.as_slice()).read_to_end(&mut back).unwrap();
-        assert_eq!(back, text);
+    fn a_process_that_has_not_sent_the_write_comes_to_the_same_end() {
+        let (memory, sent) = (Memory::default(), intent(State::Sent));
+        let (standing, ended) = after(&memory, &sent, Known::Known(parsed(THEIRS)));
+        assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
+        assert_eq!(ended, Err(READ_AGAIN.to_owned()), "an old answer closes nothing");
+        let (standing, ended) = after(&memory, &sent, Known::Known(ours()));
+        assert!(
+            matches!(&standing, Standing::Open { seen: Written::Shown { .. }, .. }) && ended.is_err(),
+            "{standing:?}"
+        );
+        assert_eq!(after(&memory, &sent, Known::Known(ours())).1, Ok(Ending::Done));
+        assert!(after(&memory, &sent, Known::Unknown("denied".into())).1.is_err());
+    }
+
+    #[test]
+    fn a_write_that_was_accepted_and_replaced_names_another_writer() {
+        let sent = intent(State::Sent);
+        let other = || Known::Known(other());
+        let moment = Instant::now() - Duration::from_secs(2);
+        let seen = Reading::Other { why: "x".into() };
+        for accepted in [false, true] {
+            let memory = Memory::default();
+            memory.watches.begin("b", sent.id(), accepted, moment);
+            let (standing, ended) = after(&memory, &sent, other());
+            assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
+            assert_eq!(ended, Err(READ_AGAIN.to_owned()), "one such answer may be an old one");
+            let version = other().known().map(|it| it.version().to_owned());
+            memory.watches.begin("b", sent.id(), accepted, moment);
+            memory.watches.judge(("b", sent.id(), moment), (version.as_deref(), &seen), moment);
+            let (standing, ended) = after(&memory, &sent, other());
+            assert_eq!(ended, Ok(Ending::Superseded));
+            match &standing {
+                // Perhaps it was never carried out: nobody is blamed.
+                Standing::Free => assert!(!accepted),
+                Standing::Lost { why, .. } => {
+                    assert!(accepted && why.contains("rule ours of ours is missing"), "{why}");
+                }
+                _ => panic!("{standing:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_the_last_but_one_write_is_an_old_answer_too() {
+        let (memory, sent) = (Memory::default(), second(State::Sent));
+        for _ in 0..3 {
+            let (standing, ended) = after(&memory, &sent, Known::Known(other()));
+            assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
+            assert_eq!(ended, Err(READ_AGAIN.to_owned()));
+        }
+        assert!(after(&memory, &sent, Known::Known(ours())).1.is_err());
+        assert_eq!(after(&memory, &sent, Known::Known(ours())).1, Ok(Ending::Done));
+        let prepared = second(State::Prepared);
+        assert_eq!(after(&memory, &prepared, Known::Known(other())).1, Err(READ_AGAIN.to_owned()));
+        assert_eq!(after(&memory, &prepared, Known::Known(parsed(THEIRS))).1, Ok(Ending::Abandoned));
+    }
+
+    #[test]
+    fn a_process_that_comes_late_does_not_begin_anew() {
+        let targets = Targets { write: write(), ..Targets::default() };
+        for (age, ended) in [(170, Err(READ_AGAIN.to_owned())), (190, Ok(Ending::Abandoned))] {
+            let sent = aged(State::Sent, &targets, Duration::from_secs(age));
+            assert_eq!(after(&Memory::default(), &sent, Known::Known(parsed(THEIRS))).1, ended, "{age} s");
+        }
+    }
+
+    #[test]
+    fn the_record_of_what_surely_was_not_sent_is_closed_at_once() {
+        let write = |unsent| {
+            let failure = Failure { unsent, ..Failure::stated(ErrorClass::Transient, "no connection") };
+            Err(AwsError::WriteLifecycle { bucket: "b".into(), failure, source: None })
+        };
+        assert_eq!((unsent(&write(true)), unsent(&write(false))), (Some(Ending::Abandoned), None));
+        let failure = Failure::stated(ErrorClass::Transient, "no answer in time");
+        let unread = Err(AwsError::ReadLifecycle { bucket: "b".into(), failure, source: None });
+        assert_eq!(unsent(&unread), Some(Ending::Abandoned));
+        let refused = Failure::stated(ErrorClass::Denied, "no");
+        let refused = Err(AwsError::WriteLifecycle { bucket: "b".into(), failure: refused, source: None });
+        assert_eq!(unsent(&refused), Some(Ending::Abandoned));
+        for (written, ending) in [
+            (Written::AlreadySo, Some(Ending::Done)),
+            (Written::Superseded, Some(Ending::Abandoned)),
+            (Written::Postponed, Some(Ending::Abandoned)),
+            (Written::Shown { others: None }, None),
+            (Written::Unseen { why: "old".into() }, None),
+        ] {
+            assert_eq!(unsent(&Ok(written.clone().into())), ending, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_only_written_down_is_abandoned_at_once() {
+        let memory = Memory::default();
+        let prepared = intent(State::Prepared);
+        assert_eq!(after(&memory, &prepared, Known::Known(parsed(THEIRS))).1, Ok(Ending::Abandoned));
+        assert_eq!(after(&memory, &prepared, Known::Known(ours())).1, Ok(Ending::Done));
+        let mut strange = intent(State::Sent);
+        strange.wish.targets = serde_json::json!({"to": 3});
+        assert_eq!(after(&memory, &strange, Known::Known(ours())).1, Ok(Ending::Superseded));
     }
 }

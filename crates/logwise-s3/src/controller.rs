@@ -1,25 +1,35 @@
 //! Validate, observe, plan, apply, report; once per bucket, for all its retention policies together.
 
+use crate::attempt::attempt;
+use crate::bucket::Named;
 use crate::drift::Changed;
+use crate::effect::Effect;
+use crate::own_rules::OwnRules;
 use crate::policy_report::{self, PolicyLook};
-use crate::{Bucket, Discovery, Look, Tried, Written, change, drift, finalizer, observe, report};
+use crate::policy_status::after_write;
+use crate::replaced::replaced;
+use crate::{Bucket, Discovery, Leaving, Look, Memory, Objects, Written};
+use crate::{bared, change, drift, finalizer, leaving, observe, pending, report};
 use futures::Stream;
 use jiff::Timestamp;
 use kube::runtime::Controller;
-use kube::runtime::controller::Action;
+use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
-use logwise_aws::{AwsClients, AwsError, Owner, Pipeline, Whom};
-use logwise_plan::retention::{self, PolicyEntry, WriteRules};
+use logwise_aws::AwsClients;
+use logwise_plan::retention::{self, ApprovalRequest, Enforcement, PolicyEntry};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, Unreadable, chain, secrets, streams};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Changes within this time of each other are looked at together.
+const TOGETHER: Duration = Duration::from_millis(300);
 
 /// What the bucket controller works with.
 pub struct Context {
@@ -31,8 +41,12 @@ pub struct Context {
     pub aws: Arc<AwsClients>,
     /// Services per bucket, listed at most once per period.
     pub discovery: Discovery,
-    /// Writes that did not come out as wanted.
-    pub tried: Tried,
+    /// What is found out about single objects.
+    pub objects: Objects,
+    /// What is remembered of writes.
+    pub memory: Memory,
+    /// The time that deletions of policies have.
+    pub leaving: Leaving,
     /// Name of this installation, part of the rule ids.
     pub installation: String,
     /// Seconds between two looks.
@@ -47,6 +61,15 @@ pub struct Context {
     pub unreadable_policies: Unreadable,
 }
 
+impl Context {
+    /// Drops what is remembered of a bucket that nobody declares any more.
+    pub fn forget(&self, bucket: &str) {
+        self.discovery.forget(bucket);
+        self.objects.forget(bucket);
+        self.memory.forget(bucket);
+    }
+}
+
 /// Looks at the bucket of every LogwiseCluster until `shutdown`.
 pub async fn run(
     clusters: impl Stream<Item = Arc<LogwiseCluster>> + Send + 'static,
@@ -54,8 +77,9 @@ pub async fn run(
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    // Bounded by the shell, where namespaces take turns.
+    // Bounded by the shell, where namespaces take turns. Policies that change together are one write.
     let controller = Controller::for_shared_stream(streams::spec_changes(clusters), context.clusters.clone())
+        .with_config(Config::default().debounce(TOGETHER))
         .watches_shared_stream(streams::spec_changes(policies), |policy| {
             let namespace = policy.namespace().unwrap_or_default();
             [ObjectRef::<LogwiseCluster>::new(&policy.spec.cluster_ref.name).within(&namespace)]
@@ -75,7 +99,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.storage.is_none() {
         let message =
             format!("LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`", cluster.name_any());
-        refuse(&policies, context, Reason::ClusterNotFound, &message).await;
+        say_refused(&policies, context, Reason::ClusterNotFound, &message).await;
         let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
         return Report { next_look, ..Report::default() };
     }
@@ -89,10 +113,10 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     if let Some(owner) = owner_of_bucket(cluster, context).await {
         let message = format!("The bucket belongs to LogwiseCluster {owner}. Move this policy there");
-        refuse(&policies, context, Reason::Conflicted, &message).await;
+        say_refused(&policies, context, Reason::Conflicted, &message).await;
         return report::conflicted(cluster, &owner);
     }
-    let validated = match validated(cluster, context, &policies, unreadable) {
+    let mut validated = match validated(cluster, context, &policies, unreadable) {
         Ok(validated) => validated,
         Err(invalid) => {
             let message = format!("LogwiseCluster {} cannot be used: {invalid}", cluster.name_any());
@@ -101,32 +125,30 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         }
     };
     let looked = Instant::now();
-    let observed = observe(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
+    let observed = observed(&bucket, &mut validated.policy, context).await;
     tell(cluster, context, &observed);
-    let cleared = change::clear_the_way(&context.shell.intents, &bucket.name, &observed, looked).await;
+    let ours = |id: &str| validated.owns(id);
+    let by = (context.shell.intents.as_ref(), &context.memory);
+    let standing = change::clear_the_way(by, &bucket.name, (&observed, looked), ours).await;
+    let observed = standing.corrected(observed);
     let drift = drifted(context, &bucket.name, &observed, &validated);
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
-    let outcome = match &plan.write {
-        Some(write) if validate::may_change(cluster) => {
-            Some(match context.tried.outcome(&bucket.name, (write, &observed), Instant::now()) {
-                Some(known) => known,
-                None => {
-                    let of = (cluster, policies.as_slice());
-                    let changed = drift.as_deref().unwrap_or_default();
-                    write_rules(context, of, &bucket, (write, &observed, changed), cleared).await
-                }
-            })
-        }
-        _ => None,
-    };
+    let known = (&plan, &observed, drift.as_deref().unwrap_or_default());
+    let attempt = attempt(context, (cluster, &policies), &bucket, known, (standing, ours)).await;
+    let effects = effects(context, &bucket, &validated, (&plan, &observed));
+    let after = after_write(&observed, &attempt);
     let found = report::Found {
         cluster,
         observed: &observed,
         plan: &plan,
-        outcome: outcome.as_ref(),
+        attempt: &attempt,
         policy: &validated.policy,
         drift: drift.as_deref(),
         account: bucket.owner.as_deref(),
+        own: &OwnRules::of(&validated.policy, &observed.facts),
+        after: &after,
+        enforced: &Enforcement::new(after.known().into_iter().flatten()),
+        effects: &effects,
     };
     found.measure(&context.shell.metrics);
     for (policy, entry) in policies.iter().zip(&validated.entries) {
@@ -141,6 +163,15 @@ struct Validated {
     policy: retention::Policy,
     /// One per RetentionPolicy, in the same order.
     entries: Vec<Result<PolicyEntry, Invalid>>,
+    /// Those whose rules are ours.
+    owners: HashSet<String>,
+}
+
+impl Validated {
+    /// Whether a rule with this id belongs to one of the bucket's policies.
+    fn owns(&self, id: &str) -> bool {
+        retention::owner_of(id).is_some_and(|owner| self.owners.contains(owner))
+    }
 }
 
 fn validated(
@@ -151,12 +182,55 @@ fn validated(
 ) -> Result<Validated, Invalid> {
     let entry = |policy: &Arc<RetentionPolicy>| validate::retention_entry(policy, &context.installation, cluster);
     let entries: Vec<Result<PolicyEntry, Invalid>> = policies.iter().map(entry).collect();
-    let good = entries.iter().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
+    let mut good: Vec<PolicyEntry> = entries.iter().filter_map(|entry| entry.as_ref().ok()).cloned().collect();
     let stay = policies.iter().zip(&entries).filter(|(policy, _)| policy.meta().deletion_timestamp.is_none());
-    unclear.extend(stay.filter_map(|(policy, entry)| Some((policy.name_any(), entry.as_ref().err()?.to_string()))));
+    for (policy, invalid) in stay.filter_map(|(policy, entry)| Some((policy, entry.as_ref().err()?))) {
+        // What S3 would refuse holds the services of this policy; of anything else nobody knows what it would decide.
+        match validate::retention_holder(policy, &context.installation) {
+            Some(holder) => good.push(holder),
+            None => {
+                unclear.insert(policy.name_any(), invalid.to_string());
+            }
+        }
+    }
     let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
+    let bucket = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
     let policy = validate::retention(cluster, good, unclear, context.period_seconds).transpose()?.ok_or_else(absent)?;
-    Ok(Validated { policy, entries })
+    let last = context.shell.intents.last(&change::resource(bucket)).ok().flatten();
+    let (installation, replaced) = (context.installation.clone(), replaced(last.as_ref()));
+    let policy = retention::Policy { installation, replaced, ..policy };
+    let owners = policy.policies.iter().map(|entry| entry.owner.clone()).collect();
+    Ok(Validated { policy, entries, owners })
+}
+
+/// One look at the bucket, and at the oldest objects of services that have just come and have lost no rule of ours.
+async fn observed(bucket: &Bucket, policy: &mut retention::Policy, context: &Context) -> Look {
+    let mut observed = observe(bucket, &policy.logs_prefix, &context.discovery).await;
+    // Read after the rules: whoever of us took one away had written that down before.
+    let last = context.shell.intents.last(&change::resource(&bucket.name)).ok().flatten();
+    policy.bared = bared::bared(last.as_ref(), Timestamp::now());
+    observed.facts.lost = bared::lost(last.as_ref(), &observed.raw);
+    context.objects.learn(bucket, policy, &mut observed.facts).await;
+    observed
+}
+
+/// What the plans that people are asked about would do to the objects that are there, by owner, as far as this process has
+/// counted it. What status shows is not taken over: people decide by these numbers, and others may write status too.
+fn effects(
+    context: &Context,
+    bucket: &Bucket,
+    validated: &Validated,
+    (plan, observed): (&retention::Plan, &Look),
+) -> BTreeMap<String, Effect> {
+    let asked = validated.entries.iter().filter_map(|entry| {
+        let owner = &entry.as_ref().ok()?.owner;
+        Some((owner, pending::asked(plan.policies.get(owner)?)?))
+    });
+    let asked: Vec<(&String, &ApprovalRequest)> = asked.collect();
+    context.objects.keep(&bucket.name, &asked.iter().map(|(_, request)| request.plan_id.as_str()).collect());
+    let (logs, setting) = (&validated.policy.logs_prefix, observed.minimum_object_size());
+    let effect = |request: &ApprovalRequest| context.objects.effect(bucket, logs, request, setting.as_deref());
+    asked.into_iter().filter_map(|(owner, request)| Some((owner.clone(), effect(request)?))).collect()
 }
 
 /// Rules of ours that others have changed since our last write. Those of a policy that is being deleted go anyway.
@@ -164,7 +238,7 @@ fn drifted(context: &Context, bucket: &str, observed: &Look, validated: &Validat
     let stays = validated.policy.policies.iter().filter(|entry| entry.removal.is_none());
     let owners: Vec<&str> = stays.map(|entry| entry.owner.as_str()).collect();
     let last = context.shell.intents.last(&change::resource(bucket)).ok().flatten();
-    drift::drifted(last.as_ref(), &observed.raw, &owners)
+    drift::drifted((last.as_ref(), Timestamp::now()), &observed.raw, &owners)
 }
 
 fn policies_of(cluster: &LogwiseCluster, context: &Context) -> Vec<Arc<RetentionPolicy>> {
@@ -185,22 +259,18 @@ fn tell(cluster: &LogwiseCluster, context: &Context, observed: &Look) {
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before.
 async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Refused> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let shell = &context.shell;
-    let allowed = shell.access.decide(&namespace, &validate::references(cluster))?;
     let aws = cluster.spec.aws.as_ref();
-    let whom = Whom {
-        pipeline: Pipeline { installation: &context.installation, namespace: &namespace, name: &name },
+    let named = Named {
+        namespace: &namespace,
+        pipeline: &name,
+        references: validate::references(cluster),
+        bucket: cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str()),
         region: aws.map_or("", |aws| aws.region.as_str()),
         role_arn: aws.and_then(|aws| aws.role_arn.as_deref()),
         secret: aws.and_then(|aws| aws.credentials_secret_ref.as_ref()).map(|secret| secret.name.as_str()),
-        endpoints: &allowed.endpoints,
+        account: None,
     };
-    let clients = logwise_aws::clients(&context.aws, &shell.secrets, whom).await?;
-    let account = allowed.bucket_owner;
-    // Twelve digits: the grants were checked when they were read.
-    let owner = account.as_ref().and_then(|account| account.parse::<Owner>().ok());
-    let bucket = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
-    Ok(Bucket { client: clients.s3(owner.as_ref()), name: bucket.to_owned(), owner: account })
+    named.reach(context).await
 }
 
 /// The LogwiseCluster that owns the bucket, if it is not this one. One that may not use it does not own it.
@@ -222,29 +292,13 @@ async fn owner_of_bucket(cluster: &LogwiseCluster, context: &Context) -> Option<
     other_owner(&shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 
-/// Writes the rules, unless a policy is not ready for it.
-async fn write_rules(
-    context: &Context,
-    (cluster, policies): (&LogwiseCluster, &[Arc<RetentionPolicy>]),
-    bucket: &Bucket,
-    (write, observed, drift): (&WriteRules, &Look, &[Changed]),
-    cleared: Result<(), String>,
-) -> Result<Written, AwsError> {
-    if let Some(superseded) = hold_policies(context, policies).await {
-        return Ok(superseded);
-    }
-    let outcome = change::carry_out(&context.shell.intents, cluster, bucket, (write, observed, drift), cleared).await;
-    context.tried.note(&bucket.name, write, &outcome, Instant::now());
-    outcome
-}
-
 /// Rules are written only for policies whose deletion will wait for us and that are still as they were seen; until then
 /// nothing is.
-async fn hold_policies(context: &Context, policies: &[Arc<RetentionPolicy>]) -> Option<Written> {
+pub(crate) async fn hold_policies(context: &Context, policies: &[Arc<RetentionPolicy>]) -> Option<Written> {
     for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_none()) {
         if let Err(error) = finalizer::add(context, policy).await {
             tracing::warn!(error = chain(&error), "no rule is written before its policy has a finalizer");
-            return Some(Written::Superseded);
+            return Some(Written::Postponed);
         }
     }
     let namespace = policies.first().and_then(|policy| policy.namespace()).unwrap_or_default();
@@ -252,29 +306,15 @@ async fn hold_policies(context: &Context, policies: &[Arc<RetentionPolicy>]) -> 
     let fresh = context.shell.intents.still(&namespace, &all).await;
     fresh.err().map(|error| {
         tracing::warn!(error = chain(&error), "no rule is written for a policy as it was once");
-        Written::Superseded
+        Written::Postponed
     })
 }
 
-/// Says of policies that they take no part in any bucket, and lets those go that are being deleted.
-pub(crate) async fn refuse(policies: &[Arc<RetentionPolicy>], context: &Context, reason: Reason, message: &str) {
-    say_refused(policies, context, reason, message).await;
-    release(policies, context).await;
-}
-
-async fn say_refused(policies: &[Arc<RetentionPolicy>], context: &Context, reason: Reason, message: &str) {
+/// Says of policies that they take no part in any bucket.
+pub(crate) async fn say_refused(policies: &[Arc<RetentionPolicy>], context: &Context, reason: Reason, message: &str) {
     for policy in policies {
         let report = policy_report::refused(policy, reason, message);
         context.shell.publish(Part::Retention, policy.as_ref(), report).await;
-    }
-}
-
-/// Lets policies go that are being deleted: nothing here may touch the rules that they may have left.
-async fn release(policies: &[Arc<RetentionPolicy>], context: &Context) {
-    for policy in policies.iter().filter(|policy| policy.meta().deletion_timestamp.is_some()) {
-        if let Err(error) = finalizer::remove(context, policy).await {
-            tracing::warn!(error = chain(&error), "finalizer not removed; it is tried again");
-        }
     }
 }
 
@@ -283,6 +323,6 @@ async fn finish_policy(policy: &Arc<RetentionPolicy>, look: &PolicyLook<'_>, con
     let report = look.report();
     context.shell.publish(Part::Retention, policy.as_ref(), report).await;
     if look.may_go() {
-        release(std::slice::from_ref(policy), context).await;
+        leaving::let_go(policy, context).await;
     }
 }

@@ -83,8 +83,8 @@ impl RawDocument {
         let rules: Vec<RawRule> = rules
             .into_iter()
             .map(|span| {
-                let Facts { id, meaning } = rule::read(&text[span.clone()]);
-                RawRule { span, facts: ObservedRule { id, meaning } }
+                let Facts { id, meaning, reach } = rule::read(&text[span.clone()]);
+                RawRule { span, facts: ObservedRule { id, meaning, reach } }
             })
             .collect();
         let not_preservable = hazard.or_else(|| repeated_id(&rules));

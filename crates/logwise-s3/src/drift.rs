@@ -1,22 +1,17 @@
 //! What others did to rules of ours since the last write: the configuration as it is beside the one that the record of that
 //! write tells of.
 
+use crate::apply::meaning;
 use crate::document::RawDocument;
-use crate::lifecycle::LARGEST;
-use crate::rule::ordered;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use flate2::read::GzDecoder;
+use crate::old::Old;
+use crate::record::{Left, Targets};
+use crate::undo::acts_on_more;
+use crate::verify::{Reading, reading};
+use jiff::Timestamp;
 use logwise_plan::Known;
-use logwise_plan::retention::{Meaning, WriteRules, is_owned_by};
+use logwise_plan::retention::{Meaning, WriteRules, owner_of};
 use logwise_runtime::intent::{Intent, State};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-
-/// Key beside the rules to be written under which a record remembers what earlier writes had left of rules that somebody
-/// has changed since and that this write leaves alone.
-const LEFT: &str = "left";
 
 /// A rule of ours that is not as it was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,37 +31,65 @@ type Rule = Option<Meaning>;
 type Rules = BTreeMap<String, Rule>;
 
 /// Rules of `owners` that are not as `last`, the record of our last write, says that they were left. `None`: nobody can
-/// tell, because the configuration could not be read or that write did not end as it was meant to.
-pub(crate) fn drifted(last: Option<&Intent>, now: &Known<RawDocument>, owners: &[&str]) -> Option<Vec<Changed>> {
-    let now = match now {
-        Known::Known(document) => rules(document),
-        Known::Absent => Rules::new(),
-        Known::Unknown(_) => return None,
-    };
+/// tell, because the configuration could not be read, or what S3 shows `at` this time is an old one, or that write is open
+/// or was not kept as it was sent.
+pub(crate) fn drifted(
+    (last, at): (Option<&Intent>, Timestamp),
+    now: &Known<RawDocument>,
+    owners: &[&str],
+) -> Option<Vec<Changed>> {
+    if now.is_unknown() {
+        return None;
+    }
     // What was never written is not ours to miss.
     let Some(last) = last else { return Some(Vec::new()) };
-    let left = left(last)?;
-    let ids: BTreeSet<&String> = left.keys().chain(now.keys()).collect();
-    let ours = ids.into_iter().filter(|id| owners.iter().any(|owner| is_owned_by(id, owner)));
+    let document = now.known();
+    if last.state.is_closed() && Old::of(Some(last), at).shows(document, true) {
+        return None;
+    }
+    let left = Expected::of(last)?;
+    let now = document.map_or_else(Rules::new, rules);
+    let ids: BTreeSet<&String> = left.rules.keys().chain(now.keys()).collect();
+    let owners: BTreeSet<&str> = owners.iter().copied().collect();
+    let ours = ids.into_iter().filter(|id| owner_of(id).is_some_and(|owner| owners.contains(owner)));
     let changed: Vec<Changed> = ours
-        .filter(|id| left.get(*id) != now.get(*id))
-        .map(|id| Changed { id: id.clone(), left: left.get(id).cloned(), now: now.get(id).cloned() })
+        .filter(|id| !left.holds(id, now.get(*id)))
+        .map(|id| Changed { id: id.clone(), left: left.rules.get(id).cloned(), now: now.get(id).cloned() })
         .collect();
-    (last.state == State::Done || changed.is_empty()).then_some(changed)
+    (changed.is_empty() || tells(last, document)).then_some(changed)
 }
 
-/// The targets of a write: its rules, and what it leaves of rules that others have changed.
-pub(crate) fn targets(write: &WriteRules, drifted: &[Changed]) -> Value {
-    let mut targets = json!(write);
-    let stays = |changed: &&Changed| !is_written(write, &changed.id);
-    let left: BTreeMap<&str, &Option<Rule>> =
-        drifted.iter().filter(stays).map(|changed| (changed.id.as_str(), &changed.left)).collect();
-    if !left.is_empty() {
-        // A rule that was not there has no list; one that does something else than rules of ours has an empty one.
-        let told = |rule: &Option<Rule>| json!(rule.as_ref().map(|meaning| Vec::from_iter(meaning.clone())));
-        targets[LEFT] = left.iter().map(|(id, rule)| ((*id).to_owned(), told(rule))).collect();
+/// Whether what differs from what the last write has left is the work of others.
+fn tells(last: &Intent, now: Option<&RawDocument>) -> bool {
+    match last.state {
+        State::Done | State::Abandoned => true,
+        State::Superseded => !is_lessened(last, now),
+        State::Prepared | State::Sent => false,
     }
-    targets
+}
+
+/// Whether the server has kept less of the write of this record.
+fn is_lessened(last: &Intent, now: Option<&RawDocument>) -> bool {
+    let known = Targets::of(last).and_then(|targets| Some((targets.before(last)?, targets.write)));
+    known.is_none_or(|(before, write)| {
+        let over = (before.as_ref(), &write);
+        matches!(reading(over, now), Reading::Less(_)) || acts_on_more(over, now, |id| owner_of(id).is_some())
+    })
+}
+
+/// What earlier writes had left of rules that others have changed since and that `write` leaves alone.
+pub(crate) fn left_alone(write: &WriteRules, drifted: &[Changed]) -> Left {
+    as_left(drifted.iter().filter(|changed| !is_written(write, &changed.id)))
+}
+
+/// The same of rules that `write` puts right.
+pub(crate) fn put_right(write: &WriteRules, drifted: &[Changed]) -> Left {
+    as_left(drifted.iter().filter(|changed| is_written(write, &changed.id)))
+}
+
+fn as_left<'a>(changed: impl Iterator<Item = &'a Changed>) -> Left {
+    let told = |rule: &Option<Rule>| rule.as_ref().map(|meaning| Vec::from_iter(meaning.clone()));
+    changed.map(|changed| (changed.id.clone(), told(&changed.left))).collect()
 }
 
 /// Whether a write puts, or takes away, the rule with this id.
@@ -84,32 +107,56 @@ fn rules(document: &RawDocument) -> Rules {
 }
 
 /// The rules as the write of this record leaves them; `None`: the record does not tell.
-fn left(last: &Intent) -> Option<Rules> {
-    let write: WriteRules = serde_json::from_value(last.wish.targets.clone()).ok()?;
-    let mut rules = match (&write.assumes, &last.wish.pre_image) {
-        (None, _) => Rules::new(),
-        (Some(_), Some(packed)) => rules(&unpacked(packed)?),
-        (Some(_), None) => return None,
-    };
-    rules.retain(|id, _| !write.remove.contains(id));
-    for rule in write.add {
-        let meaning = Meaning { prefix: rule.prefix, settings: ordered(rule.settings) };
-        rules.insert(rule.id, Some(meaning));
+pub(crate) fn left(last: &Intent) -> Option<Rules> {
+    before_and_after(last).map(|(_, after)| after)
+}
+
+/// The rules as they were left before the write of this record, and as that leaves them.
+fn before_and_after(last: &Intent) -> Option<(Rules, Rules)> {
+    let targets = Targets::of(last)?;
+    let mut before = targets.before(last)?.as_ref().map_or_else(Rules::new, rules);
+    let mut after = before.clone();
+    after.retain(|id, _| !targets.write.remove.contains(id));
+    after.extend(targets.write.add.iter().map(|rule| (rule.id.clone(), Some(meaning(rule)))));
+    put_back(&mut after, &targets.left);
+    put_back(&mut before, &targets.left);
+    put_back(&mut before, &targets.repairs);
+    Some((before, after))
+}
+
+/// The rules as a record says that they were left.
+struct Expected {
+    rules: Rules,
+    /// The same if the other is the case: that the write has, or has not, taken effect.
+    or: Option<Rules>,
+}
+
+impl Expected {
+    /// `None`: the record does not tell.
+    fn of(last: &Intent) -> Option<Self> {
+        let (before, after) = before_and_after(last)?;
+        Some(match last.state {
+            State::Done | State::Prepared | State::Sent => Self { rules: after, or: None },
+            // It may come late.
+            State::Abandoned => Self { rules: before, or: Some(after) },
+            // Nobody knows what others have found there.
+            State::Superseded => Self { rules: after, or: Some(before) },
+        })
     }
-    for (id, rule) in last.wish.targets.get(LEFT).and_then(Value::as_object).into_iter().flatten() {
-        match serde_json::from_value::<Option<Vec<Meaning>>>(rule.clone()).ok()? {
-            Some(meaning) => rules.insert(id.clone(), meaning.into_iter().next()),
+
+    fn holds(&self, id: &str, now: Option<&Rule>) -> bool {
+        self.rules.get(id) == now || self.or.as_ref().is_some_and(|or| or.get(id) == now)
+    }
+}
+
+/// Makes rules what earlier writes had left of them.
+fn put_back(rules: &mut Rules, left: &Left) {
+    for (id, rule) in left {
+        match rule {
+            Some(meaning) => rules.insert(id.clone(), meaning.first().cloned()),
             None => rules.remove(id),
         };
     }
-    Some(rules)
-}
-
-fn unpacked(packed: &str) -> Option<RawDocument> {
-    let packed = STANDARD.decode(packed).ok()?;
-    let mut bytes = Vec::new();
-    GzDecoder::new(packed.as_slice()).take(LARGEST as u64).read_to_end(&mut bytes).ok()?;
-    RawDocument::parse(&bytes, None).ok()
 }
 
 impl Changed {
@@ -122,7 +169,11 @@ impl Changed {
             (Some(_), Some(_)) => "disabled, or given another form than ours".to_owned(),
         };
         let known = self.left.iter().chain(&self.now).flatten().next();
-        let over = known.map_or_else(String::new, |meaning| format!(" ({})", meaning.prefix));
+        // Several services share a rule whose prefix does not end with that of one.
+        let over = known.map_or_else(String::new, |meaning| {
+            let all = if meaning.prefix.ends_with('/') { "" } else { "*" };
+            format!(" ({}{all})", meaning.prefix)
+        });
         format!("rule {}{over}: {what}", self.id)
     }
 }
@@ -153,9 +204,8 @@ fn difference(left: &Meaning, now: &Meaning) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
+    use crate::record::tests::record;
     use logwise_plan::retention::{self, Settings, rule_id};
-    use logwise_runtime::intent::{Owner, Wish, Writer};
 
     const OWNER: &str = "lab.shop.keep";
 
@@ -175,33 +225,19 @@ mod tests {
         bytes.map_or(Known::Absent, |bytes| Known::Known(RawDocument::parse(&bytes, None).unwrap()))
     }
 
-    fn done(targets: Value, before: &Known<RawDocument>) -> Intent {
-        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
-        let mut wish = Wish {
-            owner,
-            targets,
-            pre_image: before.known().and_then(crate::change::pre_image),
-            amount: 0,
-            parts: Vec::new(),
-        };
-        wish.targets["assumes"] = before.known().map_or(Value::Null, |before| before.version().into());
-        Intent {
-            resource: "bucket/b".into(),
-            wish,
-            writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
-            state: State::Done,
-            send_before: None,
-            call_timeout_seconds: 6,
-            written: Timestamp::UNIX_EPOCH,
-            prepared: None,
-            effect: None,
-            spent: Vec::new(),
-            changed: BTreeMap::new(),
-        }
+    fn done(write: WriteRules, left: Left, before: &Known<RawDocument>) -> Intent {
+        let before = before.known();
+        let write = WriteRules { assumes: before.map(|before| before.version().to_owned()), ..write };
+        record(State::Done, &Targets { write, left, ..Targets::default() }, before)
+    }
+
+    /// When nothing that was written at 0 s is an old answer any more.
+    fn later() -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1)
     }
 
     fn words(last: Option<&Intent>, now: &Known<RawDocument>) -> Option<Vec<String>> {
-        let changed = drifted(last, now, &[OWNER])?;
+        let changed = drifted((last, later()), now, &[OWNER])?;
         let short = |changed: &Changed| changed.words().rsplit_once("service_name=").unwrap().1.to_owned();
         Some(changed.iter().map(short).collect())
     }
@@ -209,7 +245,7 @@ mod tests {
     #[test]
     fn rules_are_compared_with_what_the_last_write_left() {
         let before = document(&[("stays", 9), ("goes", 9), ("longer", 9)]);
-        let last = done(json!(write(&[("longer", 30), ("new", 5)], &["goes", "longer"])), &before);
+        let last = done(write(&[("longer", 30), ("new", 5)], &["goes", "longer"]), Left::new(), &before);
         let as_left = [("stays", 9), ("longer", 30), ("new", 5)];
         assert_eq!(words(Some(&last), &document(&as_left)), Some(vec![]));
         let changed = words(Some(&last), &document(&[("longer", 3), ("goes", 9), ("new", 5)])).unwrap();
@@ -218,13 +254,14 @@ mod tests {
         assert_eq!(changed, ["goes/): added", "longer/): expiration.days 30 -> 3", "stays/): removed"]);
         assert_eq!(words(Some(&last), &Known::Absent).unwrap().len(), 3);
         assert_eq!(words(None, &document(&as_left)), Some(vec![]), "nothing was ever written");
-        assert_eq!(drifted(Some(&last), &document(&[]), &["lab.shop.other"]), Some(vec![]), "rules of others");
+        let others = drifted((Some(&last), later()), &document(&[]), &["lab.shop.other"]);
+        assert_eq!(others, Some(vec![]), "rules of others");
     }
 
     #[test]
-    fn a_write_that_did_not_end_well_tells_nothing_but_that_all_is_as_it_wanted() {
-        let open = |state| Intent { state, ..done(json!(write(&[("a", 5)], &[])), &document(&[])) };
-        for state in [State::Prepared, State::Sent, State::Abandoned, State::Superseded] {
+    fn a_write_that_is_open_tells_nothing_but_that_all_is_as_it_wanted() {
+        let open = |state| Intent { state, ..done(write(&[("a", 5)], &[]), Left::new(), &document(&[])) };
+        for state in [State::Prepared, State::Sent] {
             assert_eq!(words(Some(&open(state)), &document(&[("a", 3)])), None);
             assert_eq!(words(Some(&open(state)), &document(&[("a", 5)])), Some(vec![]));
         }
@@ -232,16 +269,73 @@ mod tests {
     }
 
     #[test]
+    fn an_old_answer_tells_nothing() {
+        let before = document(&[("a", 30)]);
+        let last = done(write(&[("a", 365)], &["a"]), Left::new(), &before);
+        let at = |second| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
+        assert_eq!(drifted((Some(&last), at(20)), &before, &[OWNER]), None);
+        assert_eq!(drifted((Some(&last), at(20)), &document(&[("a", 7)]), &[OWNER]).unwrap().len(), 1);
+        assert_eq!(drifted((Some(&last), at(180)), &before, &[OWNER]).unwrap().len(), 1, "somebody has put it back");
+    }
+
+    #[test]
+    fn after_a_write_that_did_not_end_well_a_rule_is_as_it_was_before_or_as_it_was_wanted() {
+        let before = document(&[("a", 30), ("b", 9)]);
+        let ended = |state| Intent { state, ..done(write(&[("a", 60)], &["a"]), Left::new(), &before) };
+        for (state, told) in [(State::Abandoned, "30 -> 5"), (State::Superseded, "60 -> 5")] {
+            let last = ended(state);
+            assert_eq!(words(Some(&last), &before), Some(vec![]), "{state:?}");
+            assert_eq!(words(Some(&last), &document(&[("a", 60), ("b", 9)])), Some(vec![]), "{state:?}");
+            let changed = words(Some(&last), &document(&[("a", 5), ("b", 9)]));
+            assert_eq!(changed, Some(vec![format!("a/): expiration.days {told}")]), "{state:?}");
+            let changed = words(Some(&last), &document(&[("a", 30)]));
+            assert_eq!(changed, Some(vec!["b/): removed".to_owned()]), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_has_not_kept_is_nobody_elses_work() {
+        let mut wanted = write(&[("a", 5)], &[]);
+        wanted.add[0].settings.abort_multipart_days = Some(3);
+        let last = Intent { state: State::Superseded, ..done(wanted, Left::new(), &document(&[])) };
+        assert_eq!(words(Some(&last), &document(&[("a", 5)])), None);
+    }
+
+    #[test]
+    fn a_repair_that_was_refused_forgets_no_change() {
+        let first = done(write(&[("a", 30)], &[]), Left::new(), &document(&[]));
+        let now = document(&[("a", 5)]);
+        let changed = drifted((Some(&first), later()), &now, &[OWNER]).unwrap();
+        let repair = write(&[("a", 30)], &["a"]);
+        assert!(left_alone(&repair, &changed).is_empty());
+        let assumes = now.known().map(|now| now.version().to_owned());
+        let repairs = put_right(&repair, &changed);
+        let targets = Targets { write: WriteRules { assumes, ..repair }, repairs, ..Targets::default() };
+        let refused = record(State::Abandoned, &targets, now.known());
+        assert_eq!(words(Some(&refused), &now), Some(vec!["a/): expiration.days 30 -> 5".to_owned()]));
+        assert_eq!(words(Some(&refused), &document(&[("a", 30)])), Some(vec![]), "its owner has put it back");
+        let done = Intent { state: State::Done, ..refused };
+        assert_eq!(words(Some(&done), &document(&[("a", 30)])), Some(vec![]));
+    }
+
+    #[test]
     fn a_later_write_about_something_else_forgets_no_change() {
-        let first = done(json!(write(&[("a", 5), ("b", 5), ("c", 5)], &[])), &document(&[]));
+        let first = done(write(&[("a", 5), ("b", 5), ("c", 5)], &[]), Left::new(), &document(&[]));
         let now = document(&[("a", 3), ("b", 5), ("d", 1)]);
-        let changed = drifted(Some(&first), &now, &[OWNER]).unwrap();
+        let changed = drifted((Some(&first), later()), &now, &[OWNER]).unwrap();
         assert_eq!(changed.len(), 3);
         let next = write(&[("b", 7), ("c", 5)], &["b"]);
-        let second = done(targets(&next, &changed), &now);
+        let second = done(next.clone(), left_alone(&next, &changed), &now);
         let mut told = words(Some(&second), &document(&[("a", 3), ("b", 7), ("c", 5), ("d", 1)])).unwrap();
         told.sort_unstable();
         assert_eq!(told, ["a/): expiration.days 5 -> 3", "d/): added"]);
-        assert!(serde_json::from_value::<WriteRules>(second.wish.targets).is_ok(), "the record is read as before");
+        assert_eq!(Targets::of(&second).map(|targets| targets.left.len()), Some(2), "and so does its record");
+    }
+
+    #[test]
+    fn a_rule_that_services_share_is_told_by_the_beginning_of_their_names() {
+        let meaning = Meaning { prefix: "logs/service_name=pay-".into(), settings: Settings::default() };
+        let changed = Changed { id: "x".into(), left: Some(Some(meaning)), now: None };
+        assert_eq!(changed.words(), "rule x (logs/service_name=pay-*): removed");
     }
 }

@@ -4,9 +4,7 @@ use crate::report::{Found, blocked_message, blocked_reason};
 use kube::ResourceExt;
 use logwise_api::RetentionPolicy;
 use logwise_plan::change;
-use logwise_plan::retention::{
-    ApprovalRequest, Decision, PolicyEntry, PolicyPlan, Settings, is_destructive, rule_id, service_prefix,
-};
+use logwise_plan::retention::{ApprovalRequest, Decision, PolicyEntry, PolicyPlan, Settings, is_destructive, rule_id};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::{held, words};
 
@@ -124,24 +122,16 @@ pub(crate) fn opening(entry: &PolicyEntry, plan: &PolicyPlan) -> String {
 
 fn counts(found: &Found<'_>, entry: &PolicyEntry, plan: &PolicyPlan) -> Counts {
     let mut counts = Counts { remove: plan.kept, ..Counts::default() };
-    let document = found.observed.facts.document.known();
-    let rules = || document.into_iter().flat_map(|document| &document.rules);
-    for service in plan.services.iter().filter(|(_, decision)| is_held(decision)).map(|(service, _)| service) {
-        let prefix = service_prefix(&found.policy.logs_prefix, service);
-        let own = rule_id(&entry.owner, &entry.uid8, service);
-        let ours = rules().filter(|rule| rule.id.as_deref().is_some_and(|id| id == own || found.owns(id)));
-        let of_service: Vec<Option<&Settings>> = ours
-            .filter(|rule| {
-                rule.id.as_deref() == Some(own.as_str()) || rule.meaning.as_ref().is_some_and(|m| m.prefix == prefix)
-            })
-            .map(|rule| rule.meaning.as_ref().map(|meaning| &meaning.settings))
-            .collect();
-        counts.count(!of_service.is_empty(), &entry.settings);
+    let nothing = Settings::default();
+    let held = plan.services.iter().filter(|(_, decision)| is_held(decision)).map(|(service, _)| service);
+    for service in held {
+        let rules = found.own.of_service(service, &rule_id(&entry.owner, &entry.uid8, service));
+        let to = if found.observed.facts.vanished.contains(service) { &nothing } else { &entry.settings };
+        counts.count(!rules.is_empty(), to);
         // What is not understood counts as nothing; of several rules the shortest acts.
-        let nothing = Settings::default();
-        let known: Vec<&Settings> = of_service.iter().copied().flatten().collect();
+        let known: Vec<&Settings> = rules.iter().filter_map(|rule| Some(&rule.meaning.as_ref()?.settings)).collect();
         let known = if known.is_empty() { vec![&nothing] } else { known };
-        counts.destructive += usize::from(known.iter().all(|from| is_destructive(from, &entry.settings)));
+        counts.destructive += usize::from(known.iter().all(|from| is_destructive(from, to)));
     }
     counts
 }

@@ -1,22 +1,32 @@
 //! What a look at a bucket found and did, on the LogwiseCluster.
 
+use crate::attempt::Attempt;
 use crate::drift::{Changed, is_written};
+use crate::effect::Effect;
+use crate::own_rules::OwnRules;
 use crate::policy_report;
 use crate::{Look, Written};
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{Drift, LogwiseCluster, StorageStatus};
-use logwise_aws::AwsError;
+use logwise_aws::{AwsError, bucket_arn, bucket_statement};
 use logwise_plan::Known;
-use logwise_plan::retention::{self, Blocked};
+use logwise_plan::retention::{self, Blocked, Enforcement, Folding, ObservedRule, RuleGroup, Share};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline};
 use logwise_runtime::{Decision, ErrorClass, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest account of what others have changed, in characters.
 const MAX_SUMMARY: usize = 512;
+
+/// Longest text of AWS beside a statement to paste, in characters: the statement is not to be cut.
+const MAX_REFUSAL: usize = 330;
+
+/// Longest name of an identity beside it, in characters.
+const MAX_IDENTITY: usize = 80;
 
 /// The spec cannot be used.
 pub(crate) fn invalid(cluster: &LogwiseCluster, invalid: &Invalid) -> Report {
@@ -66,26 +76,33 @@ pub(crate) struct Found<'a> {
     pub cluster: &'a LogwiseCluster,
     pub observed: &'a Look,
     pub plan: &'a retention::Plan,
-    /// What became of the write; `None`: nothing was sent.
-    pub outcome: Option<&'a Result<Written, AwsError>>,
+    /// What this look did about the rules.
+    pub attempt: &'a Attempt,
     pub policy: &'a retention::Policy,
     /// Rules that others have changed since our last write, before the write of this look; `None`: not known.
     pub drift: Option<&'a [Changed]>,
     /// The account that the bucket must belong to, if the grants name one.
     pub account: Option<&'a str>,
+    /// Rules of the bucket's policies before this look.
+    pub own: &'a OwnRules<'a>,
+    /// The rules of the bucket after this look.
+    pub after: &'a Known<Vec<ObservedRule>>,
+    /// What these rules do.
+    pub enforced: &'a Enforcement<'a>,
+    /// What plans that wait would do to the objects that are there, by owner, as far as it was counted.
+    pub effects: &'a BTreeMap<String, Effect>,
 }
 
 impl Found<'_> {
     /// The report on the LogwiseCluster.
     pub(crate) fn report(&self) -> Report {
-        let wrote = matches!(self.outcome, Some(Ok(Written::Done)));
+        let planned = || Duration::from_secs(self.plan.next_look_seconds.into());
         Report {
             status: part_status(&self.status(), self.ready()),
             events: Vec::new(),
             decisions: self.decision().into_iter().collect(),
             failure: self.failure(),
-            // Right after a write the world is read once more: policies report what S3 then holds.
-            next_look: Duration::from_secs(if wrote { 1 } else { self.plan.next_look_seconds.into() }),
+            next_look: self.attempt.next_look().unwrap_or_else(planned),
             retry_within: None,
         }
     }
@@ -101,59 +118,81 @@ impl Found<'_> {
     /// Rules of ours and of others in the observed configuration.
     fn rules(&self) -> Option<(i32, i32)> {
         let rules = match &self.observed.facts.document {
-            Known::Known(document) => document.rules.as_slice(),
-            Known::Absent => &[],
+            Known::Known(document) => document.rules.len(),
+            Known::Absent => 0,
             Known::Unknown(_) => return None,
         };
-        let ours = rules.iter().filter(|rule| rule.id.as_deref().is_some_and(|id| self.owns(id))).count();
-        Some((words::count(ours), words::count(rules.len() - ours)))
-    }
-
-    /// Whether a rule id belongs to one of the bucket's policies.
-    pub(crate) fn owns(&self, id: &str) -> bool {
-        self.policy.policies.iter().any(|entry| retention::is_owned_by(id, &entry.owner))
+        Some((words::count(self.own.count), words::count(rules - self.own.count)))
     }
 
     /// What failed: the look, or else the write.
     fn error(&self) -> Option<&AwsError> {
-        self.observed.error.as_ref().or_else(|| self.outcome?.as_ref().err())
+        self.observed.error.as_ref().or_else(|| self.attempt.outcome.as_ref()?.as_ref().err())
     }
 
     fn ready(&self) -> Draft {
         let kind = ConditionType::StorageReady;
         let bucket = self.cluster.spec.storage.as_ref().map_or("", |s| s.bucket_name.as_str());
         if let Some(error) = self.error() {
-            let reason = Reason::of_failure(error.class(), Reason::BucketNotFound);
-            return Draft::new(
-                kind,
-                false,
-                reason,
-                format!("{error}. {}{}", next_step(error.class()), self.other_account(error.class())),
-            );
+            let alarm = self.attempt.alarm(bucket).map_or_else(String::new, |alarm| format!("{alarm}. "));
+            return Draft::new(kind, false, reason_of(error), format!("{alarm}{}", self.failed(error)));
         }
-        if let Some(Ok(Written::NotVerified { why })) = self.outcome {
-            let message = format!(
-                "The configuration of {bucket} is not what was written: {why}. Find the other writer of its lifecycle rules"
-            );
-            return Draft::new(kind, false, Reason::ForeignWriterDetected, message);
-        }
-        if let Some(Ok(Written::NotKept { why })) = self.outcome {
-            return Draft::new(kind, false, Reason::RuleNotKept, not_kept(bucket, why));
+        if let Some((reason, message)) = self.attempt.trouble(bucket) {
+            return Draft::new(kind, false, reason, message);
         }
         match &self.plan.blocked {
             Some(blocked) => Draft::new(kind, false, blocked_reason(blocked), blocked_message(blocked)),
-            None => Draft::new(kind, true, Reason::Available, format!("Bucket {bucket} answers")),
+            None => Draft::new(kind, true, Reason::Available, self.answers(bucket)),
         }
     }
 
-    /// S3 gives the same answer to those who lack a right and to those who expect another owner.
-    fn other_account(&self, class: ErrorClass) -> String {
-        match self.account.filter(|_| class == ErrorClass::Denied) {
-            Some(account) => format!(
-                ", and check that it belongs to account {account}: the grant says so, and a bucket of another account is refused"
-            ),
-            None => String::new(),
+    fn answers(&self, bucket: &str) -> String {
+        let beside = |others| {
+            format!(
+                ". Right after the last write other rules of it were not as before: {others}. Somebody else wrote them, or \
+                 the server keeps them in another way"
+            )
+        };
+        format!("Bucket {bucket} answers{}", self.attempt.beside().map_or_else(String::new, beside))
+    }
+
+    /// The failure and the next step.
+    fn failed(&self, error: &AwsError) -> String {
+        if !error.is_refused() {
+            return format!("{error}. {}", next_step(error));
         }
+        // S3 gives the same answer to those who lack a right and to those who expect another owner.
+        let account = match self.account {
+            Some(account) => format!("another account than {account}, which the grant names"),
+            None => "another account".to_owned(),
+        };
+        let (aws, storage) = (self.cluster.spec.aws.as_ref(), self.cluster.spec.storage.as_ref());
+        let region = aws.map_or("", |aws| aws.region.as_str());
+        let bucket = storage.map_or("", |storage| storage.bucket_name.as_str());
+        let role = aws.and_then(|aws| aws.role_arn.as_ref()).map(|role| format!("role {role}"));
+        let secret = aws.and_then(|aws| aws.credentials_secret_ref.as_ref());
+        let user = || secret.map(|secret| format!("the IAM user of the keys in Secret {}", secret.name));
+        let who = role.or_else(user).unwrap_or_else(|| "the operator's own IAM role".to_owned());
+        format!(
+            "{}. {} on {} is denied, or the bucket belongs to {account}: S3 gives both the same answer. Add to a policy of \
+             {}: {}",
+            words::cut(&error.to_string(), MAX_REFUSAL),
+            error.permission().action,
+            bucket_arn(region, bucket),
+            words::cut(&who, MAX_IDENTITY),
+            bucket_statement(region, bucket),
+        )
+    }
+
+    /// Whether some rule removes the old versions of all logs.
+    pub(crate) fn removes_versions(&self) -> bool {
+        let logs = self.policy.logs_prefix.as_str();
+        let removes = |rule: &ObservedRule| match (&rule.reach, &rule.meaning) {
+            (Some(reach), _) => reach.noncurrent.is_some() && reach.share_of(logs) == Share::Whole,
+            (None, Some(meaning)) => meaning.settings.noncurrent_days.is_some() && logs.starts_with(&meaning.prefix),
+            (None, None) => false,
+        };
+        self.after.known().is_some_and(|rules| rules.iter().any(removes))
     }
 
     fn status(&self) -> StorageStatus {
@@ -170,6 +209,9 @@ impl Found<'_> {
             lifecycle_rules: rules.map(|(ours, _)| ours),
             foreign_lifecycle_rules: rules.map(|(_, foreign)| foreign),
             minimum_object_size: self.observed.minimum_object_size(),
+            versioning: self.observed.surroundings.versioning.known().map(|it| it.name().to_owned()),
+            object_lock: self.observed.surroundings.object_lock.known().copied(),
+            replication: self.observed.surroundings.replication.known().copied(),
             drift: self.drift(),
         }
     }
@@ -184,26 +226,24 @@ impl Found<'_> {
 
     /// Rules that others have changed and the write of this look has not put right; `None`: not known.
     pub(crate) fn left_changed(&self) -> Option<Vec<&Changed>> {
-        let written = matches!(self.outcome, Some(Ok(Written::Done | Written::AlreadySo)));
-        let write = self.plan.write.as_ref().filter(|_| written);
+        let written = matches!(self.attempt.outcome, Some(Ok(Written::Shown { .. } | Written::AlreadySo)));
+        let write = self.attempt.write.as_ref().filter(|_| written);
         let restored = |changed: &Changed| write.is_some_and(|write| is_written(write, &changed.id));
         Some(self.drift?.iter().filter(|changed| !restored(changed)).collect())
     }
 
     fn is_settled(&self) -> bool {
-        let written = matches!(self.outcome, None | Some(Ok(Written::Done | Written::AlreadySo)));
+        let written = matches!(self.attempt.outcome, None | Some(Ok(Written::AlreadySo)));
+        let written = written && self.attempt.refused.is_empty();
         self.observed.error.is_none() && (written || !validate::may_change(self.cluster)) && self.plan.blocked.is_none()
     }
 
     fn failure(&self) -> Option<ErrorClass> {
-        let lost = matches!(self.outcome, Some(Ok(Written::Superseded | Written::NotVerified { .. })));
-        let not_kept = matches!(self.outcome, Some(Ok(Written::NotKept { .. })));
-        let written = lost.then_some(ErrorClass::Conflict).or(not_kept.then_some(ErrorClass::Invalid));
-        self.error().map(AwsError::class).or(written)
+        self.error().map(AwsError::class).or_else(|| self.attempt.failure())
     }
 
     /// What each policy got, without the services whose rule is the wanted one: the record stays small with many.
-    fn notable(&self) -> std::collections::BTreeMap<String, retention::PolicyPlan> {
+    fn notable(&self) -> BTreeMap<String, retention::PolicyPlan> {
         let mut policies = self.plan.policies.clone();
         for policy in policies.values_mut() {
             policy.services.retain(|_, decision| *decision != retention::Decision::InForce);
@@ -212,7 +252,8 @@ impl Found<'_> {
     }
 
     fn decision(&self) -> Option<Decision> {
-        let outcome: Vec<String> = self.outcome.iter().map(|outcome| policy_report::recorded(outcome)).collect();
+        let outcome = self.attempt.outcome.iter().map(policy_report::recorded);
+        let outcome: Vec<String> = outcome.chain(self.attempt.words()).collect();
         let version = self.observed.facts.document.known().map(|document| document.version.clone());
         let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
         let write: Vec<_> = self.plan.write.iter().collect();
@@ -226,24 +267,24 @@ impl Found<'_> {
     }
 }
 
-fn next_step(class: ErrorClass) -> &'static str {
-    match class {
-        ErrorClass::Denied => {
-            "Allow the operator s3:ListBucket, s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration on this bucket"
-        }
+/// Why a bucket cannot be used after this failure.
+pub(crate) fn reason_of(error: &AwsError) -> Reason {
+    if error.is_other_region() {
+        return Reason::BucketInOtherRegion;
+    }
+    Reason::of_failure(error.class(), Reason::BucketNotFound)
+}
+
+fn next_step(error: &AwsError) -> &'static str {
+    if error.is_other_region() {
+        return "`aws.region` and `storage.bucketName` are immutable: create a LogwiseCluster with the right ones";
+    }
+    match error.class() {
+        ErrorClass::Denied => "Correct the credentials, as docs/aws-permissions.md#credentials says",
         ErrorClass::NotFound => "Create the bucket, or create a LogwiseCluster that names the right one",
         ErrorClass::Invalid => "Correct `storage` and the retention policies",
         ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Transient => "It is tried again",
     }
-}
-
-/// The fact and the next step where the server keeps less than was written.
-fn not_kept(bucket: &str, why: &str) -> String {
-    format!(
-        "The server of bucket {bucket} accepts lifecycle rules and does not keep all of them: {why}. Nothing is written \
-         until a policy or the configuration changes, or ten minutes have passed. Leave out of the policies what this \
-         server does not keep"
-    )
 }
 
 /// The condition reason of a bucket that cannot be written.
@@ -253,6 +294,7 @@ pub(crate) const fn blocked_reason(blocked: &Blocked) -> Reason {
         Blocked::ForeignRuleNotPreservable { .. } => Reason::ForeignRuleNotPreservable,
         Blocked::PolicyUnclear { .. } => Reason::PolicyUnclear,
         Blocked::TooManyRules { .. } => Reason::TooManyRules,
+        Blocked::Conflicted { .. } => Reason::Conflicted,
         Blocked::ProtectedPrefix { .. } => Reason::InvalidSpec,
     }
 }
@@ -271,9 +313,28 @@ pub(crate) fn blocked_message(blocked: &Blocked) -> String {
         Blocked::PolicyUnclear { policy, why } => format!(
             "RetentionPolicy {policy} is not understood: {why}. What it wants for its services is unknown, so that no service of this bucket gets another rule until it is corrected or deleted"
         ),
-        Blocked::TooManyRules { foreign, ours } => format!(
-            "{ours} rules are needed and others have {foreign}; S3 allows {} together. Merge or remove rules of others, or let policies cover fewer services",
-            retention::MAX_RULES
+        Blocked::TooManyRules { foreign, ours, others, policies, fold } => {
+            let folding = match fold {
+                Folding::Never => ", or set `storage.lifecycle.fold` to WhenNeeded",
+                Folding::WhenNeeded => "",
+            };
+            format!(
+                "{ours} rules are needed and others have {foreign}; S3 allows {} together, and services without a rule get none. \
+                 Of others: {}. Of ours: {}. Merge or remove rules of others, let policies cover fewer services{folding}",
+                retention::MAX_RULES,
+                groups(others, |name| if name.is_empty() { "without an id".to_owned() } else { format!("{name}...") }),
+                groups(policies, |owner| format!("RetentionPolicy {}", named(owner))),
+            )
+        }
+        Blocked::Conflicted { id, rules, installation: Some(installation) } => format!(
+            "Logwise installation {installation} has {rules} rules over these logs, such as {id}: two that manage the same \
+             logs would undo each other's work, and this one writes nothing. Stop the other one and remove its rules, or give it \
+             another bucket. If this one had that name before, remove these rules, or name it so again"
+        ),
+        Blocked::Conflicted { id, rules, installation: None } => format!(
+            "{rules} rules, such as {id}, are there again although a write of this operator replaced them: another operator \
+             of the same installation name works on this bucket, and this one writes nothing. Stop one of them, or give it \
+             another `installation`, and remove these rules"
         ),
         Blocked::ProtectedPrefix { prefix } => {
             format!(
@@ -281,4 +342,15 @@ pub(crate) fn blocked_message(blocked: &Blocked) -> String {
             )
         }
     }
+}
+
+/// Groups of rules in words, the largest first.
+fn groups(groups: &[RuleGroup], name: impl Fn(&str) -> String) -> String {
+    let told: Vec<String> = groups.iter().map(|group| format!("{} {}", group.rules, name(&group.name))).collect();
+    if told.is_empty() { "none".to_owned() } else { words::first_few(&told) }
+}
+
+/// The name of the policy in `<installation>.<namespace>.<name>`.
+fn named(owner: &str) -> &str {
+    owner.splitn(3, '.').last().unwrap_or(owner)
 }

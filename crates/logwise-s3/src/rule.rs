@@ -1,8 +1,9 @@
 //! One lifecycle rule: read out of its XML, and written as XML.
 
 use crate::document::DocumentError;
+use crate::foreign;
 use crate::scan::{is_white, is_xml_char, referred};
-use logwise_plan::retention::{Meaning, Rule, Settings, Transition};
+use logwise_plan::retention::{Meaning, Reach, Rule, Settings, Transition};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 use std::fmt::Write as _;
@@ -11,8 +12,8 @@ use std::fmt::Write as _;
 const WATERFALL: [&str; 6] =
     ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 
-/// Elements of our own rules are nested three deep; what is deeper is not ours and is not looked at.
-const DEEPEST: usize = 4;
+/// Elements of the rules that S3 knows are nested five deep, down to the key of a tag; what is deeper is not looked at.
+const DEEPEST: usize = 5;
 
 /// What can be told of a rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,21 +22,24 @@ pub(crate) struct Facts {
     pub(crate) id: Option<String>,
     /// What it does, if it is exactly one of our own forms.
     pub(crate) meaning: Option<Meaning>,
+    /// What it does, if it has another form that is understood.
+    pub(crate) reach: Option<Reach>,
 }
 
 /// Reads one whole `<Rule>` element.
 pub(crate) fn read(xml: &str) -> Facts {
-    let Some(rule) = tree(xml) else { return Facts { id: None, meaning: None } };
+    let Some(rule) = tree(xml) else { return Facts { id: None, meaning: None, reach: None } };
     let mut ids = rule.children.iter().filter(|child| child.name == "ID");
     let id = ids.next().and_then(Element::leaf).filter(|_| ids.next().is_none()).map(str::to_owned);
     let meaning = meaning(&rule).filter(|_| id.is_some());
-    Facts { id, meaning }
+    let reach = if meaning.is_none() { foreign::reach(&rule) } else { None };
+    Facts { id, meaning, reach }
 }
 
 /// An element of a rule.
 #[derive(Debug, Default)]
-struct Element {
-    name: String,
+pub(crate) struct Element {
+    pub(crate) name: String,
     children: Vec<Element>,
     /// Its own text, references resolved.
     text: String,
@@ -50,17 +54,17 @@ impl Element {
     }
 
     /// The text of an element that holds nothing else.
-    fn leaf(&self) -> Option<&str> {
+    pub(crate) fn leaf(&self) -> Option<&str> {
         (!self.odd && self.children.is_empty()).then_some(self.text.as_str())
     }
 
     /// The children of an element that holds nothing but elements.
-    fn parts(&self) -> Option<&[Self]> {
+    pub(crate) fn parts(&self) -> Option<&[Self]> {
         (!self.odd && self.text.bytes().all(is_white)).then_some(self.children.as_slice())
     }
 
     /// The text of the only child, if it has that name.
-    fn only(&self, name: &str) -> Option<&str> {
+    pub(crate) fn only(&self, name: &str) -> Option<&str> {
         match self.parts()? {
             [child] if child.name == name => child.leaf(),
             _ => None,

@@ -1,135 +1,205 @@
-//! What became of the last write of each bucket, so that a write that changes nothing is not sent again and again.
+//! Writes that did not come out as wanted, so that one that changes nothing is not sent again and again.
 
-use crate::Written;
-use crate::apply::lacking;
-use crate::observe::Look;
+use crate::apply::Written;
 use logwise_aws::AwsError;
 use logwise_plan::retention::WriteRules;
 use logwise_runtime::ErrorClass;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// S3 may answer with an old configuration for a while, and a refusal may have been a moment's.
+/// A refusal may have been a moment's.
 const PAUSE_AFTER_ONE: Duration = Duration::from_secs(30);
 
-/// A server that twice made the same of the same rules will do so again.
+/// What was in vain twice, or had no effect for as long as old answers last, will be so again.
 const PAUSE_AFTER_MORE: Duration = Duration::from_secs(600);
 
-/// The last write of each bucket that did not come out as wanted. It is sent again over the same configuration only
-/// after a pause.
+/// How often another writer may come in between before he is named and waited for.
+const MOST_OVERTAKEN: u32 = 3;
+
+/// The first pause then; each further time it is twice as long.
+const PAUSE_AFTER_OTHERS: Duration = Duration::from_secs(15);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// What became of the last writes of each bucket.
 #[derive(Debug, Default)]
-pub struct Tried {
-    buckets: Mutex<HashMap<String, Try>>,
+pub(crate) struct Tried {
+    buckets: Mutex<HashMap<String, Bucket>>,
 }
 
+#[derive(Debug, Default)]
+struct Bucket {
+    vain: Option<Vain>,
+    /// How often in a row another writer came in between.
+    overtaken: u32,
+    /// No write before this time, and why.
+    rest: Option<(Instant, String)>,
+}
+
+/// A write that is sent again over the same configuration only after a pause.
 #[derive(Debug)]
-struct Try {
+struct Vain {
     write: WriteRules,
     outcome: Result<Written, AwsError>,
-    /// Writes of these rules in a row that did not come out as wanted.
+    /// Writes of these rules in a row that were in vain.
     times: u32,
     at: Instant,
 }
 
 impl Tried {
-    /// What `write` came to when it was sent over this very configuration a short while ago; `None`: send it.
-    pub(crate) fn outcome(
-        &self,
-        bucket: &str,
-        (write, look): (&WriteRules, &Look),
-        now: Instant,
-    ) -> Option<Result<Written, AwsError>> {
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = buckets.get(bucket).filter(|last| last.write == *write)?;
-        let pause = if last.times > 1 { PAUSE_AFTER_MORE } else { PAUSE_AFTER_ONE };
-        if now.duration_since(last.at) >= pause {
-            return None;
+    /// What `write` comes to if it is not sent now; `None`: send it.
+    pub(crate) fn outcome(&self, bucket: &str, write: &WriteRules, now: Instant) -> Option<Result<Written, AwsError>> {
+        let buckets = self.lock();
+        let bucket = buckets.get(bucket)?;
+        if let Some((_, why)) = bucket.rest.as_ref().filter(|(until, _)| now < *until) {
+            return Some(Ok(Written::NotVerified { why: why.clone() }));
         }
-        let is_doubted = matches!(last.outcome, Ok(Written::NotVerified { .. })) && last.times > 1;
-        let lacking = look.raw.known().filter(|_| is_doubted).and_then(|document| lacking(document, write));
-        Some(lacking.map_or_else(|| last.outcome.clone(), |why| Ok(Written::NotKept { why })))
+        let vain = bucket.vain.as_ref().filter(|vain| vain.write == *write)?;
+        let pause = if vain.times > 1 { PAUSE_AFTER_MORE } else { PAUSE_AFTER_ONE };
+        (now.duration_since(vain.at) < pause).then(|| vain.outcome.clone())
     }
 
-    /// Remembers what a write that was sent came to.
-    pub(crate) fn note(&self, bucket: &str, write: &WriteRules, outcome: &Result<Written, AwsError>, now: Instant) {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = match outcome {
-            Ok(Written::NotVerified { .. }) => true,
-            Ok(Written::Done | Written::AlreadySo) => {
-                buckets.remove(bucket);
-                false
+    /// Remembers what a write came to; what is said of it.
+    pub(crate) fn noted(
+        &self,
+        bucket: &str,
+        write: &WriteRules,
+        outcome: Result<Written, AwsError>,
+        now: Instant,
+    ) -> Result<Written, AwsError> {
+        match &outcome {
+            Ok(Written::Superseded) => {
+                let why = "the configuration changed between the last reading and the write, which was not sent";
+                return if self.overtaken(bucket, why, now) {
+                    Ok(Written::NotVerified { why: why.to_owned() })
+                } else {
+                    outcome
+                };
             }
-            Ok(Written::Superseded | Written::NotKept { .. }) => false,
-            Err(error) => error.class() == ErrorClass::Invalid,
-        };
-        if failed {
-            let before = buckets.get(bucket).filter(|last| last.write.add == write.add);
-            let times = before.map_or(0, |last| last.times).saturating_add(1);
-            buckets.insert(bucket.to_owned(), Try { write: write.clone(), outcome: outcome.clone(), times, at: now });
+            Ok(Written::Shown { .. } | Written::Unseen { .. } | Written::Lessened { .. } | Written::AlreadySo) => {
+                self.lock().entry(bucket.to_owned()).or_default().vain = None;
+            }
+            Err(error) if error.class() == ErrorClass::Invalid => {
+                let mut buckets = self.lock();
+                let bucket = buckets.entry(bucket.to_owned()).or_default();
+                let before = bucket.vain.as_ref().filter(|vain| vain.write.add == write.add);
+                let times = before.map_or(0, |vain| vain.times).saturating_add(1);
+                bucket.vain = Some(Vain { write: write.clone(), outcome: outcome.clone(), times, at: now });
+            }
+            Ok(Written::NotVerified { .. } | Written::Postponed) | Err(_) => {}
         }
+        outcome
+    }
+
+    /// A write was accepted, and S3 shows nothing of it.
+    pub(crate) fn vanished(&self, bucket: &str, write: &WriteRules, why: &str, now: Instant) {
+        let outcome = Ok(Written::NotVerified { why: why.to_owned() });
+        let vain = Vain { write: write.clone(), outcome, times: 2, at: now };
+        self.lock().entry(bucket.to_owned()).or_default().vain = Some(vain);
+    }
+
+    /// Another writer came in between; says whether that was too often, and nothing is written for a while.
+    pub(crate) fn overtaken(&self, bucket: &str, why: &str, now: Instant) -> bool {
+        let mut buckets = self.lock();
+        let bucket = buckets.entry(bucket.to_owned()).or_default();
+        bucket.overtaken = bucket.overtaken.saturating_add(1);
+        let Some(more) = bucket.overtaken.checked_sub(MOST_OVERTAKEN) else { return false };
+        let pause = PAUSE_AFTER_OTHERS.saturating_mul(1 << more.min(16)).min(LONGEST_PAUSE);
+        let times = bucket.overtaken;
+        bucket.rest = Some((now + pause, format!("{why}; another writer came in between {times} times in a row")));
+        true
+    }
+
+    /// S3 holds what was written.
+    pub(crate) fn succeeded(&self, bucket: &str) {
+        self.lock().remove(bucket);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Bucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RawDocument;
-    use logwise_plan::Known;
-    use logwise_plan::retention::{Observed, Rule, Settings};
+    use logwise_aws::Failure;
+    use logwise_plan::retention::{Rule, Settings};
     use std::collections::BTreeSet;
 
-    fn look(document: &str) -> Look {
-        let raw = RawDocument::parse(document.as_bytes(), None).unwrap();
-        let facts = Observed { services: Known::Known(BTreeSet::new()), document: Known::Known(raw.to_facts()) };
-        Look { facts, raw: Known::Known(raw), listed: tokio::time::Instant::now(), error: None }
-    }
-
-    fn write(assumes: &Look) -> WriteRules {
-        let settings = Settings { expiration_days: Some(9), abort_multipart_days: Some(3), ..Settings::default() };
+    fn write(assumes: &str) -> WriteRules {
+        let settings = Settings { expiration_days: Some(9), ..Settings::default() };
         WriteRules {
-            assumes: assumes.raw.known().map(|raw| raw.version().to_owned()),
+            assumes: Some(assumes.to_owned()),
             remove: BTreeSet::new(),
             add: vec![Rule { id: "ours".into(), prefix: "logs/service_name=a/".into(), settings }],
         }
     }
 
-    const THEIRS: &str = "<LifecycleConfiguration><Rule><ID>t</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
-    const WITHOUT_ABORT: &str = "<LifecycleConfiguration><Rule><ID>ours</ID><Filter><Prefix>logs/service_name=a/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>";
-
-    fn doubted() -> Result<Written, AwsError> {
-        Ok(Written::NotVerified { why: "rule ours of ours is missing or changed".into() })
+    fn refused(class: ErrorClass) -> Result<Written, AwsError> {
+        let failure = Failure::stated(class, "InvalidStorageClass");
+        Err(AwsError::WriteLifecycle { bucket: "b".into(), failure, source: None })
     }
 
     #[test]
-    fn a_server_that_drops_a_setting_gets_two_writes_and_is_named() {
+    fn what_the_server_refuses_is_sent_again_after_a_pause_or_over_another_configuration() {
         let (tried, now) = (Tried::default(), Instant::now());
-        let (before, after) = (look(THEIRS), look(WITHOUT_ABORT));
-        tried.note("b", &write(&before), &doubted(), now);
+        assert!(tried.noted("b", &write("one"), refused(ErrorClass::Invalid), now).is_err());
         assert!(
-            tried.outcome("b", (&write(&after), &after), now).is_none(),
-            "another configuration: it is tried once more"
+            matches!(tried.outcome("b", &write("one"), now), Some(Err(error)) if error.class() == ErrorClass::Invalid)
         );
-        tried.note("b", &write(&after), &doubted(), now);
-        let known = tried.outcome("b", (&write(&after), &after), now).unwrap().unwrap();
-        assert!(
-            matches!(&known, Written::NotKept { why } if why.contains("abortIncompleteMultipartUpload") && !why.contains("expiration")),
-            "{known:?}"
-        );
-        assert!(tried.outcome("other", (&write(&after), &after), now).is_none());
-        assert!(tried.outcome("b", (&write(&before), &before), now).is_none(), "somebody changed the configuration");
-        assert!(tried.outcome("b", (&write(&after), &after), now + PAUSE_AFTER_MORE).is_none());
+        assert!(tried.outcome("b", &write("two"), now).is_none(), "another configuration");
+        assert!(tried.outcome("other", &write("one"), now).is_none());
+        assert!(tried.outcome("b", &write("one"), now + PAUSE_AFTER_ONE).is_none());
+        drop(tried.noted("b", &write("two"), refused(ErrorClass::Invalid), now));
+        assert!(tried.outcome("b", &write("two"), now + PAUSE_AFTER_ONE).is_some(), "twice in vain");
+        assert!(tried.outcome("b", &write("two"), now + PAUSE_AFTER_MORE).is_none());
+        tried.succeeded("b");
+        assert!(tried.outcome("b", &write("two"), now).is_none());
+        for class in [ErrorClass::Throttled, ErrorClass::Conflict, ErrorClass::Transient] {
+            drop(tried.noted("b", &write("one"), refused(class), now));
+            let known = tried.outcome("b", &write("one"), now);
+            assert!(known.is_none(), "{class:?}: the back-off of the object decides, not {known:?}");
+        }
     }
 
     #[test]
-    fn an_old_answer_is_waited_for_and_not_taken_for_a_server_that_keeps_less() {
+    fn what_vanished_is_not_written_again_for_a_while() {
         let (tried, now) = (Tried::default(), Instant::now());
-        let before = look(WITHOUT_ABORT);
-        tried.note("b", &write(&before), &doubted(), now);
-        let known = tried.outcome("b", (&write(&before), &before), now).unwrap();
-        assert!(matches!(known, Ok(Written::NotVerified { .. })), "{known:?}");
-        assert!(tried.outcome("b", (&write(&before), &before), now + PAUSE_AFTER_ONE).is_none());
-        tried.note("b", &write(&before), &Ok(Written::Done), now);
-        assert!(tried.outcome("b", (&write(&before), &before), now).is_none());
+        tried.vanished("b", &write("one"), "gone", now);
+        let told = tried.outcome("b", &write("one"), now + PAUSE_AFTER_ONE);
+        assert!(matches!(&told, Some(Ok(Written::NotVerified { why })) if why == "gone"), "{told:?}");
+        assert!(tried.outcome("b", &write("two"), now).is_none());
+        assert!(tried.outcome("b", &write("one"), now + PAUSE_AFTER_MORE).is_none());
+    }
+
+    #[test]
+    fn another_writer_is_named_and_waited_for_after_some_times() {
+        let (tried, mut now) = (Tried::default(), Instant::now());
+        let superseded = |now| tried.noted("b", &write("one"), Ok(Written::Superseded), now);
+        assert!(matches!(superseded(now), Ok(Written::Superseded)));
+        assert!(!tried.overtaken("b", "overwritten", now));
+        assert!(tried.outcome("b", &write("two"), now).is_none());
+        assert!(matches!(superseded(now), Ok(Written::NotVerified { .. })));
+        let Some(Ok(Written::NotVerified { why })) = tried.outcome("b", &write("two"), now) else { panic!("no rest") };
+        assert!(why.ends_with("another writer came in between 3 times in a row"), "{why}");
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            assert!(tried.overtaken("b", "overwritten", now));
+            let mut pause = PAUSE_AFTER_OTHERS;
+            while tried.outcome("b", &write("two"), now + pause).is_some() {
+                pause += PAUSE_AFTER_OTHERS;
+            }
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!((&pauses[..3], pauses[11]), (&[30, 60, 120][..], 3_600));
+        drop(tried.noted("b", &write("one"), Ok(Written::Shown { others: None }), now));
+        assert!(tried.overtaken("b", "overwritten", now), "shown once is not held");
+        tried.succeeded("b");
+        assert!(!tried.overtaken("b", "overwritten", now));
+        assert!(tried.outcome("b", &write("two"), now).is_none());
     }
 }

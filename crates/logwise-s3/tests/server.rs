@@ -2,6 +2,8 @@
 
 #[path = "../../logwise-aws/tests/stand_in/mod.rs"]
 mod stand_in;
+#[path = "server/written.rs"]
+mod written;
 
 use jiff::Timestamp;
 use logwise_aws::{AwsClients, AwsError, Base, Identity, Pipeline};
@@ -20,7 +22,9 @@ const PUT: &str = "PutBucketLifecycleConfiguration";
 const GET: &str = "GetBucketLifecycleConfiguration";
 const DELETE: &str = "DeleteBucketLifecycle";
 const LIST: &str = "ListObjectsV2";
+const SHOWN: Written = Written::Shown { others: None };
 const LOGS: &str = "logs/";
+const GRACE: Duration = Duration::from_secs(86_400);
 
 /// Two rules of others in forms that we never write, one of them with an element that nobody knows yet.
 const FOREIGN: [&str; 2] = [
@@ -121,13 +125,13 @@ async fn a_bucket_without_rules_gets_its_first_ones_and_loses_its_last_ones() {
     assert_eq!(world.document().await, Known::Absent);
     let rules = [rule("api", 90), rule("web", 60)];
     let write = world.write(&rules, &[]).await;
-    assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::Done);
+    assert_eq!(apply(&world.bucket, &write).await.unwrap(), SHOWN);
     assert_eq!(world.document().await.known().unwrap().rules().count(), 2);
     assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::AlreadySo);
     assert_eq!(world.count(PUT).await, 1);
 
     let undo = world.write(&[], &[&rules[0], &rules[1]]).await;
-    assert_eq!(apply(&world.bucket, &undo).await.unwrap(), Written::Done);
+    assert_eq!(apply(&world.bucket, &undo).await.unwrap(), SHOWN);
     assert_eq!(world.stored().await.0, None);
     assert_eq!(apply(&world.bucket, &undo).await.unwrap(), Written::AlreadySo);
     assert_eq!((world.count(PUT).await, world.count(DELETE).await), (1, 1));
@@ -142,7 +146,7 @@ async fn a_write_that_came_too_late_is_not_sent() {
     let error = logwise_s3::apply(&world.bucket, &write, late).await.unwrap_err();
     assert_eq!((error.class(), world.count(PUT).await), (ErrorClass::Conflict, 0));
     assert!(error.to_string().ends_with("nothing was sent: the term is over"), "{error}");
-    assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::Done);
+    assert_eq!(apply(&world.bucket, &write).await.unwrap(), SHOWN);
     let undo = world.write(&[], &[&rules[0]]).await;
     let error = logwise_s3::apply(&world.bucket, &undo, late).await.unwrap_err();
     assert_eq!((error.class(), world.count(DELETE).await), (ErrorClass::Conflict, 0));
@@ -160,7 +164,7 @@ async fn rules_of_others_and_the_setting_for_small_objects_survive_every_write()
     ];
     for (add, remove) in &steps {
         let write = world.write(add, &remove.iter().collect::<Vec<_>>()).await;
-        assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::Done);
+        assert_eq!(apply(&world.bucket, &write).await.unwrap(), SHOWN);
         let (document, setting) = world.stored().await;
         let document = document.unwrap();
         for foreign in FOREIGN {
@@ -192,7 +196,7 @@ async fn a_foreign_write_after_the_look_supersedes_ours() {
     assert_eq!((world.count(PUT).await, world.count(DELETE).await), (0, 0));
 }
 
-/// Writes `add`, and lets another writer store what `theirs` makes of our document before ours is read back.
+/// Writes `add`, and lets another writer store what `theirs` makes of our document before it is read once more.
 async fn overtaken(world: &World, add: &[Rule], theirs: impl Fn(String) -> String) -> Written {
     let write = world.write(add, &[]).await;
     let puts = world.count(PUT).await;
@@ -215,19 +219,27 @@ async fn overtaken(world: &World, add: &[Rule], theirs: impl Fn(String) -> Strin
 async fn a_foreign_write_right_after_ours_is_detected() {
     let world = World::shared("after").await;
     let written = overtaken(&world, &[rule("api", 90)], |_| foreign_document()).await;
-    assert!(matches!(&written, Written::NotVerified { why } if why.contains("before the write")), "{written:?}");
+    assert!(
+        matches!(&written, Written::Unseen { why } if why.contains("before the write")),
+        "old, perhaps: {written:?}"
+    );
     let written = overtaken(&world, &[rule("api", 90)], |ours| ours.replace(FOREIGN[0], "")).await;
     assert!(
-        matches!(&written, Written::NotVerified { why } if why.contains("another owner is missing")),
+        matches!(&written, Written::Shown { others: Some(told) } if told.contains("another owner is missing")),
         "{written:?}"
     );
     let more = "<Rule><ID>more</ID><Prefix>m/</Prefix><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></L";
     let written = overtaken(&world, &[rule("web", 90)], |ours| ours.replace("</L", more)).await;
     assert!(
-        matches!(&written, Written::NotVerified { why } if why.contains("another writer added a rule: <Rule><ID>more")),
+        matches!(&written, Written::Shown { others: Some(told) } if told.contains("another writer added a rule: <Rule><ID>more")),
         "{written:?}"
     );
-    assert_eq!(world.count(PUT).await, 3, "theirs is not fought");
+    let blind = foreign_document().replace("<Days>90</Days>", "<Days>91</Days>");
+    let written = overtaken(&world, &[rule("db", 90)], |_| blind.clone()).await;
+    let named =
+        |why: &str| why.contains("of ours is missing or changed; a rule of another owner is missing or changed");
+    assert!(matches!(&written, Written::Unseen { why } if named(why)), "one answer blames nobody: {written:?}");
+    assert_eq!(world.count(PUT).await, 4, "theirs is not fought");
 }
 
 #[tokio::test]
@@ -238,6 +250,7 @@ async fn a_lost_answer_is_transient_and_the_next_look_decides() {
     let error = apply(&world.bucket, &write).await.unwrap_err();
     assert!(matches!(error, AwsError::WriteLifecycle { .. }), "{error:?}");
     assert_eq!((error.class(), world.count(PUT).await), (ErrorClass::Transient, 1));
+    assert!(!error.is_unsent(), "it may have arrived, and has");
     assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::AlreadySo);
     assert_eq!(world.count(PUT).await, 1);
 
@@ -245,7 +258,7 @@ async fn a_lost_answer_is_transient_and_the_next_look_decides() {
     world.fault(PUT, json!({"mode": "drop"})).await;
     assert_eq!(apply(&world.bucket, &undo).await.unwrap_err().class(), ErrorClass::Transient);
     assert_eq!(world.count(PUT).await, 2);
-    assert_eq!(apply(&world.bucket, &undo).await.unwrap(), Written::Done);
+    assert_eq!(apply(&world.bucket, &undo).await.unwrap(), SHOWN);
     assert_eq!((world.stored().await.0.unwrap(), world.count(PUT).await), (foreign_document(), 3));
 }
 
@@ -363,7 +376,7 @@ async fn a_key_that_no_rule_can_name_does_not_hide_the_other_services() {
 async fn one_listing_serves_everybody_for_a_period() {
     let world = World::new("cached").await;
     world.put_objects(std::iter::once("logs/service_name=api/1".to_owned())).await;
-    let hour = Discovery::new(Duration::from_secs(3_600));
+    let hour = Discovery::new(Duration::from_secs(3_600), GRACE);
     let looks = (0..20).map(|_| hour.services(&world.bucket, LOGS));
     for listing in futures::future::join_all(looks).await {
         assert_eq!(listing.services.unwrap().len(), 1);
@@ -375,13 +388,13 @@ async fn one_listing_serves_everybody_for_a_period() {
     hour.services(&world.bucket, LOGS).await.services.unwrap();
     assert_eq!(world.count(LIST).await, 3);
 
-    let never = Discovery::new(Duration::ZERO);
+    let never = Discovery::new(Duration::ZERO, GRACE);
     never.services(&world.bucket, LOGS).await.services.unwrap();
     never.services(&world.bucket, LOGS).await.services.unwrap();
     assert_eq!(world.count(LIST).await, 5, "a period that is over is over");
 
     world.fault(LIST, json!({"mode": "error", "status": 403, "code": "AccessDenied"})).await;
-    let failing = Discovery::new(Duration::from_secs(3_600));
+    let failing = Discovery::new(Duration::from_secs(3_600), GRACE);
     for _ in 0..3 {
         assert_eq!(failing.services(&world.bucket, LOGS).await.services.unwrap_err().class(), ErrorClass::Denied);
     }
@@ -393,19 +406,19 @@ async fn one_unreadable_part_leaves_the_other_one_known() {
     let world = World::shared("partly").await;
     world.put_objects(std::iter::once("logs/service_name=api/1".to_owned())).await;
     world.fault(GET, json!({"mode": "error", "status": 403, "code": "AccessDenied", "message": "Access Denied"})).await;
-    let look = observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO)).await;
+    let look = observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO, GRACE)).await;
     assert_eq!(look.facts.services, Known::Known(BTreeSet::from(["api".to_owned()])));
     assert!(matches!(&look.facts.document, Known::Unknown(why) if why.contains("AccessDenied")), "{:?}", look.facts);
     assert!(look.raw.is_unknown());
     assert!(matches!(look.error, Some(AwsError::ReadLifecycle { .. })), "{:?}", look.error);
 
     world.fault(LIST, json!({"mode": "error", "status": 403, "code": "AccessDenied"})).await;
-    let look = observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO)).await;
+    let look = observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO, GRACE)).await;
     assert!(look.facts.services.is_unknown());
     assert_eq!(look.facts.document.known().unwrap().rules.len(), 2);
     assert_eq!(look.raw.known().unwrap().bytes(), foreign_document().as_bytes());
     assert!(matches!(look.error, Some(AwsError::ListServices { .. })), "{:?}", look.error);
-    assert!(observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO)).await.error.is_none());
+    assert!(observe(&world.bucket, LOGS, &Discovery::new(Duration::ZERO, GRACE)).await.error.is_none());
 }
 
 /// The whole way: look, plan, write, and the next look finds nothing to do.
@@ -426,18 +439,19 @@ async fn what_was_planned_and_written_needs_no_second_write() {
             approval: Approval::Never,
             windows: Vec::new(),
             approved_plans: BTreeSet::new(),
+            programmed: None,
             observe_only: false,
             removal: None,
         }],
-        unclear: Default::default(),
         look_period_seconds: 60,
+        ..Default::default()
     };
-    let discovery = Discovery::new(Duration::ZERO);
+    let discovery = Discovery::new(Duration::ZERO, GRACE);
     let look = observe(&world.bucket, LOGS, &discovery).await;
     let write =
         retention::plan(&policy, &look.facts, Timestamp::UNIX_EPOCH).write.expect("there is something to write");
     assert_eq!(write.add.len(), names.len());
-    assert_eq!(apply(&world.bucket, &write).await.unwrap(), Written::Done);
+    assert_eq!(apply(&world.bucket, &write).await.unwrap(), SHOWN);
     let look = observe(&world.bucket, LOGS, &discovery).await;
     assert_eq!(retention::plan(&policy, &look.facts, Timestamp::UNIX_EPOCH).write, None);
     assert_eq!(world.count(PUT).await, 1);

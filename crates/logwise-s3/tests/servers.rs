@@ -1,21 +1,46 @@
-//! The same on every S3 server of the bed: AWS's stand-in, which keeps every byte, and MinIO, which keeps what it knows.
-//! What `docs/s3-servers.md` says of MinIO is what the tests here find.
+//! The same on every S3 server of the bed: AWS's stand-in, which keeps every byte, MinIO, and in `make prove` Ceph, which
+//! keep what they know. What `docs/s3-servers.md` says of these two is what the tests here find.
+
+#[path = "corpus/accepted.rs"]
+mod accepted;
+#[path = "servers/ceph.rs"]
+mod ceph;
+#[path = "servers/facts.rs"]
+mod facts;
 
 use logwise_aws::{AwsClients, AwsSettings, Base, Identity, Owner, Pipeline};
 use logwise_plan::Known;
 use logwise_plan::retention::{Rule, Settings, Transition, WriteRules, rule_id, service_prefix};
-use logwise_s3::{Bucket, RawDocument, Written, apply, discovery, read};
+use logwise_s3::{Bucket, RawDocument, Written, apply, compose, discovery, read};
 use logwise_testbed::s3::S3;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const LOGS: &str = "logs/";
 const REGION: &str = "ap-south-1";
+const SHOWN: Written = Written::Shown { others: None };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     StandIn,
     Minio,
+    Ceph,
+}
+
+impl Server {
+    /// The variable with its URL, and the profile that starts it.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Server::StandIn => ("AWS_ENDPOINT_URL", "aws"),
+            Server::Minio => ("MINIO_URL", "minio"),
+            Server::Ceph => ("CEPH_URL", "ceph"),
+        }
+    }
+}
+
+/// Whether this is `make prove`, which has a Ceph.
+fn is_proving() -> bool {
+    std::env::var_os("LOGWISE_PROVE").is_some()
 }
 
 struct World {
@@ -26,10 +51,7 @@ struct World {
 
 impl World {
     async fn new(server: Server, test: &str) -> World {
-        let (variable, profile) = match server {
-            Server::StandIn => ("AWS_ENDPOINT_URL", "aws"),
-            Server::Minio => ("MINIO_URL", "minio"),
-        };
+        let (variable, profile) = server.place();
         let url = std::env::var(variable).unwrap_or_default();
         assert!(
             !url.is_empty(),
@@ -43,8 +65,12 @@ impl World {
     }
 
     /// One of each server.
-    async fn both(test: &str) -> [World; 2] {
-        [World::new(Server::StandIn, test).await, World::new(Server::Minio, test).await]
+    async fn each(test: &str) -> Vec<World> {
+        let mut worlds = vec![World::new(Server::StandIn, test).await, World::new(Server::Minio, test).await];
+        if is_proving() {
+            worlds.push(World::new(Server::Ceph, test).await);
+        }
+        worlds
     }
 
     /// The configuration as the server prints it.
@@ -86,7 +112,7 @@ fn unique(name: &str) -> String {
     format!("{name}-{}-{now:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A rule of ours that both servers keep.
+/// A rule of ours that every server keeps.
 fn rule(service: &str, days: i32) -> Rule {
     let settings = Settings { expiration_days: Some(days), noncurrent_days: Some(5), ..Settings::default() };
     Rule { id: rule_id("demo.team-a.keep", "0a1b2c3d", service), prefix: service_prefix(LOGS, service), settings }
@@ -98,7 +124,7 @@ fn document(rules: &str) -> String {
     )
 }
 
-/// Rules of others in forms that both servers keep, in their own way of writing.
+/// Rules of others in forms that every server keeps, in its own way of writing.
 const FOREIGN: &str = "<Rule><ID>legal &amp; hold</ID><Prefix>archive/</Prefix><Status>Disabled</Status><Expiration><Days>90</Days></Expiration></Rule>\
      <Rule><ID>a'b\"c</ID><Filter><And><Prefix>t'mp/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status><Expiration><Days>3</Days></Expiration></Rule>\
      <Rule><ID>all</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays><NewerNoncurrentVersions>3</NewerNoncurrentVersions></NoncurrentVersionExpiration></Rule>";
@@ -110,16 +136,16 @@ fn rules(text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_bucket_without_rules_gets_its_first_ones_and_loses_its_last_ones() {
-    for world in World::both("first").await {
+    for world in World::each("first").await {
         let server = world.server;
         assert_eq!(read(&world.bucket).await.unwrap(), Known::Absent, "{server:?}");
         let ours = [rule("api", 90), rule("a&b<c>\"'", 60), rule("größe 日本", 30)];
         let write = world.write(&ours, &[]).await;
-        assert_eq!(world.apply(&write).await, Written::Done, "{server:?}");
+        assert_eq!(world.apply(&write).await, SHOWN, "{server:?}");
         assert_eq!(rules(&world.stored().await).len(), 3, "{server:?}");
         assert_eq!(world.apply(&write).await, Written::AlreadySo, "{server:?}");
         let undo = world.write(&[], &ours.iter().collect::<Vec<_>>()).await;
-        assert_eq!(world.apply(&undo).await, Written::Done, "{server:?}");
+        assert_eq!(world.apply(&undo).await, SHOWN, "{server:?}");
         assert_eq!(world.stored().await, "", "{server:?}");
         assert_eq!(world.apply(&undo).await, Written::AlreadySo, "{server:?}");
     }
@@ -127,7 +153,7 @@ async fn a_bucket_without_rules_gets_its_first_ones_and_loses_its_last_ones() {
 
 #[tokio::test]
 async fn rules_of_others_survive_every_write_as_the_server_prints_them() {
-    for world in World::both("shared").await {
+    for world in World::each("shared").await {
         let server = world.server;
         assert_eq!(world.put(&document(FOREIGN)).await, None, "{server:?}");
         let foreign = rules(&world.stored().await);
@@ -140,7 +166,7 @@ async fn rules_of_others_survive_every_write_as_the_server_prints_them() {
         ];
         for (add, remove) in &steps {
             let write = world.write(add, &remove.iter().collect::<Vec<_>>()).await;
-            assert_eq!(world.apply(&write).await, Written::Done, "{server:?}");
+            assert_eq!(world.apply(&write).await, SHOWN, "{server:?}");
             let now: Vec<String> =
                 rules(&world.stored().await).into_iter().filter(|rule| !rule.contains("logwise.io/")).collect();
             assert_eq!(now, foreign, "{server:?}");
@@ -148,9 +174,31 @@ async fn rules_of_others_survive_every_write_as_the_server_prints_them() {
     }
 }
 
+/// Of the stand-in only, which refuses what AWS refuses.
+#[tokio::test]
+async fn what_aws_accepts_from_others_is_as_it_was_after_a_rule_of_ours_came_and_went() {
+    let world = World::new(Server::StandIn, "accepted").await;
+    let ours = rule("api", 90);
+    for (name, sent, count) in accepted::accepted() {
+        assert_eq!(world.put(&sent).await, None, "{name}");
+        for write in [
+            WriteRules { add: vec![ours.clone()], ..WriteRules::default() },
+            WriteRules { remove: [ours.id.clone()].into(), ..WriteRules::default() },
+        ] {
+            let document = read(&world.bucket).await.expect("a readable configuration");
+            let composed = compose(document.known(), &write).expect("a document that can be rewritten");
+            let composed = String::from_utf8(composed.expect("rules are left")).expect("text");
+            assert_eq!(world.put(&composed).await, None, "{name}: {composed}");
+        }
+        let stored = world.stored().await;
+        assert!(stored == sent, "{name} has become {stored}");
+        assert_eq!(rules(&stored).len(), count, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_foreign_write_after_the_look_supersedes_ours() {
-    for world in World::both("raced").await {
+    for world in World::each("raced").await {
         assert_eq!(world.put(&document(FOREIGN)).await, None);
         let write = world.write(&[rule("api", 90)], &[]).await;
         assert_eq!(world.put(&document(&FOREIGN.replace(">90<", ">91<"))).await, None);
@@ -162,7 +210,7 @@ async fn a_foreign_write_after_the_look_supersedes_ours() {
 
 #[tokio::test]
 async fn services_are_listed_whole_with_their_names_as_they_stand_in_the_keys() {
-    for world in World::both("services").await {
+    for world in World::each("services").await {
         let mut names: BTreeSet<String> =
             ["a&b<c>\"'", "größe", "日本\u{1F600}", "a+b c", "a%3Ab", "a%2Fb", "100%", "=", "x=y"]
                 .map(str::to_owned)
@@ -180,38 +228,38 @@ async fn services_are_listed_whole_with_their_names_as_they_stand_in_the_keys() 
 
 #[tokio::test]
 async fn a_missing_bucket_is_named_as_such() {
-    for world in World::both("missing").await {
+    for world in World::each("missing").await {
         let missing = Bucket { name: unique("nobody"), ..world.bucket.clone() };
         let error = read(&missing).await.unwrap_err();
         assert_eq!(error.code(), Some("NoSuchBucket"), "{:?}", world.server);
     }
 }
 
-/// Another owner than the expected one: AWS refuses, MinIO does not know of accounts.
+/// Another owner than the expected one: AWS and Ceph refuse, MinIO does not know of accounts.
 #[tokio::test]
 async fn minio_does_not_look_at_the_expected_owner() {
-    for world in World::both("owner").await {
-        let variable = if world.server == Server::Minio { "MINIO_URL" } else { "AWS_ENDPOINT_URL" };
+    for world in World::each("owner").await {
         let owner: Owner = "999999999999".parse().unwrap();
-        let client = client(&std::env::var(variable).unwrap(), Some(&owner));
+        let client = client(&std::env::var(world.server.place().0).unwrap(), Some(&owner));
         let theirs = Bucket { client, owner: Some(owner.to_string()), ..world.bucket.clone() };
         let answer = read(&theirs).await;
         match world.server {
-            Server::StandIn => assert_eq!(answer.unwrap_err().code(), Some("AccessDenied")),
+            Server::StandIn | Server::Ceph => assert_eq!(answer.unwrap_err().code(), Some("AccessDenied")),
             Server::Minio => assert_eq!(answer.unwrap(), Known::Absent),
         }
     }
 }
 
-/// What the adapter makes of a server that keeps less: it says so and writes once.
+/// What the adapter makes of a server that keeps less: it says what is lacking and writes once.
 #[tokio::test]
-async fn a_part_that_minio_drops_is_a_write_that_is_not_verified() {
+async fn a_part_that_minio_drops_is_named() {
     let world = World::new(Server::Minio, "dropped").await;
     let mut ours = rule("api", 90);
     ours.settings.abort_multipart_days = Some(3);
     let write = world.write(&[ours], &[]).await;
     let written = world.apply(&write).await;
-    assert!(matches!(&written, Written::NotVerified { why } if why.contains("missing or changed")), "{written:?}");
+    let named = "S3 shows less than was written: AbortIncompleteMultipartUpload.DaysAfterInitiation (of 1 rules)";
+    assert!(matches!(&written, Written::Lessened { why } if why == named), "{written:?}");
     assert!(!world.stored().await.contains("AbortIncomplete"));
     // A storage class that is no tier of this server.
     let mut cold = rule("web", 90);
@@ -239,6 +287,35 @@ const EXPIRE: &str = "<Expiration><Days>9</Days></Expiration>";
 
 /// The rule as sent, what must be in the answer, what must not.
 type Fate = (String, Vec<&'static str>, Vec<&'static str>);
+
+/// Each rule is accepted, has these parts then and not those, and is taken for the same again as it was printed.
+async fn turn_into(world: &World, fates: &[Fate]) {
+    for (sent, there, not_there) in fates {
+        let answer = fate(world, sent).await;
+        assert!(answer.is_ok(), "{answer:?} to {sent}");
+        let found = answer.unwrap_or_default();
+        assert_eq!(found.len(), 1, "{sent}");
+        assert!(there.iter().all(|part| found[0].contains(part)), "{sent}\nbecame {}", found[0]);
+        assert!(!not_there.iter().any(|part| found[0].contains(part)), "{sent}\nbecame {}", found[0]);
+        assert_eq!(fate(world, &found[0]).await, Ok(found.clone()), "{sent}");
+    }
+}
+
+/// Each of these is refused in this way.
+async fn are_refused(world: &World, table: &[(String, &str)]) {
+    let mut found = Vec::new();
+    for (sent, _) in table {
+        found.push(fate(world, sent).await.err().unwrap_or_else(|| "kept".to_owned()));
+    }
+    let wanted: Vec<&str> = table.iter().map(|(_, refusal)| *refusal).collect();
+    assert_eq!(found, wanted);
+}
+
+/// That many rules.
+fn many(count: usize) -> String {
+    let good = with(&format!("{LOGS_FILTER}{EXPIRE}"));
+    (0..count).map(|n| good.replace(">r<", &format!(">r{n}<"))).collect()
+}
 
 /// What MinIO makes of each kind of rule that it accepts.
 fn fates() -> Vec<Fate> {
@@ -305,14 +382,7 @@ fn fates() -> Vec<Fate> {
 #[tokio::test]
 async fn what_minio_keeps_and_what_it_drops() {
     let world = World::new(Server::Minio, "keeps").await;
-    for (sent, there, not_there) in &fates() {
-        let found = fate(&world, sent).await.unwrap_or_else(|refusal| panic!("{refusal} to {sent}"));
-        assert_eq!(found.len(), 1, "{sent}");
-        assert!(there.iter().all(|part| found[0].contains(part)), "{sent}\nbecame {}", found[0]);
-        assert!(!not_there.iter().any(|part| found[0].contains(part)), "{sent}\nbecame {}", found[0]);
-        // What it prints it takes for the same again.
-        assert_eq!(fate(&world, &found[0]).await.unwrap(), *found, "{sent}");
-    }
+    turn_into(&world, &fates()).await;
     let nameless = fate(&world, &with(&format!("{LOGS_FILTER}{EXPIRE}")).replace("<ID>r</ID>", "")).await.unwrap();
     assert!(nameless[0].contains("<ID>") && !nameless[0].contains("<ID></ID>"), "{nameless:?}");
     assert_eq!(fate(&world, &nameless[0]).await.unwrap(), nameless, "an id that it made stays");
@@ -327,7 +397,6 @@ async fn what_minio_refuses() {
     };
     let abort =
         "<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
-    let many = |count: usize| (0..count).map(|n| good.replace(">r<", &format!(">r{n}<"))).collect::<String>();
     let table = [
         (class("GLACIER"), "400 InvalidStorageClass"),
         (class("STANDARD_IA"), "400 InvalidStorageClass"),
@@ -343,19 +412,14 @@ async fn what_minio_refuses() {
         (many(1_001), "400 InvalidArgument"),
         (String::new(), "400 InvalidArgument"),
     ];
-    let mut found = Vec::new();
-    for (sent, _) in &table {
-        found.push(fate(&world, sent).await.err().unwrap_or_else(|| "kept".to_owned()));
-    }
-    let wanted: Vec<&str> = table.iter().map(|(_, refusal)| *refusal).collect();
-    assert_eq!(found, wanted);
+    are_refused(&world, &table).await;
     assert_eq!(fate(&world, &many(1_000)).await.unwrap().len(), 1_000);
 }
 
 #[tokio::test]
-async fn minio_has_no_setting_for_small_objects() {
+async fn only_aws_has_a_setting_for_small_objects() {
     let header = "x-amz-transition-default-minimum-object-size";
-    for world in World::both("small").await {
+    for world in World::each("small").await {
         let text = document(&with(&format!("{LOGS_FILTER}<Expiration><Days>9</Days></Expiration>")));
         let headers = [(header, "varies_by_storage_class")];
         world.s3.put_lifecycle(&world.bucket.name, &text, &headers).await.unwrap().good("a PUT").unwrap();

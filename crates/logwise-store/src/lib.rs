@@ -1,7 +1,8 @@
 //! The Orchestrator DB: a projection of the custom resources and of every decision, for those who read SQL.
 //!
 //! The Kubernetes objects are the truth. Nothing here is read back but samples, from which a restarted operator knows
-//! how fast Kafka grew ([`read_samples`]). A database that is down, slow or refusing never delays the sender:
+//! how fast Kafka grew ([`read_samples`]). Of another database, the old Orchestrator's, one table can be read
+//! ([`read_old_services`]). A database that is down, slow or refusing never delays the sender:
 //! [`OutboxHandle`] takes rows without waiting, one task writes them when it can, and [`MirrorHealth`] says how that
 //! goes.
 //!
@@ -19,6 +20,7 @@
 mod database;
 mod error;
 mod migrations;
+mod old;
 mod outbox;
 mod queue;
 mod read;
@@ -32,6 +34,7 @@ mod write;
 
 pub use database::Database;
 pub use error::{ErrorClass, StoreError};
+pub use old::{OldService, OldTableError, read_old_services};
 pub use outbox::{MirrorHealth, Outbox, OutboxHandle, OutboxOptions, Unflushed};
 pub use read::read_samples;
 pub use rows::{ConditionRow, DecisionRow, DecisionsKept, Limits, LiveList, ObjectRow, SampleRow};

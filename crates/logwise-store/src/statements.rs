@@ -218,6 +218,14 @@ pub(crate) fn revisions() -> Statement<'static> {
     Statement { sql: "SELECT uid, revision FROM logwise_objects".to_owned(), values: Vec::new() }
 }
 
+/// `serviceName, retentionDays, tenant` of every row of the old Orchestrator's table, as texts: SQLite keeps what it was
+/// given, whatever the type of the column.
+pub(crate) fn old_services() -> Statement<'static> {
+    let sql =
+        "SELECT CAST(serviceName AS CHAR), CAST(retentionDays AS CHAR), CAST(tenant AS CHAR) FROM service_details";
+    Statement { sql: sql.to_owned(), values: Vec::new() }
+}
+
 fn insert(table: &str, columns: &[&str], values: usize) -> String {
     let rows = vec![group(columns.len()); values / columns.len()].join(", ");
     format!("INSERT INTO {table} ({}) VALUES {rows}", columns.join(", "))
@@ -275,6 +283,7 @@ mod tests {
                 surplus_decisions(1, hostile, 1),
                 delete_decisions(text()),
                 revisions(),
+                old_services(),
             ] {
                 assert!(!statement.sql.contains("DROP") && !statement.sql.contains("->"), "{}", statement.sql);
                 assert_eq!(statement.sql.matches('?').count(), statement.values.len(), "{}", statement.sql);

@@ -262,11 +262,13 @@ async fn a_thousand_busy_objects_do_not_slow_another_namespace() -> Result<()> {
     let rate = (looks(&operator).await? - before) as f64 / began.elapsed().as_secs_f64();
     let mut ratios = rounds.iter().map(Times::ratio).collect::<Result<Vec<f64>>>()?;
     ratios.sort_by(f64::total_cmp);
-    let (middle, crowded) = (ratios[ratios.len() / 2], Times::join(&rounds));
+    let crowded = Times::join(&rounds);
+    let whole = crowded.ratio()?;
     let report = json!({"alone": alone.text()?, "with the crowd": crowded.text()?, "looks per second": rate.round(),
-        "p99 beside / apart by round": ratios, "debug build": cfg!(debug_assertions) && std::env::var_os("LOGWISE_OPERATOR_BIN").is_none()});
+        "p99 beside / apart": whole, "by round": ratios, "debug build": cfg!(debug_assertions) && std::env::var_os("LOGWISE_OPERATOR_BIN").is_none()});
     writeln!(std::io::stdout(), "fairness: {report}")?;
     ensure!(rate >= CROWD_EDITS * 0.9, "only {rate:.1} looks per second: the crowd was not served");
-    ensure!(middle <= MOST, "the 99th percentile beside {GREAT_CROWD} busy objects is {middle:.2} times that apart");
+    // Of all edits: of 200, the 99th percentile is the third slowest, which one pause of the machine moves.
+    ensure!(whole <= MOST, "the 99th percentile beside {GREAT_CROWD} busy objects is {whole:.2} times that apart");
     Ok(())
 }

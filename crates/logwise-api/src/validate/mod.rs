@@ -4,14 +4,16 @@
 //! object that is older than a rule could still violate with harm.
 
 mod change;
+mod home;
 mod references;
 
 pub use change::{change_policy, pending_growths, retention_change_policy};
+pub use home::{home, home_references, is_home};
 pub use references::{references, secrets};
 
 use crate::{
-    ChangeMode, DeletionPolicy, Kafka, KeyedTopics, LogwiseCluster, PartitionScaling, PartitionScalingMode,
-    RetentionPolicy, RetentionPolicySpec, Storage, Topics,
+    ChangeMode, DeletionPolicy, Fold, Kafka, KeyedTopics, LogwiseCluster, PartitionScaling, PartitionScalingMode,
+    RetentionPolicy, RetentionPolicySpec, Storage, Time, Topics,
 };
 use kube::ResourceExt;
 use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
@@ -209,7 +211,12 @@ pub fn retention(
         checkpoint_prefix: storage.checkpoint_prefix.clone(),
         policies,
         unclear,
+        fold: match storage.lifecycle.fold {
+            Fold::Never => retention::Folding::Never,
+            Fold::WhenNeeded => retention::Folding::WhenNeeded,
+        },
         look_period_seconds,
+        ..retention::Policy::default()
     }))
 }
 
@@ -234,7 +241,8 @@ fn prefixes(storage: &Storage) -> Result<(), Invalid> {
 ///
 /// The stricter of the policy's and the cluster's change policy holds. An object that is being deleted is an entry with
 /// a removal, and without windows: taking our own rules away keeps the data, and a namespace that is being deleted must
-/// not wait for a night.
+/// not wait for a night. What S3 would refuse is refused here: one bad rule would keep all others of the bucket from
+/// being written.
 pub fn retention_entry(
     policy: &RetentionPolicy,
     installation: &str,
@@ -246,21 +254,58 @@ pub fn retention_entry(
         DeletionPolicy::RemoveRules => retention::Removal::RemoveRules,
         DeletionPolicy::Orphan => retention::Removal::Orphan,
     });
+    // The rules of a deleted policy go, whatever they say.
+    if let Some(fault) = fault(spec).filter(|_| removal.is_none()) {
+        return Err(Invalid::new(fault.field(), fault.problem()));
+    }
     Ok(retention::PolicyEntry {
         owner: owner(policy, installation)?,
         uid8: uid8(policy)?,
         priority: spec.priority,
-        selector: ServiceSelector {
-            names: spec.service_selector.match_names.iter().cloned().collect(),
-            prefixes: spec.service_selector.match_prefixes.iter().cloned().collect(),
-        },
+        selector: selector(spec),
         settings: settings(spec),
         approval: change.approval,
         approved_plans: change.approved_plans,
         windows: change.windows,
+        programmed: programmed(policy, cluster).map(|time| time.0),
         observe_only: change.suspended || change.mode == Mode::Observe,
         removal,
     })
+}
+
+/// The place of a policy whose rules S3 would refuse; `None`: that is not what is wrong with it. It decides about the
+/// services that it selects, so that no other policy takes them, and lets every rule of theirs be as it is.
+pub fn retention_holder(policy: &RetentionPolicy, installation: &str) -> Option<retention::PolicyEntry> {
+    let spec = &policy.spec;
+    fault(spec).filter(|_| policy.metadata.deletion_timestamp.is_none())?;
+    Some(retention::PolicyEntry {
+        owner: owner(policy, installation).ok()?,
+        uid8: uid8(policy).ok()?,
+        priority: spec.priority,
+        selector: selector(spec),
+        // Without an expiration it comes before all others of the same priority.
+        settings: retention::Settings::default(),
+        approval: retention::Approval::DestructiveOnly,
+        approved_plans: Default::default(),
+        windows: Vec::new(),
+        programmed: None,
+        observe_only: true,
+        removal: None,
+    })
+}
+
+/// What S3 would refuse of the policy's rules.
+fn fault(spec: &RetentionPolicySpec) -> Option<retention::facts::Fault> {
+    retention::facts::of_settings(&settings(spec)).into_iter().next()
+}
+
+/// Since when the policy as it is now has been wholly in force, in the bucket that its pipeline has now; `None`: it is
+/// not, or nobody knows.
+fn programmed<'p>(policy: &'p RetentionPolicy, cluster: &LogwiseCluster) -> Option<&'p Time> {
+    let status = policy.status.as_ref()?;
+    let is_current = status.programmed_generation.is_some_and(|last| policy.metadata.generation == Some(last));
+    let is_here = is_home(status.home.as_ref(), cluster);
+    status.programmed_time.as_ref().filter(|_| is_current && is_here)
 }
 
 /// `<installation>.<namespace>.<name>`: who owns a lifecycle rule.
@@ -269,9 +314,21 @@ pub fn owner(policy: &RetentionPolicy, installation: &str) -> Result<String, Inv
     Ok(format!("{installation}.{namespace}.{}", policy.name_any()))
 }
 
+/// `<owner>/<uid8>`: the object for which a lifecycle rule was written, as the rule's id has it.
+pub fn maker(policy: &RetentionPolicy, installation: &str) -> Result<String, Invalid> {
+    Ok(format!("{}/{}", owner(policy, installation)?, uid8(policy)?))
+}
+
 fn uid8(policy: &RetentionPolicy) -> Result<String, Invalid> {
     let uid = policy.uid().unwrap_or_default();
     uid.get(..8).map(str::to_owned).ok_or_else(|| Invalid::new("metadata.uid", "must have at least 8 characters"))
+}
+
+fn selector(spec: &RetentionPolicySpec) -> ServiceSelector {
+    ServiceSelector {
+        names: spec.service_selector.match_names.iter().cloned().collect(),
+        prefixes: spec.service_selector.match_prefixes.iter().cloned().collect(),
+    }
 }
 
 fn settings(spec: &RetentionPolicySpec) -> retention::Settings {

@@ -2,7 +2,9 @@
 
 mod values;
 
-pub use values::{DeniedRange, Endpoint, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard};
+pub use values::{
+    DeniedRange, Endpoint, GraceSeconds, Installation, LabelSelector, LeaseSeconds, Listen, Namespace, Seconds, Shard,
+};
 
 use logwise_plan::grants::Grants;
 use serde::Deserialize;
@@ -40,6 +42,10 @@ pub struct File {
     pub allow_insecure_endpoints: Option<bool>,
     /// Times between looks.
     pub intervals: Intervals,
+    /// What becomes of services that were found.
+    pub discovery: DiscoverySection,
+    /// How retention policies are deleted.
+    pub deletion: DeletionSection,
     /// Checks before anything needs what is checked.
     pub preflight: Preflight,
     /// Metrics.
@@ -104,6 +110,22 @@ pub struct Intervals {
     pub s3_seconds: Option<Seconds>,
     /// Between two listings of the services in a bucket.
     pub discovery_seconds: Option<Seconds>,
+}
+
+/// `discovery`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DiscoverySection {
+    /// How long a service whose logs are gone keeps its rule.
+    pub grace_seconds: Option<GraceSeconds>,
+}
+
+/// `deletion`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DeletionSection {
+    /// How long a deleted policy waits for its lifecycle rules to be removed.
+    pub deadline_seconds: Option<Seconds>,
 }
 
 /// `preflight`.

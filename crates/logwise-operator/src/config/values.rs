@@ -50,6 +50,11 @@ pub struct DeniedRange(pub Range);
 #[serde(try_from = "u32")]
 pub struct Seconds(u32);
 
+/// 1 to 31,536,000 seconds: at most a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct GraceSeconds(u32);
+
 impl Installation {
     /// The text.
     pub fn as_str(&self) -> &str {
@@ -93,6 +98,13 @@ impl Endpoint {
 }
 
 impl Seconds {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl GraceSeconds {
     /// The number.
     pub const fn get(self) -> u32 {
         self.0
@@ -192,6 +204,15 @@ impl TryFrom<u32> for Seconds {
     }
 }
 
+impl TryFrom<u32> for GraceSeconds {
+    type Error = String;
+
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        let good = (1..=31_536_000).contains(&seconds);
+        good.then_some(Self(seconds)).ok_or_else(|| "must be from 1 to 31536000".to_owned())
+    }
+}
+
 impl From<Installation> for String {
     fn from(installation: Installation) -> Self {
         installation.0
@@ -230,5 +251,13 @@ impl FromStr for Seconds {
 
     fn from_str(text: &str) -> Result<Self, String> {
         text.parse::<u32>().map_err(|_| "must be from 1 to 86400".to_owned()).and_then(Self::try_from)
+    }
+}
+
+impl FromStr for GraceSeconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u32>().map_err(|_| "must be from 1 to 31536000".to_owned()).and_then(Self::try_from)
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod partitions;
 pub mod retention;
+mod retention_fold;
 mod retention_report;
 pub mod workers;
 

@@ -1,9 +1,10 @@
 //! What must hold for any plan about lifecycle rules.
 
-use super::{is_open, retention_report};
+use super::{is_open, retention_fold, retention_report};
+use crate::Known;
 use crate::retention::{
-    Approval, Blocked, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules, rule_id,
-    service_prefix,
+    Approval, Blocked, Meaning, Observed, ObservedRule, Plan, Policy, PolicyEntry, Removal, Rule, Settings, WriteRules,
+    rule_id, service_prefix,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -26,6 +27,10 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
     view.additions(&mut found);
     view.afterwards(&mut found);
     view.losses(&mut found);
+    retention_fold::folds(&view, &mut found);
+    if view.is_contested() != matches!(plan.blocked, Some(Blocked::Conflicted { .. })) {
+        found.push("is wrong about somebody else who works on the bucket".to_owned());
+    }
     retention_report::report(&view, &mut found);
     found
 }
@@ -46,8 +51,8 @@ pub(super) struct View<'a> {
     pub now: Timestamp,
     pub before: Vec<Held<'a>>,
     pub after: Vec<Held<'a>>,
-    write: Option<&'a WriteRules>,
-    rules: &'a [ObservedRule],
+    pub write: Option<&'a WriteRules>,
+    pub rules: &'a [ObservedRule],
 }
 
 impl<'a> View<'a> {
@@ -87,9 +92,14 @@ impl<'a> View<'a> {
 
     /// Days until current and noncurrent versions of `service` go under the known rules of ours; never is the maximum.
     pub fn survival(&self, service: &str) -> (i32, i32) {
+        self.survival_under(&self.before, service)
+    }
+
+    /// The same under these rules.
+    pub fn survival_under(&self, rules: &[Held], service: &str) -> (i32, i32) {
         let prefix = format!("{}service_name={service}/", self.policy.logs_prefix);
         let acts = |held: &&Held| held.prefix.is_some_and(|p| prefix.starts_with(p));
-        let days = self.before.iter().filter(acts).filter_map(|held| held.settings).map(days);
+        let days = rules.iter().filter(acts).filter_map(|held| held.settings).map(days);
         days.fold((i32::MAX, i32::MAX), |a, b| (a.0.min(b.0), a.1.min(b.1)))
     }
 
@@ -117,7 +127,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether a person has approved what the plan says it has to be asked about.
-    fn is_approved(&self, entry: &PolicyEntry, service: &str, to: &Settings) -> bool {
+    pub fn is_approved(&self, entry: &PolicyEntry, service: &str, to: &Settings) -> bool {
         let request = self.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
         request.is_some_and(|r| {
             let named = r.entries.iter().any(|e| e.service == service && e.to == *to);
@@ -138,6 +148,33 @@ impl<'a> View<'a> {
         self.is_closed(entry) || (waits && unapproved)
     }
 
+    /// Whether a service and all its objects came after its policy, as it is now, had been wholly in force, and after the
+    /// last rule of ours that it has lost.
+    pub fn came_later(&self, entry: &PolicyEntry, service: &str) -> bool {
+        let (Some(since), Some(Known::Known(oldest))) = (entry.programmed, self.observed.oldest.get(service)) else {
+            return false;
+        };
+        let prefix = format!("{}service_name={service}/", self.policy.logs_prefix);
+        let last = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
+        let ends = (1..=service.len()).filter(|end| service.is_char_boundary(*end));
+        let folds = ends.map(|end| format!("{}/*", &service[..end]));
+        let own: BTreeSet<String> =
+            folds.chain([service.to_owned()]).map(|name| last(&rule_id("", "", &name))).collect();
+        let is_its = |rule: &ObservedRule| {
+            let prefixes = [rule.meaning.as_ref().map(|m| &m.prefix), rule.reach.as_ref().map(|r| &r.prefix)];
+            prefixes.contains(&Some(&prefix)) || rule.id.as_deref().is_some_and(|id| own.contains(&last(id)))
+        };
+        let lost = |id: &String| own.contains(&last(id)) && !id.starts_with(&format!("logwise.io/{}/", entry.owner));
+        let bared = |(key, at): (&String, &Timestamp)| {
+            (key == "*" || own.contains(key)) && oldest.as_second() <= at.as_second()
+        };
+        let versions_stay = self.observed.unversioned || entry.settings.noncurrent_days.is_none();
+        // A time without parts of a second may be that of something up to a second younger, and never of something older.
+        let is_younger = oldest.as_second() > since.as_second();
+        let is_free = !self.rules.iter().any(is_its) && !self.observed.lost.iter().any(lost);
+        is_younger && versions_stay && is_free && !self.policy.bared.iter().any(bared)
+    }
+
     fn shape(&self, found: &mut Vec<String>) {
         let Some(write) = self.write else { return };
         let document = self.observed.document.known();
@@ -155,8 +192,25 @@ impl<'a> View<'a> {
             (write.add.windows(2).any(|pair| pair[0].id >= pair[1].id), "added rules are not in the order of ids"),
             (write.add.iter().any(|rule| kept.contains(rule.id.as_str())), "adds a rule under an id that is in use"),
             (after > self.rules.len().max(1_000), "passes the limit of 1,000 rules"),
+            (self.is_contested(), "writes although somebody else works on the bucket"),
         ];
         found.extend(faults.iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| (*text).to_owned()));
+    }
+
+    /// Whether a rule on our logs has the name of another installation, or a rule of ours that of a replaced object.
+    pub fn is_contested(&self) -> bool {
+        let Policy { logs_prefix, policies, installation, replaced, .. } = self.policy;
+        let is_foul = |rule: &ObservedRule| {
+            let parts: Vec<&str> = rule.id.as_deref().unwrap_or_default().split('/').collect();
+            let ["logwise.io", owner, uid, hash] = parts[..] else { return false };
+            let lives = |p: &PolicyEntry| p.owner == owner && p.uid8 != uid && p.removal != Some(Removal::Orphan);
+            let returned = replaced.contains(&format!("{owner}/{uid}")) && policies.iter().any(lives);
+            let meets = |m: &Meaning| m.prefix.starts_with(logs_prefix) || logs_prefix.starts_with(&m.prefix);
+            let elsewhere = owner.split_once('.').is_some_and(|(name, _)| name != installation);
+            let is_other = !installation.is_empty() && elsewhere && rule.meaning.as_ref().is_some_and(meets);
+            is_hash(hash) && (returned || is_other)
+        };
+        self.rules.iter().any(is_foul)
     }
 
     /// Whether all that goes belongs to policies that are being deleted.
@@ -175,20 +229,25 @@ impl<'a> View<'a> {
             let named = held.prefix.and_then(|prefix| self.service(prefix));
             let taken_over = match named {
                 Some(service) => active(service),
-                None => self.policy.policies.iter().any(|p| !self.is_inert(p) && p.removal.is_none()),
+                None => retention_fold::is_taken_over(self, held),
             };
             if self.is_inert(held.owner) && !taken_over {
                 found.push(format!("{id}: removes a rule of a policy that may not change any now"));
             }
             let served = self.served(held);
             let decides = served.and_then(|service| self.winner(service)).filter(|winner| !winner.observe_only);
-            let in_place =
-                |rule: &Rule| served.is_some_and(|s| rule.prefix == service_prefix(&self.policy.logs_prefix, s));
+            let in_place = |rule: &Rule| {
+                let takes_over = retention_fold::beginning(self, &rule.id, &rule.prefix);
+                served.is_some_and(|s| rule.prefix == service_prefix(&self.policy.logs_prefix, s))
+                    || served.zip(takes_over).is_some_and(|(service, beginning)| service.starts_with(beginning))
+            };
             let replaced = self.write.is_some_and(|write| write.add.iter().any(in_place));
             let none = Settings::default();
+            let folded = served.filter(|service| retention_fold::serving(self, service).is_some());
+            let to = folded.and_then(|service| self.winner(service)).map_or(&none, |winner| &winner.settings);
             let permits = |entry: &PolicyEntry| {
                 let asks = entry.approval == Approval::Always && held.owner.removal.is_none();
-                !asks || self.is_approved(entry, served.unwrap_or(held.id), &none)
+                !asks || self.is_approved(entry, served.unwrap_or(held.id), to)
             };
             // A rule that somebody spoilt may also be put right by its owner.
             let by_owner = (decides.is_none() || !self.is_whole(held)) && permits(held.owner);
@@ -200,7 +259,8 @@ impl<'a> View<'a> {
 
     fn additions(&self, found: &mut Vec<String>) {
         let protected = [format!("{}_spark_metadata/", self.policy.logs_prefix), self.policy.checkpoint_prefix.clone()];
-        for rule in self.write.into_iter().flat_map(|write| &write.add) {
+        let own = |rule: &&'a Rule| retention_fold::beginning(self, &rule.id, &rule.prefix).is_none();
+        for rule in self.write.into_iter().flat_map(|write| &write.add).filter(own) {
             let overlaps = |other: &str| rule.prefix.starts_with(other) || other.starts_with(&rule.prefix);
             let service = self.service(&rule.prefix);
             let winner = service.and_then(|service| self.winner(service));
@@ -213,10 +273,17 @@ impl<'a> View<'a> {
                 (winner.is_some_and(|p| !is_id_of(&rule.id, p)), "its id is not of the policy that won its service"),
                 (rule.settings == Settings::default(), "does nothing"),
                 (service.is_some_and(|service| !self.is_known(service)), "nobody found its service"),
+                (service.is_some_and(|service| self.is_gone(service)), "its service is gone for good"),
             ];
             let broken = faults.iter().filter(|(is_broken, _)| *is_broken);
             found.extend(broken.map(|(_, text)| format!("{}: {text}", rule.id)));
         }
+    }
+
+    /// Whether the service has been missed for so long that it shall have no rule.
+    pub fn is_gone(&self, service: &str) -> bool {
+        let missed = self.observed.services.known().is_some_and(|found| !found.contains(service));
+        missed && self.observed.vanished.contains(service)
     }
 
     /// Whether the service was found or has a rule of ours.
@@ -227,7 +294,7 @@ impl<'a> View<'a> {
 
     fn afterwards(&self, found: &mut Vec<String>) {
         let preservable = self.observed.document.known().is_none_or(|d| d.not_preservable.is_none());
-        if !preservable || !self.policy.unclear.is_empty() {
+        if !preservable || !self.policy.unclear.is_empty() || self.is_contested() {
             return;
         }
         for (i, held) in self.after.iter().enumerate() {
@@ -253,7 +320,7 @@ impl<'a> View<'a> {
             let shortens = after.0 < before.0 || after.1 < before.1;
             let asks = match entry.approval {
                 Approval::Never => false,
-                Approval::DestructiveOnly => shortens,
+                Approval::DestructiveOnly => shortens && !self.came_later(entry, service),
                 Approval::Always => true,
             };
             if asks && !self.is_approved(entry, service, &rule.settings) {
@@ -277,16 +344,20 @@ fn beats(a: &PolicyEntry, b: &PolicyEntry) -> bool {
 }
 
 /// The policy that owns the rule with this id; none if the rule is foreign.
-fn owner<'a>(policy: &'a Policy, id: &str) -> Option<&'a PolicyEntry> {
+pub(super) fn owner<'a>(policy: &'a Policy, id: &str) -> Option<&'a PolicyEntry> {
     let mut parts = id.split('/');
     let (system, owner) = (parts.next()?, parts.next()?);
-    let hash = parts.next_back()?;
-    let is_hash = hash.len() == 16 && hash.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let is_hash = is_hash(parts.next_back()?);
     let entry = policy.policies.iter().find(|p| p.owner == owner && p.removal != Some(Removal::Orphan))?;
     (system == "logwise.io" && is_hash && parts.next().is_some()).then_some(entry)
 }
 
+/// Whether the text looks like the last part of an id of ours.
+fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+}
+
 /// Whether the id names this policy and its uid.
-fn is_id_of(id: &str, entry: &PolicyEntry) -> bool {
+pub(super) fn is_id_of(id: &str, entry: &PolicyEntry) -> bool {
     id.split('/').take(3).eq(["logwise.io", entry.owner.as_str(), entry.uid8.as_str()])
 }

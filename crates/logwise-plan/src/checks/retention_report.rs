@@ -1,7 +1,7 @@
 //! Whether a plan about lifecycle rules tells the truth about what it does.
 
 use super::retention::{Held, View, days};
-use super::waits_until;
+use super::{retention_fold, waits_until};
 use crate::retention::{Approval, Blocked, Decision, PolicyEntry, Settings, plan_id};
 use std::collections::BTreeSet;
 
@@ -26,6 +26,9 @@ pub(super) fn report(view: &View, found: &mut Vec<String>) {
         if part.kept > part.rules || (part.kept > 0 && !view.is_inert(entry)) {
             found.push(format!("{}: keeps rules that are not there or may go", entry.owner));
         }
+        if !knows_what_it_lost(view, entry) {
+            found.push(format!("{}: is wrong about what it lost", entry.owner));
+        }
         approval(view, entry, found);
     }
     for service in services(view) {
@@ -38,6 +41,16 @@ pub(super) fn services<'a>(view: &View<'a>) -> BTreeSet<&'a str> {
     let found = view.observed.services.known().into_iter().flatten().map(String::as_str);
     let named = view.before.iter().filter_map(|held| view.service(held.prefix?));
     found.filter(|s| !s.is_empty() && !s.contains('/')).chain(named).collect()
+}
+
+/// Whether a policy names the first 50 of the services that it covers and another policy decides about, and counts the rest.
+fn knows_what_it_lost(view: &View, entry: &PolicyEntry) -> bool {
+    let Some(part) = view.plan.policies.get(&entry.owner) else { return false };
+    let covered = services(view).into_iter().filter(|s| entry.removal.is_none() && entry.selector.matches(s));
+    let lost = covered.filter_map(|s| Some((s, &view.winner(s)?.owner))).filter(|(_, to)| **to != entry.owner);
+    let lost: Vec<(&str, &String)> = lost.collect();
+    let named = part.lost.iter().map(|(service, to)| (service.as_str(), to));
+    named.eq(lost.iter().copied().take(50)) && part.lost_more == lost.len().saturating_sub(50)
 }
 
 /// Checks what the request for approval of one policy says.
@@ -60,7 +73,9 @@ fn approval(view: &View, entry: &PolicyEntry, found: &mut Vec<String>) {
                 && (held.id == change.service || view.served(held) == Some(&*change.service))
         };
         let asked = if removes { view.before.iter().any(has_rule) } else { won && change.to == entry.settings };
-        let known = change.service.starts_with("logwise.io/") || days(&change.from) == view.survival(&change.service);
+        let by_id = view.before.iter().find(|held| held.id == change.service);
+        let itself = |held: &Held| held.settings.map_or((i32::MAX, i32::MAX), days);
+        let known = days(&change.from) == by_id.map_or_else(|| view.survival(&change.service), itself);
         if !asked || !known {
             found.push(format!("{}: asks for approval of another change than that of {}", entry.owner, change.service));
         }
@@ -73,13 +88,8 @@ fn decision(view: &View, service: &str, found: &mut Vec<String>) {
     for entry in &view.policy.policies {
         let Some(part) = view.plan.policies.get(&entry.owner) else { continue };
         let won = winner.is_some_and(|winner| winner.owner == entry.owner);
-        let covers = entry.removal.is_none() && entry.selector.matches(service);
         if part.services.contains_key(service) != won {
             found.push(format!("{service}: is not decided by exactly the policy that won it"));
-        }
-        let lost_to = winner.filter(|_| covers && !won).map(|winner| &winner.owner);
-        if part.lost.get(service) != lost_to {
-            found.push(format!("{service}: {} is wrong about having lost it", entry.owner));
         }
     }
     let Some(entry) = winner else { return };
@@ -95,15 +105,19 @@ fn is_true(view: &View, entry: &PolicyEntry, service: &str, decision: &Decision)
     let before: Vec<&Held> = view.before.iter().filter(on_service).collect();
     let after: Vec<&Held> = view.after.iter().filter(on_service).collect();
     let unchanged = |held: &Held| before.iter().any(|b| b.id == held.id && b.settings == held.settings);
+    let shared = retention_fold::serving(view, service);
     let wanted = match after[..] {
-        [] => entry.settings == Settings::default(),
-        [only] => only.owner.owner == entry.owner && only.settings == Some(&entry.settings),
+        [] => entry.settings == Settings::default() || view.is_gone(service) || shared.is_some(),
+        [only] => !view.is_gone(service) && only.owner.owner == entry.owner && only.settings == Some(&entry.settings),
         _ => false,
     };
     let request = view.plan.policies.get(&entry.owner).and_then(|part| part.approval.as_ref());
     let requested = request.is_some_and(|r| !r.approved && r.entries.iter().any(|e| e.service == service));
     match decision {
-        Decision::InForce => wanted && after.iter().all(|held| unchanged(held)) && before.len() == after.len(),
+        Decision::InForce => {
+            let rests = after.iter().all(|held| unchanged(held)) && before.len() == after.len();
+            wanted && rests && shared.is_none_or(|held| !retention_fold::is_new(view, held))
+        }
         Decision::Write => wanted && view.plan.write.is_some() && !view.is_inert(entry),
         Decision::ApprovalRequired => requested && !entry.observe_only && after.iter().all(|held| unchanged(held)),
         Decision::ObserveOnly => entry.observe_only && after.iter().all(|held| unchanged(held)),

@@ -1,11 +1,13 @@
 //! From verdicts to one write that leaves every other rule alone.
 
 use super::classify::hex;
+use super::fold::{self, Fold};
 use super::ours::{Ours, OwnRule, Standing};
-use super::resolve::{Verdict, Verdicts};
-use super::{Blocked, Decision, Document, Plan, Policy, WriteRules};
+use super::resolve::{Basis, Verdict, Verdicts};
+use super::{Blocked, Decision, Document, Observed, Plan, Policy, RuleGroup, WriteRules};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rules S3 accepts per bucket, foreign ones included.
 pub const MAX_RULES: usize = 1_000;
@@ -15,6 +17,9 @@ const ID_PREFIX: &str = "logwise.io/";
 
 /// Bytes of the service hash in a rule id.
 const HASH_BYTES: usize = 8;
+
+/// Groups of rules named where there are too many.
+const MAX_GROUPS: usize = 5;
 
 /// `<logs prefix>service_name=<service>/`. The last slash keeps `api` apart from `api-gateway`.
 pub fn service_prefix(logs_prefix: &str, service: &str) -> String {
@@ -50,7 +55,18 @@ pub(super) fn service_hash(service: &str) -> String {
 
 /// Whether a rule with this id is one of `owner`'s.
 pub fn is_owned_by(id: &str, owner: &str) -> bool {
-    id_parts(id).is_some_and(|(of, _)| of == owner)
+    owner_of(id) == Some(owner)
+}
+
+/// The owner in a rule id of our form.
+pub fn owner_of(id: &str) -> Option<&str> {
+    id_parts(id).map(|(owner, _)| owner)
+}
+
+/// `<owner>/<uid8>` of a rule id of our form: the object for which the rule was written.
+pub fn maker_of(id: &str) -> Option<&str> {
+    id_parts(id)?;
+    id.strip_prefix(ID_PREFIX)?.rsplit_once('/').map(|(maker, _)| maker)
 }
 
 /// Owner and service hash of a rule id of our form.
@@ -61,13 +77,24 @@ pub(super) fn id_parts(id: &str) -> Option<(&str, &str)> {
     is_hash.then_some((owner, hash))
 }
 
+/// A write, with the folded rules in it.
+pub(super) struct Composed<'a> {
+    pub write: WriteRules,
+    pub folds: Vec<Fold<'a>>,
+}
+
 /// The difference between the rules of ours in the configuration and those that the verdicts leave or ask for.
-pub(super) fn compose(ours: &Ours, verdicts: &Verdicts) -> WriteRules {
+pub(super) fn compose<'a>(basis: &Basis<'a>, ours: &Ours<'a>, verdicts: &Verdicts<'a>) -> Composed<'a> {
     let mut write = WriteRules::default();
     for (service, rule) in ours.all() {
         let stays = match service.and_then(|s| Some((s, verdicts.get(s)?))) {
             Some((service, verdict)) => stays(ours, service, verdict, rule),
-            None => matches!(rule.standing, Standing::Observer | Standing::Held),
+            None => match rule.standing {
+                Standing::Leaving => false,
+                Standing::Observer => !fold::is_taken_over(basis, ours, rule, verdicts),
+                Standing::Held => true,
+                Standing::Active => basis.kept.has(rule.id) || fold::is_waited_for(basis, ours, rule, verdicts),
+            },
         };
         if !stays {
             write.remove.insert(rule.id.to_owned());
@@ -80,7 +107,7 @@ pub(super) fn compose(ours: &Ours, verdicts: &Verdicts) -> WriteRules {
         }
     }
     write.add.sort_by(|a, b| a.id.cmp(&b.id));
-    write
+    Composed { write, folds: Vec::new() }
 }
 
 /// Whether a rule of `service` stays. At most one of them does, except where nobody but observers has a say.
@@ -93,6 +120,7 @@ fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool 
     match (verdict, rule.standing) {
         (_, Standing::Leaving) => false,
         (Verdict::Exactly(wanted), _) => wanted.as_ref().is_some_and(|wanted| rule.is(wanted)),
+        (Verdict::Folded, _) => false,
         (_, Standing::Held) => true,
         // The id of a spoilt rule may be needed for the service that it names.
         (Verdict::Held, standing) => standing == Standing::Observer || rule.sound,
@@ -106,22 +134,85 @@ fn stays(ours: &Ours, service: &str, verdict: &Verdict, rule: &OwnRule) -> bool 
     }
 }
 
+/// Rules of others in the configuration.
+pub(super) fn foreign(observed: &Observed, ours: &Ours) -> usize {
+    observed.document.known().map_or(0, |document| document.rules.len()) - ours.all().count()
+}
+
+/// Rules of ours after the write.
+pub(super) fn after(ours: &Ours, write: &WriteRules) -> usize {
+    ours.all().filter(|(_, rule)| !write.remove.contains(rule.id)).count() + write.add.len()
+}
+
 /// Leaves services without a rule out of the write if S3's limit would be passed. Replacements and removals go on:
-/// they need no room, and a policy must be deletable however full the bucket is.
-pub(super) fn fit(document: Option<&Document>, ours: &Ours, write: &mut WriteRules, plan: &mut Plan) {
-    let own = ours.all().count();
-    let foreign = document.map_or(0, |d| d.rules.len()) - own;
-    let after = ours.all().filter(|(_, rule)| !write.remove.contains(rule.id)).count() + write.add.len();
-    if foreign + after <= MAX_RULES || write.add.is_empty() {
+/// they need no room, and a policy must be deletable however full the bucket is. What room is left goes to folded rules.
+pub(super) fn fit(basis: &Basis, ours: &Ours, composed: &mut Composed, plan: &mut Plan) {
+    let (foreign, after) = (foreign(basis.observed, ours), after(ours, &composed.write));
+    if foreign + after <= MAX_RULES || composed.write.add.is_empty() {
         return;
     }
-    plan.blocked = Some(Blocked::TooManyRules { foreign, ours: after });
+    plan.blocked = Some(too_many(basis, ours, &composed.write, (foreign, after)));
+    let Composed { write, folds } = composed;
+    let removed = ours.folds().filter(|(_, rule)| write.remove.contains(rule.id)).map(|(beginning, _)| beginning);
+    let replaced: BTreeSet<&str> = removed.collect();
+    let replaces = |fold: &Fold| {
+        replaced.contains(fold.beginning) || fold.members.iter().any(|service| !ours.of(service).is_empty())
+    };
+    let mut left_out: BTreeSet<String> = BTreeSet::new();
+    write.add.retain(|rule| match ours.service_of(&rule.prefix) {
+        Some(service) if ours.of(service).is_empty() => {
+            left_out.insert(service.to_owned());
+            false
+        }
+        _ => true,
+    });
+    let new = folds.iter().filter(|fold| !replaces(fold)).count();
+    let stay = ours.all().filter(|(_, rule)| !write.remove.contains(rule.id)).count() + write.add.len() - new;
+    let mut room = MAX_RULES.saturating_sub(foreign + stay);
+    for fold in folds.iter().filter(|fold| !replaces(fold)) {
+        if room > 0 {
+            room -= 1;
+        } else {
+            write.add.retain(|rule| rule.id != fold.rule.id);
+            left_out.extend(fold.members.iter().map(|service| (*service).to_owned()));
+        }
+    }
     for (service, decision) in plan.policies.values_mut().flat_map(|part| &mut part.services) {
-        if *decision == Decision::Write && ours.of(service).is_empty() {
+        if *decision == Decision::Write && left_out.contains(service) {
             *decision = Decision::Blocked;
         }
     }
-    write.add.retain(|rule| ours.has_rule_at(&rule.prefix));
+}
+
+/// Who has the rules that are too many.
+fn too_many(basis: &Basis, ours: &Ours, write: &WriteRules, (foreign, needed): (usize, usize)) -> Blocked {
+    let own: BTreeSet<&str> = ours.all().map(|(_, rule)| rule.id).collect();
+    let rules = basis.observed.document.known().into_iter().flat_map(|document| &document.rules);
+    let ids = rules.map(|rule| rule.id.as_deref().unwrap_or_default()).filter(|id| !own.contains(id));
+    let stay = ours.all().map(|(_, rule)| rule).filter(|rule| !write.remove.contains(rule.id)).map(|rule| rule.owner);
+    let come = write.add.iter().filter_map(|rule| owner_of(&rule.id));
+    let (fold, ours) = (basis.policy.fold, needed);
+    Blocked::TooManyRules { foreign, ours, others: largest(ids.map(kind)), policies: largest(stay.chain(come)), fold }
+}
+
+/// The most frequent names, with how often each occurs.
+fn largest<'n>(names: impl Iterator<Item = &'n str>) -> Vec<RuleGroup> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    names.for_each(|name| *counts.entry(name).or_default() += 1);
+    let group = |(name, rules): (&str, usize)| RuleGroup { name: name.to_owned(), rules };
+    let mut groups: Vec<RuleGroup> = counts.into_iter().map(group).collect();
+    groups.sort_by_key(|group| Reverse(group.rules));
+    groups.truncate(MAX_GROUPS);
+    groups
+}
+
+/// What the ids of rules of one kind begin with: everything up to the owner in an id of our form, else up to the first
+/// separator, or before the first digit.
+fn kind(id: &str) -> &str {
+    let of_owner = owner_of(id).map(|owner| ID_PREFIX.len() + owner.len() + 1);
+    let separated = || id.find(['-', '_', '/', '.', ':', ' ']).map(|at| at + 1);
+    let end = of_owner.or_else(separated).or_else(|| id.find(|c: char| c.is_ascii_digit()).filter(|at| *at > 0));
+    &id[..end.unwrap_or(id.len())]
 }
 
 /// Refuses the whole write if it could not carry the rules of others through.
@@ -131,6 +222,14 @@ pub(super) fn refuse(document: Option<&Document>, write: &mut WriteRules, plan: 
         return;
     }
     plan.blocked = Some(Blocked::ForeignRuleNotPreservable { why });
+    withhold(plan);
+    *write = WriteRules::default();
+}
+
+/// Refuses the whole write if somebody else works with the rules of this bucket.
+pub(super) fn make_way(contested: Option<Blocked>, write: &mut WriteRules, plan: &mut Plan) {
+    let Some(contested) = contested else { return };
+    plan.blocked = Some(contested);
     withhold(plan);
     *write = WriteRules::default();
 }
@@ -158,7 +257,7 @@ fn withhold(plan: &mut Plan) {
 /// Counts, per owner, the rules in the configuration after the write.
 pub(super) fn count_rules(ours: &Ours, write: &WriteRules, plan: &mut Plan) {
     let stay = ours.all().map(|(_, rule)| rule).filter(|rule| !write.remove.contains(rule.id)).map(|rule| rule.owner);
-    let come = write.add.iter().filter_map(|rule| Some(id_parts(&rule.id)?.0));
+    let come = write.add.iter().filter_map(|rule| owner_of(&rule.id));
     for owner in stay.chain(come) {
         if let Some(part) = plan.policies.get_mut(owner) {
             part.rules += 1;

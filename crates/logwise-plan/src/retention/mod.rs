@@ -1,25 +1,39 @@
 //! Which lifecycle rules a bucket should have. One rule per service; rules of others are never touched.
 
+mod bared;
+mod beginnings;
 mod classify;
 mod compile;
+mod effective;
+pub mod facts;
+mod fold;
+mod leaving;
 mod ours;
+mod reach;
 mod resolve;
+mod rival;
+mod winners;
 
 pub use crate::change::Approval;
-pub use classify::{Change, is_destructive, plan_id};
-pub use compile::{MAX_RULES, is_owned_by, rule_id, service_prefix};
-pub use resolve::winner;
+pub use bared::{EVERY_SERVICE, bares};
+pub use classify::{Change, is_destructive, lets_go_earlier, newcomers_since, plan_id};
+pub use compile::{MAX_RULES, is_owned_by, maker_of, owner_of, rule_id, service_prefix};
+pub use effective::{Effective, Enforced, Enforcement, effective};
+pub use fold::{fold_id, fold_key, fold_prefix};
+pub use leaving::{removal, rules_of};
+pub use reach::{Expires, Noncurrent, Reach, Share};
 
 use crate::change::{self, Window};
 use crate::{Known, selector::ServiceSelector};
+use compile::Composed;
 use jiff::Timestamp;
 use ours::Ours;
-use resolve::{Question, Requests};
+use resolve::{Basis, Question, Requests};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The validated wish for one bucket: every policy of the pipeline that owns it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// Prefix of the logs, ends in `/`.
@@ -32,8 +46,38 @@ pub struct Policy {
     /// so that another policy might take their services: no service changes hands. Rules of deleted policies go.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unclear: BTreeMap<String, String>,
+    /// Whether services may share rules.
+    #[serde(default, skip_serializing_if = "Folding::is_never")]
+    pub fold: Folding,
+    /// Name of this installation, with which the owners of its rules begin. Rules of another installation on the same
+    /// logs are somebody else's work. Empty: they are rules of others like any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub installation: String,
+    /// `<owner>/<uid8>` of objects whose rules were all replaced by those of a successor. A rule of theirs that is there
+    /// again was written by somebody else.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub replaced: BTreeSet<String>,
+    /// When a write last took a rule of ours away and put none in its place, by what [`bares`] says of such a write.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bared: BTreeMap<String, Timestamp>,
     /// Seconds between two looks.
     pub look_period_seconds: u32,
+}
+
+/// Whether services may share rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Folding {
+    /// Each service has a rule of its own. What is folded is taken apart as soon as there is room.
+    #[default]
+    Never,
+    /// Where a bucket has no room for one rule each.
+    WhenNeeded,
+}
+
+impl Folding {
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// One RetentionPolicy.
@@ -62,6 +106,10 @@ pub struct PolicyEntry {
     /// Lists of windows: of each list that is not empty, one window must be open when its rules are written or removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Vec<Window>>,
+    /// Since when the policy as it is now has been wholly in force; `None`: it is not, or nobody knows. Services whose
+    /// objects are all younger came under it, which its approval covers, unless they have lost a rule of ours since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programmed: Option<Timestamp>,
     /// Plan and report only.
     #[serde(default)]
     pub observe_only: bool,
@@ -115,6 +163,29 @@ pub struct Observed {
     pub services: Known<BTreeSet<String>>,
     /// The lifecycle configuration; absent when the bucket has none.
     pub document: Known<Document>,
+    /// Services that have been missed for so long that their rules go; those that are found all the same do not count. A
+    /// [`fold_key`] stands here if for so long no service with that beginning was found.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub vanished: BTreeSet<String>,
+    /// When the oldest object of a service was last modified, by service. One that is not named is as good as unknown;
+    /// absent: it has no object. Known only if every object was listed, or one was found that is too old for a newcomer:
+    /// then its time stands here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub oldest: BTreeMap<String, Known<Timestamp>>,
+    /// Whether the bucket is known never to have kept versions: not true while nobody knows, nor after they were suspended.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unversioned: bool,
+    /// Ids of rules of ours that the last write left and that somebody else has taken away since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lost: BTreeSet<String>,
+}
+
+impl Observed {
+    /// What was found, while nothing is known about single objects and versions.
+    pub fn new(services: Known<BTreeSet<String>>, document: Known<Document>) -> Self {
+        let (vanished, lost) = (BTreeSet::new(), BTreeSet::new());
+        Self { services, document, vanished, oldest: BTreeMap::new(), unversioned: false, lost }
+    }
 }
 
 /// A lifecycle configuration.
@@ -131,7 +202,7 @@ pub struct Document {
 }
 
 /// One rule of the observed configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedRule {
     /// Its id; S3 allows rules without one.
@@ -140,6 +211,9 @@ pub struct ObservedRule {
     /// What it does, if that is exactly one of our own rule forms; `None`: something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Meaning>,
+    /// What it does, if `meaning` does not say it and it was understood all the same; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
 }
 
 /// An enabled rule over one prefix with settings that we could have written.
@@ -158,7 +232,7 @@ pub struct Meaning {
 pub struct Rule {
     /// `logwise.io/<owner>/<uid8>/<service hash>`.
     pub id: String,
-    /// `<logs prefix>service_name=<service>/`.
+    /// `<logs prefix>service_name=<service>/`; of a folded rule, the same without the end of the name and the slash.
     pub prefix: String,
     /// What the rule does.
     pub settings: Settings,
@@ -200,9 +274,12 @@ pub struct PolicyPlan {
     /// Services it won, with what was decided for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Decision>,
-    /// Services it covers but lost, with the owner that won.
+    /// Services it covers but lost, with the owner that won: the first 50.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, String>,
+    /// How many more it lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_more: usize,
     /// Rules of its own that would go and stay for now, since removing them waits for approval or for a window.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept: usize,
@@ -283,12 +360,41 @@ pub enum Blocked {
         foreign: usize,
         /// Rules of ours that would be needed.
         ours: usize,
+        /// Rules of others by what their ids begin with, the largest groups.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<RuleGroup>,
+        /// Rules of ours that would be needed by owner, the largest groups.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<RuleGroup>,
+        /// Whether services share rules already.
+        #[serde(default, skip_serializing_if = "Folding::is_never")]
+        fold: Folding,
+    },
+    /// Somebody else works with rules like ours in this bucket: nothing is written.
+    Conflicted {
+        /// Id of the first such rule.
+        id: String,
+        /// How many there are.
+        rules: usize,
+        /// The installation that wrote them. `None`: this one, or one of the same name, for an object that was replaced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        installation: Option<String>,
     },
     /// The rule of a service would match protected keys: that service gets none.
     ProtectedPrefix {
         /// The prefix of that rule.
         prefix: String,
     },
+}
+
+/// Rules with something in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleGroup {
+    /// What: an owner, or a beginning of ids; empty: they have no id.
+    pub name: String,
+    /// How many.
+    pub rules: usize,
 }
 
 /// Decides, for every service of the bucket, which rule it should have, and composes at most one write.
@@ -303,19 +409,23 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     }
     let document = observed.document.known();
     let ours = Ours::read(policy, observed);
-    let free = unhindered(policy, &ours);
-    let requests = resolve::requests(policy, &ours, &free);
+    let basis = Basis::new(policy, observed, &ours);
+    basis.winners.tell_losers(ours.services(), &mut plan);
+    let free = unhindered(&basis, &ours);
+    let mut requests = resolve::requests(&basis, &ours, &free);
+    classify::spare_newcomers(policy, observed, &mut requests);
     let closed = closed(policy, now);
     let held = closed.keys().copied().chain(unapproved(policy, &requests)).collect();
     let ours = ours.held_back(&held);
-    let question = Question { policy, ours: &ours, requests: &requests, held: &held };
-    let verdicts = question.resolve(&mut plan);
-    let mut write = compile::compose(&ours, &verdicts);
-    compile::fit(document, &ours, &mut write, &mut plan);
+    let question = Question { basis: &basis, ours: &ours, requests: Some(&requests), held: &held };
+    let mut composed = question.answer(&mut plan);
+    compile::fit(&basis, &ours, &mut composed, &mut plan);
+    let mut write = composed.write;
     compile::wait_for_all(policy, &ours, &mut write, &mut plan);
     compile::refuse(document, &mut write, &mut plan);
+    compile::make_way(rival::contested(policy, observed), &mut write, &mut plan);
     compile::count_rules(&ours, &write, &mut plan);
-    compile::count_kept(&ours, (&free, &write), &held, &mut plan);
+    compile::count_kept(&ours, (&free.write, &write), &held, &mut plan);
     for (owner, request) in requests {
         plan.policies.entry(owner.to_owned()).or_default().approval = Some(request);
     }
@@ -337,10 +447,9 @@ fn empty(policy: &Policy) -> Plan {
 }
 
 /// What would be written if everything were approved and every window were open.
-fn unhindered(policy: &Policy, ours: &Ours) -> WriteRules {
-    let (requests, held) = (Requests::new(), BTreeSet::new());
-    let question = Question { policy, ours, requests: &requests, held: &held };
-    compile::compose(ours, &question.resolve(&mut empty(policy)))
+fn unhindered<'a>(basis: &Basis<'a>, ours: &Ours<'a>) -> Composed<'a> {
+    let held = BTreeSet::new();
+    Question { basis, ours, requests: None, held: &held }.answer(&mut empty(basis.policy))
 }
 
 /// Policies whose windows are closed, by owner, with the next opening.
@@ -370,4 +479,8 @@ fn name_openings(closed: &BTreeMap<&str, Option<Timestamp>>, now: Timestamp, pla
 
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

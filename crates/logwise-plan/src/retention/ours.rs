@@ -1,6 +1,8 @@
 //! The rules of ours in the observed configuration, and what they do now.
 
+use super::beginnings::Beginnings;
 use super::compile::{id_parts, is_nameable, service_hash, service_of, service_prefix};
+use super::fold;
 use super::{Meaning, Observed, ObservedRule, Policy, PolicyEntry, Removal, Rule, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +44,8 @@ pub(super) struct OwnRule<'a> {
     pub acts: bool,
     /// Whether, besides, its id names that service and no other rule has this id.
     pub sound: bool,
+    /// The beginning of names on which it is known to act, as its id says, if it is a folded rule.
+    pub beginning: Option<&'a str>,
 }
 
 impl OwnRule<'_> {
@@ -61,8 +65,12 @@ pub(super) struct Ours<'a> {
     by_service: BTreeMap<&'a str, Vec<OwnRule<'a>>>,
     /// Rules that belong to no known service.
     stray: Vec<OwnRule<'a>>,
-    /// What rules of ours do whose prefix is not that of one service.
-    wide: Vec<&'a Meaning>,
+    /// What rules of ours do whose prefix is not that of one service, by prefix.
+    wide: Beginnings<'a, &'a Meaning>,
+    /// Services whose logs have been gone for so long that they need no rule.
+    gone: BTreeSet<&'a str>,
+    /// Owners of which nothing may be changed now.
+    held: BTreeSet<&'a str>,
 }
 
 impl<'a> Ours<'a> {
@@ -78,23 +86,29 @@ impl<'a> Ours<'a> {
         let by_hash: BTreeMap<String, &str> = services.iter().map(|s| (service_hash(s), *s)).collect();
         let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
         own.iter().for_each(|own| *uses.entry(own.id).or_default() += 1);
+        let wide = own.iter().filter(|own| named(own).is_none()).filter_map(|own| own.meaning);
         let mut ours = Self {
             logs_prefix: &policy.logs_prefix,
             services,
             by_service: BTreeMap::new(),
             stray: Vec::new(),
-            wide: own.iter().filter(|own| named(own).is_none()).filter_map(|own| own.meaning).collect(),
+            wide: Beginnings::new(wide.map(|meaning| (meaning.prefix.as_str(), meaning))),
+            gone: gone(observed),
+            held: BTreeSet::new(),
         };
         for own in own {
             let (by_prefix, by_id) = (named(&own), by_hash.get(own.hash).copied());
             let acts = by_prefix.is_some();
             let sound = acts && by_prefix == by_id && uses[own.id] == 1;
+            let shared = own.meaning.and_then(|m| fold::beginning_of(&policy.logs_prefix, &m.prefix));
+            let is_own_id = |beginning: &&str| uses[own.id] == 1 && own.hash == fold::fold_hash(beginning);
+            let beginning = shared.filter(is_own_id);
             let Own { id, owner, standing, meaning, .. } = own;
             let rules = match by_prefix.or(by_id) {
                 Some(service) => ours.by_service.entry(service).or_default(),
                 None => &mut ours.stray,
             };
-            rules.push(OwnRule { id, owner, standing, meaning, acts, sound });
+            rules.push(OwnRule { id, owner, standing, meaning, acts, sound, beginning });
         }
         ours
     }
@@ -104,16 +118,27 @@ impl<'a> Ours<'a> {
         self.services.iter().copied()
     }
 
+    /// Whether the logs of a service have been gone for so long that it needs no rule.
+    pub fn is_gone(&self, service: &str) -> bool {
+        self.gone.contains(service)
+    }
+
     /// The rules of one service.
     pub fn of(&self, service: &str) -> &[OwnRule<'a>] {
         self.by_service.get(service).map_or(&[], Vec::as_slice)
     }
 
     /// The same rules, where those of the owners named stay, unless an active policy takes their service over.
-    pub fn held_back(mut self, owners: &BTreeSet<&str>) -> Self {
+    pub fn held_back(mut self, owners: &BTreeSet<&'a str>) -> Self {
         let rules = self.by_service.values_mut().flatten().chain(&mut self.stray);
         rules.filter(|rule| owners.contains(rule.owner)).for_each(|rule| rule.standing = Standing::Held);
+        self.held.clone_from(owners);
         self
+    }
+
+    /// Whether nothing of this owner may be changed now.
+    pub fn is_held(&self, owner: &str) -> bool {
+        self.held.contains(owner)
     }
 
     /// The service that has this prefix.
@@ -121,9 +146,9 @@ impl<'a> Ours<'a> {
         service_of(self.logs_prefix, prefix)
     }
 
-    /// Whether the service that has this prefix has a rule.
-    pub fn has_rule_at(&self, prefix: &str) -> bool {
-        self.service_of(prefix).is_some_and(|service| !self.of(service).is_empty())
+    /// The folded rules.
+    pub fn folds(&self) -> impl Iterator<Item = (&'a str, &OwnRule<'a>)> {
+        self.stray.iter().filter_map(|rule| Some((rule.beginning?, rule)))
     }
 
     /// Every rule with the service it belongs to, if known.
@@ -137,8 +162,7 @@ impl<'a> Ours<'a> {
     pub fn in_force(&self, service: &str) -> Settings {
         let prefix = service_prefix(self.logs_prefix, service);
         let exact = self.of(service).iter().filter(|r| r.acts).filter_map(|r| r.meaning);
-        let wide = self.wide.iter().copied().filter(|m| prefix.starts_with(m.prefix.as_str()));
-        exact.chain(wide).map(|m| m.settings.clone()).reduce(both).unwrap_or_default()
+        exact.chain(self.wide.of(&prefix).copied()).map(|m| m.settings.clone()).reduce(both).unwrap_or_default()
     }
 
     /// Whether `service` has exactly the wanted rule and no other.
@@ -161,6 +185,12 @@ impl<'a> Ours<'a> {
             (!r.acts, expiration, noncurrent, r.id)
         })
     }
+}
+
+/// Services that are gone for good; none while nobody knows which there are.
+fn gone(observed: &Observed) -> BTreeSet<&str> {
+    let Some(found) = observed.services.known() else { return BTreeSet::new() };
+    observed.vanished.iter().filter(|service| !found.contains(*service)).map(String::as_str).collect()
 }
 
 /// The parts of an observed rule of ours, before it is known which service it belongs to.

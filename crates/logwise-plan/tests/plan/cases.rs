@@ -2,7 +2,7 @@
 //! in the environment the expected plans are rewritten; review the difference.
 
 use jiff::Timestamp;
-use logwise_plan::retention::{Blocked, Decision, ObservedRule};
+use logwise_plan::retention::{Blocked, Decision, Effective, ObservedRule};
 use logwise_plan::{Known, checks, partitions, retention, workers};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -191,7 +191,7 @@ fn retention() {
         violations: checks::retention::violations,
         crowd: |observed: &mut retention::Observed, foreign| {
             let Known::Known(document) = &mut observed.document else { return };
-            let theirs = |i| ObservedRule { id: Some(format!("theirs-{i}")), meaning: None };
+            let theirs = |i| ObservedRule { id: Some(format!("theirs-{i}")), ..ObservedRule::default() };
             document.rules.extend((0..foreign).map(theirs));
         },
     };
@@ -200,7 +200,41 @@ fn retention() {
     assert_all_occur!(decisions, Decision: InForce, Write, ApprovalRequired, WaitingForWindow,
         ObserveOnly, Blocked);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.blocked), Blocked:
-        DocumentUnreadable, ServicesUnreadable, ForeignRuleNotPreservable, PolicyUnclear, TooManyRules, ProtectedPrefix);
+        DocumentUnreadable, ServicesUnreadable, ForeignRuleNotPreservable, PolicyUnclear, TooManyRules, Conflicted,
+        ProtectedPrefix);
+}
+
+/// A prefix, and the days that a policy wants for it.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wanted: Option<i32>,
+}
+
+/// The rules of a bucket.
+#[derive(Serialize, Deserialize)]
+struct Rules {
+    rules: Vec<ObservedRule>,
+}
+
+/// What S3 enforces, and the words for it.
+#[derive(Serialize)]
+struct Told {
+    effective: Effective,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap: Option<String>,
+}
+
+#[test]
+fn effective() {
+    let told = |asked: &Asked, observed: &Rules, _: Timestamp| {
+        let effective = retention::effective(&asked.prefix, &observed.rules);
+        Told { cap: effective.cap(asked.wanted), effective }
+    };
+    let part = Part { folder: "effective", decide: told, violations: |_, _, _, _| Vec::new(), crowd: |_, _| () };
+    let told = part.run();
+    assert!(told.iter().any(|told| told.cap.is_none()) && told.iter().any(|told| !told.effective.partly.is_empty()));
 }
 
 #[test]

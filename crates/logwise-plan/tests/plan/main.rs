@@ -4,19 +4,31 @@
 #[cfg(test)]
 mod ageing;
 #[cfg(test)]
+mod bad_rules;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod change;
 #[cfg(test)]
+mod classify;
+#[cfg(test)]
+mod effective;
+#[cfg(test)]
 mod endpoint;
 #[cfg(test)]
+mod fold;
+#[cfg(test)]
 mod grants;
+#[cfg(test)]
+mod newcomers;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod survival;
 #[cfg(test)]
 mod workers;
 #[cfg(test)]

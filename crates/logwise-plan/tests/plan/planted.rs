@@ -285,6 +285,7 @@ fn entry(owner: &str, services: &[&str], settings: Settings) -> PolicyEntry {
         approval: Approval::DestructiveOnly,
         approved_plans: Default::default(),
         windows: Vec::new(),
+        programmed: None,
         observe_only: false,
         removal: None,
     }
@@ -295,7 +296,8 @@ fn new_rule(owner: &str, service: &str, settings: Settings) -> Rule {
 }
 
 fn seen(rule: Rule) -> ObservedRule {
-    ObservedRule { id: Some(rule.id), meaning: Some(Meaning { prefix: rule.prefix, settings: rule.settings }) }
+    let meaning = Some(Meaning { prefix: rule.prefix, settings: rule.settings });
+    ObservedRule { id: Some(rule.id), meaning, reach: None }
 }
 
 /// `keep` is in force for `rest`, is to be made longer for `grow` and waits to be made shorter for `wait`; `see`
@@ -309,8 +311,8 @@ fn bucket() -> (retention::Policy, retention::Observed) {
         logs_prefix: "logs/".into(),
         checkpoint_prefix: "checkpoint/".into(),
         policies: vec![keep, see, gone, orphan],
-        unclear: Default::default(),
         look_period_seconds: 300,
+        ..Default::default()
     };
     let rules = [
         new_rule("keep", "rest", expire(30)),
@@ -323,7 +325,7 @@ fn bucket() -> (retention::Policy, retention::Observed) {
     ];
     let services = ["rest", "grow", "wait", "look", "left", "lone"].map(str::to_owned).into();
     let document = Document { version: "v1".into(), rules: rules.map(seen).into(), not_preservable: None };
-    (policy, retention::Observed { services: Known::Known(services), document: Known::Known(document) })
+    (policy, retention::Observed::new(Known::Known(services), Known::Known(document)))
 }
 
 type RetentionPlan = retention::Plan;
@@ -426,7 +428,7 @@ fn bad_reports() {
                 part(p, "keep").services.remove("rest");
             }),
             ("not decided by exactly the policy", &said("see", "rest", Decision::ObserveOnly)),
-            ("about having lost it", &|p| {
+            ("about what it lost", &|p| {
                 part(p, "see").lost.insert("rest".into(), "keep".into());
             }),
             ("not what happens", &said("keep", "grow", Decision::InForce)),
@@ -535,7 +537,7 @@ fn writes_that_must_not_be_made_at_all() {
     unclear.unclear.insert("odd".into(), "cannot be read".into());
     let found = checks::retention::violations(&unclear, &observed, &good, NOW);
     assert!(found.iter().any(|v| v.contains("is not understood")), "{found:?}");
-    let crowd = (0..1_000).map(|i| ObservedRule { id: Some(format!("theirs-{i}")), meaning: None });
+    let crowd = (0..1_000).map(|i| ObservedRule { id: Some(format!("theirs-{i}")), ..ObservedRule::default() });
     let found = with(&|document| {
         document.rules.extend(crowd.clone().take(994));
         document.rules.retain(|rule| rule.id != Some(rule_id("gone", "00000001", "left")));

@@ -1,6 +1,7 @@
 //! What must hold on every kind of database. Each test gets a database of its own and reads it over a connection that
 //! shares nothing with the code under test.
 
+mod old;
 mod samples;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,10 @@ use logwise_store::{
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
 
+pub use old::{
+    a_database_without_the_old_table_is_named_and_nothing_is_made, the_old_table_is_read_as_it_lies,
+    the_older_shape_of_the_old_table_is_read_too,
+};
 pub use samples::{
     a_refused_sample_does_not_stop_the_others, an_older_sample_never_replaces_a_newer, few_samples_wait,
     old_samples_are_pruned, reading_samples_makes_nothing, samples_are_read_back_as_written,
@@ -717,6 +722,9 @@ macro_rules! suite {
             old_samples_are_pruned
             reading_samples_makes_nothing
             few_samples_wait
+            the_old_table_is_read_as_it_lies
+            the_older_shape_of_the_old_table_is_read_too
+            a_database_without_the_old_table_is_named_and_nothing_is_made
         }
     };
 }

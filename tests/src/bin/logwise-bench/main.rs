@@ -1,5 +1,5 @@
-//! Figures for `docs/benchmarks.md`: memory and CPU at rest, the time from an edit to its conditions, hand-over, and
-//! what thousands of topics cost.
+//! Figures for `docs/benchmarks.md`: memory and CPU at rest, the time from an edit to its conditions, hand-over, what
+//! a thousand lifecycle rules cost, and what thousands of topics do.
 //!
 //! Runs in the environment of a bed (`make bench`); arguments choose parts. Prints a table. A figure is no test: only
 //! those with an aim are judged, and one that misses it makes the exit code 1 after everything was measured.
@@ -9,6 +9,7 @@ mod aims;
 mod handover;
 mod kafka;
 mod machine;
+mod rules;
 
 use aims::Aims;
 use anyhow::{Context, Result, ensure};
@@ -39,15 +40,17 @@ const TICKS: f64 = 100.0;
 enum Part {
     Operator,
     Handover,
+    Rules,
     Plan,
     Growth,
     Look,
     Memory,
 }
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("operator", Part::Operator),
     ("handover", Part::Handover),
+    ("rules", Part::Rules),
     ("plan", Part::Plan),
     ("growth", Part::Growth),
     ("look", Part::Look),
@@ -91,6 +94,7 @@ async fn measure(part: Part, topics: &mut Option<Topics>, aims: &mut Aims) -> Re
     match part {
         Part::Operator => at_rest().await,
         Part::Handover => handover::measure().await,
+        Part::Rules => rules::measure(aims).await,
         Part::Plan => kafka::plan::measure(aims),
         Part::Growth => kafka::growth::measure().await,
         Part::Look => kafka::look::measure(Topics::of(topics).await?, aims).await,

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 
 /// The base and the overlays.
 pub const INSTALLATIONS: [&str; 3] = ["base", "overlays/single-node", "overlays/production"];
-/// Components of the operator's own installation; `tenant` belongs to a tenant's namespace.
-pub const COMPONENTS: [&str; 2] = ["approval", "namespace-labels"];
+
+/// Components that can be added to one of [`INSTALLATIONS`]; `tenant` belongs to a tenant's namespace.
+pub fn components(installation: &str) -> &'static [&'static str] {
+    // The production overlay holds `approval` already.
+    if installation == "overlays/production" { &["namespace-labels"] } else { &["approval", "namespace-labels"] }
+}
 
 /// An installation beside the bed's own: its namespace, and its name behind those of cluster-wide objects.
 pub struct Own {
