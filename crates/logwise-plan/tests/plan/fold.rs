@@ -21,7 +21,7 @@ use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(9000))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn shared_rules_end_nothing_earlier_than_the_policies_say(mut bucket in plain()) {
