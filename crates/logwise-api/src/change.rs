@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct ChangePolicy {
     /// Apply: changes are carried out. Observe: changes are planned and reported, none is carried out, for the
-    /// RetentionPolicies of this cluster too. Default: Apply.
+    /// RetentionPolicies of this cluster too; no plan of these waits for approval then. Default: Apply.
     #[serde(default)]
     pub mode: ChangeMode,
     /// Which changes wait until their plan is approved, for the RetentionPolicies of this cluster too; the stricter of both
     /// settings holds. DestructiveOnly: those that make existing objects or versions go earlier than the rules now in
-    /// force. Always: every change. Never: none. Default: DestructiveOnly.
+    /// force, but for the first rule of a service all of whose objects are newer than `status.programmedTime` of the
+    /// RetentionPolicy. Always: every change. Never: none. Default: DestructiveOnly.
     #[serde(default)]
     pub approval: Approval,
     /// Ids of approved plans, as `pendingPlans` of `status.kafka` and `status.spark` shows them, at most 4. An id approves
@@ -42,12 +43,14 @@ pub struct ChangePolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetentionChangePolicy {
-    /// Apply: changes are carried out. Observe: changes are planned and reported, none is carried out. Default: Apply.
+    /// Apply: changes are carried out. Observe: changes are planned and reported, none is carried out; no plan waits for
+    /// approval then, and nothing is counted. Default: Apply.
     #[serde(default)]
     pub mode: ChangeMode,
     /// Which changes wait until their plan is listed in `approvedPlans`; the stricter of this and of the setting of the
     /// LogwiseCluster holds. DestructiveOnly: those that make existing objects or versions go earlier than the rules now
-    /// in force. Always: every change. Never: none. Default: DestructiveOnly.
+    /// in force, but for the first rule of a service all of whose objects are newer than `status.programmedTime`. Always:
+    /// every change. Never: none. Default: DestructiveOnly.
     #[serde(default)]
     pub approval: Approval,
     /// Ids of approved plans, as `status.plan.id` shows them, at most 4. An id approves exactly the changes it was made

@@ -150,9 +150,9 @@ pub struct Storage {
 #[serde(rename_all = "camelCase", default)]
 pub struct Lifecycle {
     /// Whether services may share rules, of which S3 allows 1,000 per bucket. Never: each service has a rule of its own, and
-    /// beyond the limit services have none. WhenNeeded: beyond the limit, services whose names begin alike share one rule,
-    /// which holds for every later service with such a name too; only where their RetentionPolicy does nothing but expire
-    /// objects, and no name with that beginning is kept longer by another one. Default: Never.
+    /// beyond the limit services without a rule get none. WhenNeeded: beyond the limit, services whose names begin alike
+    /// share one rule, which holds for every later service with such a name too; only where their RetentionPolicy does
+    /// nothing but expire objects, and no name with that beginning is kept longer by another one. Default: Never.
     pub fold: Fold,
 }
 

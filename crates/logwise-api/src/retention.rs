@@ -82,7 +82,8 @@ pub struct RetentionPolicySpec {
     #[serde(default)]
     pub change_policy: RetentionChangePolicy,
     /// What happens to the policy's lifecycle rules when the policy is deleted. RemoveRules: they are removed, the data
-    /// stays for ever. Orphan: they stay as they are and are the bucket owner's from then on. Default: RemoveRules.
+    /// stays for ever, unless another rule ends it; what cannot be removed within `deletion.deadlineSeconds` stays. Orphan:
+    /// they stay as they are and are the bucket owner's from then on. Default: RemoveRules.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -157,8 +158,8 @@ pub struct Transition {
     /// Storage class to move to: STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA, GLACIER_IR (instant retrieval), GLACIER
     /// (flexible retrieval) or DEEP_ARCHIVE. No default.
     pub storage_class: StorageClass,
-    /// Days from the creation of an object until it moves, 0 to 36500; at least 30 for STANDARD_IA and ONEZONE_IA, and
-    /// less than `expiration.days`. No default.
+    /// Days from the creation of an object until it moves, 0 to 36500; at least 30 for STANDARD_IA and ONEZONE_IA, at
+    /// least 30 more for an archive class after one of these, and less than `expiration.days`. No default.
     #[schemars(range(min = 0, max = 36500))]
     pub days: i32,
 }

@@ -24,7 +24,7 @@ pub struct RetentionPolicyStatus {
     #[schemars(range(min = 0))]
     pub programmed_generation: Option<i64>,
     /// When that generation was first seen wholly in force, in the bucket and under the logs prefix that `home` names, in
-    /// UTC.
+    /// UTC. Under DestructiveOnly, a service all of whose objects are newer needs no approval for its first rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programmed_time: Option<Time>,
     /// Number of services that this policy decides about; those that another policy won are not counted.
@@ -103,7 +103,7 @@ pub struct EffectiveRule {
     #[serde(rename = "ruleID")]
     #[schemars(length(min = 1, max = 255))]
     pub rule_id: String,
-    /// Days that the rule of this policy says, where another rule ends objects sooner.
+    /// Days that the rule of this policy says, where another rule ends objects sooner; absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub wanted_days: Option<i32>,

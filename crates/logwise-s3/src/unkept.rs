@@ -129,7 +129,8 @@ impl Unkept {
     pub(crate) const fn advice(&self) -> &'static str {
         if self.ignored.wider {
             "No rule is written to this bucket any more, since each would act on all of its objects: use a server that \
-             keeps this, then delete the record of the last write, as docs/retention.md#servers-that-keep-less says"
+             keeps this, then delete the record of the last write and restart the operator, as \
+             docs/retention.md#servers-that-keep-less says"
         } else {
             "Leave out of the policy what the server does not keep"
         }
