@@ -40,7 +40,15 @@ impl Prepared {
     /// # Errors
     /// [`IntentError`]: the call must not be made.
     pub async fn send(self, call_timeout: Duration) -> Result<Sent, IntentError> {
-        let window = self.intents.term().window(SEND_WITHIN)?;
+        self.send_within(SEND_WITHIN, call_timeout).await
+    }
+
+    /// The same where something is read between this and the call: it starts within `most`, or not at all.
+    ///
+    /// # Errors
+    /// [`IntentError`]: the call must not be made.
+    pub async fn send_within(self, most: Duration, call_timeout: Duration) -> Result<Sent, IntentError> {
+        let window = self.intents.term().window(most)?;
         let deadline = Instant::now() + window;
         let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
         let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Key of the record in the ConfigMap.
 const KEY: &str = "intent";
 
-/// A call starts at most this long after its intent says that it is sent.
+/// A call starts at most this long after its intent says that it is sent, unless its caller says otherwise.
 pub(crate) const SEND_WITHIN: Duration = Duration::from_secs(2);
 
 /// A record as last seen.

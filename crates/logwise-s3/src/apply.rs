@@ -88,7 +88,7 @@ pub(crate) async fn send<P: Fn() -> Result<(), String> + Send + Sync + 'static>(
 ) -> Result<Applied, AwsError> {
     let withheld = |why| not_sent(bucket, ErrorClass::Conflict, format!("nothing was sent: {why}"));
     let permit = permit().await.map_err(withheld)?;
-    let before = current(bucket).await?;
+    let before = current(bucket, lifecycle::read_once(bucket).await)?;
     if is_old(before.as_ref()) {
         // Nobody has changed anything: S3 is late.
         return Ok(Written::Postponed.into());
@@ -114,8 +114,8 @@ pub(crate) fn not_sent(bucket: &Bucket, class: ErrorClass, why: String) -> AwsEr
     AwsError::WriteLifecycle { bucket: bucket.name.clone(), failure: Failure::stated(class, why), source: None }
 }
 
-async fn current(bucket: &Bucket) -> Result<Option<RawDocument>, AwsError> {
-    match lifecycle::read(bucket).await? {
+fn current(bucket: &Bucket, answer: Result<Known<RawDocument>, AwsError>) -> Result<Option<RawDocument>, AwsError> {
+    match answer? {
         Known::Known(document) => Ok(Some(document)),
         Known::Absent => Ok(None),
         Known::Unknown(why) => Err(AwsError::ReadLifecycle {
@@ -155,7 +155,7 @@ fn fault(before: Option<&RawDocument>, write: &WriteRules) -> Option<String> {
 
 /// One reading: what S3 does not show yet is left to later looks.
 async fn read_back(bucket: &Bucket, before: Option<&RawDocument>, write: &WriteRules) -> Applied {
-    match current(bucket).await {
+    match current(bucket, lifecycle::read(bucket).await) {
         Err(error) => Written::Unseen { why: error.to_string() }.into(),
         Ok(after) => {
             let reading = reading((before, write), after.as_ref());

@@ -167,6 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn what_an_abandoned_write_would_have_brought_was_never_there() {
+        let (api, web) = (rule("a", "api"), rule("a", "web"));
+        let there = look(std::slice::from_ref(&api));
+        let write = write(None, &there, (&[], std::slice::from_ref(&web)), 1);
+        let refused = Intent { state: State::Abandoned, ..write.clone() };
+        assert_eq!(lost(Some(&refused), &there.raw), BTreeSet::new());
+        assert_eq!(lost(Some(&refused), &Known::Absent), BTreeSet::from([api.id.clone()]), "that one was there");
+        for state in [State::Sent, State::Done, State::Superseded] {
+            let other = Intent { state, ..write.clone() };
+            assert_eq!(lost(Some(&other), &there.raw), BTreeSet::from([web.id.clone()]), "{state:?}");
+        }
+        let next = self::write(Some(&refused), &there, (&[], &[rule("b", "more")]), 5);
+        assert_eq!(bared(Some(&next), at(9)), BTreeMap::new(), "its next policy may find it new");
+        // A repair that was refused: the rule was there before somebody took it away.
+        let repair = WriteRules { add: vec![api.clone()], ..WriteRules::default() };
+        let repairs = [(api.id.clone(), Some(Vec::new()))].into();
+        let repair = Targets { write: repair, repairs, ..Targets::default() };
+        let repair = record(State::Abandoned, &repair, None);
+        assert_eq!(lost(Some(&repair), &Known::Absent), BTreeSet::from([api.id]));
+    }
+
+    #[test]
     fn of_many_the_oldest_count_for_every_service() {
         let many = |count: i64| (0..count).map(|number| (format!("{number:016x}"), at(number))).collect();
         assert_eq!(bounded(many(2_000)), many(2_000));

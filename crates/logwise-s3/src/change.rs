@@ -8,18 +8,18 @@ use crate::document::RawDocument;
 use crate::lessened::noted;
 use crate::memory::Memory;
 use crate::observe::Look;
-use crate::old::{Old, written_down};
+use crate::old::{Old, void, written_down};
 use crate::record::{Targets, pre_image};
 use crate::standing::{REPLACED, Standing};
 use crate::undo::acts_on_more;
-use crate::verify::{Reading, reading};
+use crate::verify::{Less, Reading, dropped, reading};
 use crate::watch::{Verdict, stale};
 use jiff::Timestamp;
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
 use logwise_plan::retention::{WriteRules, bares};
-use logwise_runtime::intent::{Ended, Ending, Intent, Owner, State, Wish};
+use logwise_runtime::intent::{Effect, Ended, Ending, Intent, Owner, State, Wish};
 use logwise_runtime::intents::Prepared;
 use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey, chain};
 use std::sync::Arc;
@@ -27,6 +27,13 @@ use std::time::{Duration, Instant};
 
 /// Longest time the write takes: one attempt, and a moment more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How long after its record says that it is sent the write starts at most: the configuration is read in between, in one
+/// attempt.
+const SEND_WITHIN: Duration = Duration::from_secs(6);
+
+/// Rules of ours that a record names because the server has not kept what a write adds to them.
+const MOST_NAMED: usize = 50;
 
 /// Why a record stays open.
 const READ_AGAIN: &str = "S3 is read again until it shows the last write twice";
@@ -78,9 +85,9 @@ pub(crate) async fn clear_the_way(
     let mut judged = None;
     let ask = async |intent: &Intent| {
         let of_look = judge((memory, bucket), intent, look, &ours);
-        let ending = of_look.ending.clone();
+        let (ending, effect) = (of_look.ending.clone(), of_look.effect.clone());
         judged = Some(of_look);
-        Ok((Ended { ending: ending?, effect: noted(intent, &look.raw) }, looked))
+        Ok((Ended { ending: ending?, effect: effect.or_else(|| noted(intent, &look.raw)) }, looked))
     };
     let cleared = intents.clear(&resource(bucket), ask).await;
     match (cleared, judged) {
@@ -131,15 +138,18 @@ struct Judged {
     standing: Standing,
     /// How the record ends, or why it stays open.
     ending: Result<Ending, String>,
+    /// What the record then names, beside what is not ours.
+    effect: Option<Effect>,
 }
 
 impl Judged {
     fn ends(write: Option<WriteRules>, ending: Ending) -> Self {
-        Self { write, standing: Standing::Free, ending: Ok(ending) }
+        Self { write, standing: Standing::Free, ending: Ok(ending), effect: None }
     }
 
     fn waits(write: WriteRules, seen: Written) -> Self {
-        Self { write: None, standing: Standing::Open { write, seen, left: None }, ending: Err(READ_AGAIN.to_owned()) }
+        let standing = Standing::Open { write, seen, left: None };
+        Self { write: None, standing, ending: Err(READ_AGAIN.to_owned()), effect: None }
     }
 }
 
@@ -149,7 +159,7 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         Known::Absent => None,
         Known::Unknown(_) => {
             let why = "the lifecycle configuration could not be read".to_owned();
-            return Judged { write: None, standing: Standing::Free, ending: Err(why) };
+            return Judged { write: None, standing: Standing::Free, ending: Err(why), effect: None };
         }
     };
     let known = Targets::of(intent).and_then(|targets| Some((targets.before(intent)?, targets.write)));
@@ -163,7 +173,8 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         return Judged::ends(None, if is_there { Ending::Done } else { Ending::Abandoned });
     }
     let (id, at) = (intent.id(), Instant::now());
-    memory.witness.sent((bucket, id.clone()), (before.as_ref(), &write), (&ours, false), at);
+    let is_past = at.duration_since(begun(intent, at)) >= stale();
+    memory.witness.found((bucket, id.clone()), (before.as_ref(), &write), (&ours, is_past), at);
     if !is_old {
         memory.witness.read(bucket, now, &ours, at);
     }
@@ -175,6 +186,10 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
     if seen != Reading::Old && acts_on_more((before.as_ref(), &write), now, &ours) {
         return Judged::ends(Some(write), Ending::Superseded);
     }
+    // No old answer lasts so long, and the server has said that it took it.
+    if let Some(less) = dropped(&write, now).filter(|_| accepted && verdict == Verdict::Unseen) {
+        return Judged { effect: Some(named(&less)), ..Judged::ends(Some(write), Ending::Superseded) };
+    }
     let (why, ending) = match verdict {
         Verdict::Wait => return Judged::waits(write, seen.as_written()),
         Verdict::Done => return Judged::ends(Some(write), Ending::Done),
@@ -185,7 +200,12 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         Verdict::Unseen => (VANISHED.to_owned(), Ending::Abandoned),
         Verdict::PutBack | Verdict::Overwritten => (replaced(&seen), Ending::Superseded),
     };
-    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending) }
+    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending), effect: None }
+}
+
+/// What the record of a write names of which the server has kept nothing new: nobody else has put back what was before.
+fn named(less: &Less) -> Effect {
+    Effect { amount: 0, parts: less.ours.keys().take(MOST_NAMED).cloned().collect() }
 }
 
 /// When the write of this record was written down, on this process's clock, as far as that matters.
@@ -227,7 +247,8 @@ pub(crate) async fn carry_out(
     let is_old = |now: Option<&RawDocument>| old.shows(now, true);
     let applied = send(bucket, (&targets.write, is_old), async || {
         let prepared = waiting.take().ok_or("the intent was sent already")?;
-        let now_sent = sent.insert(prepared.send(CALL_TIMEOUT).await.map_err(|error| chain(&error))?);
+        let now_sent =
+            sent.insert(prepared.send_within(SEND_WITHIN, CALL_TIMEOUT).await.map_err(|error| chain(&error))?);
         let permit = now_sent.permit();
         Ok(move || permit.check().map_err(|error| chain(&error)))
     })
@@ -235,7 +256,7 @@ pub(crate) async fn carry_out(
     // One that could not be written down as sent stays as it is until the next.
     let Some(sent) = sent else { return applied.map(|applied| applied.written) };
     match unsent(&applied) {
-        Some(ending) => _ = sent.close(ending).await,
+        Some(ended) => _ = sent.close(ended).await,
         None => {
             let record = intents.last(&resource).ok().flatten();
             remember((memory, &bucket.name), record.as_ref(), (targets, look), &applied, ours);
@@ -249,15 +270,15 @@ pub(crate) async fn carry_out(
 }
 
 /// How the record of a write ends of which surely nothing has come about by a request; none if its effect has to be read.
-fn unsent(applied: &Result<Applied, AwsError>) -> Option<Ending> {
-    match applied {
-        Ok(Applied { written: Written::AlreadySo, .. }) => Some(Ending::Done),
-        Ok(Applied { written: Written::Superseded | Written::Postponed, .. }) => Some(Ending::Abandoned),
-        Ok(_) => None,
+/// One that found all as wanted has replaced nothing: what the look has shown is no old answer, and this may be one.
+fn unsent(applied: &Result<Applied, AwsError>) -> Option<Ended> {
+    let is_unsent = match applied {
+        Ok(applied) => matches!(applied.written, Written::AlreadySo | Written::Superseded | Written::Postponed),
         // Over what cannot be read nothing is written.
-        Err(AwsError::ReadLifecycle { .. }) => Some(Ending::Abandoned),
-        Err(error) => (error.is_unsent() || error.class() != ErrorClass::Transient).then_some(Ending::Abandoned),
-    }
+        Err(AwsError::ReadLifecycle { .. }) => true,
+        Err(error) => error.is_unsent() || error.class() != ErrorClass::Transient,
+    };
+    is_unsent.then(void)
 }
 
 /// Remembers a write that was sent, whose record this is, and what was read right after it.
@@ -299,164 +320,4 @@ fn wish(owner: Owner, targets: &Targets, look: &Look, last: Option<&Intent>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::Earlier;
-    use crate::record::tests::record;
-    use logwise_aws::Failure;
-    use logwise_plan::retention::{Observed, Rule, Settings};
-    use std::collections::BTreeSet;
-
-    const THEIRS: &str = "<LifecycleConfiguration><Rule><ID>t</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
-
-    fn parsed(text: &str) -> RawDocument {
-        RawDocument::parse(text.as_bytes(), None).unwrap()
-    }
-
-    fn look(raw: Known<RawDocument>) -> Look {
-        let facts = Observed::new(Known::Known(BTreeSet::new()), raw.clone().map(|raw| raw.to_facts()));
-        Look { facts, raw, surroundings: Default::default(), listed: tokio::time::Instant::now(), error: None }
-    }
-
-    fn write() -> WriteRules {
-        let settings = Settings { expiration_days: Some(9), ..Settings::default() };
-        WriteRules {
-            assumes: Some(parsed(THEIRS).version().to_owned()),
-            remove: BTreeSet::new(),
-            add: vec![Rule { id: "ours".into(), prefix: "logs/service_name=a/".into(), settings }],
-        }
-    }
-
-    fn ours() -> RawDocument {
-        let bytes = crate::compose(Some(&parsed(THEIRS)), &write()).unwrap().unwrap();
-        RawDocument::parse(&bytes, None).unwrap()
-    }
-
-    fn other() -> RawDocument {
-        parsed(&THEIRS.replace("<Days>1<", "<Days>2<"))
-    }
-
-    /// A record that was written down so long ago.
-    fn aged(state: State, targets: &Targets, age: Duration) -> Intent {
-        let prepared = Timestamp::now().saturating_sub(age).ok();
-        Intent { prepared, ..record(state, targets, Some(&parsed(THEIRS))) }
-    }
-
-    fn intent(state: State) -> Intent {
-        aged(state, &Targets { write: write(), ..Targets::default() }, Duration::ZERO)
-    }
-
-    /// The same after another write, which has replaced what `other` shows.
-    fn second(state: State) -> Intent {
-        let earlier = vec![Earlier { version: Some(other().version().to_owned()), at: Timestamp::now() }];
-        aged(state, &Targets { write: write(), earlier, ..Targets::default() }, Duration::ZERO)
-    }
-
-    /// How a record stands after one look that shows this, in a process that has not sent the write.
-    fn after(memory: &Memory, intent: &Intent, raw: Known<RawDocument>) -> (Standing, Result<Ending, String>) {
-        let Judged { standing, ending, .. } = judge((memory, "b"), intent, &look(raw), |id| id == "ours");
-        (standing, ending)
-    }
-
-    #[test]
-    fn a_process_that_has_not_sent_the_write_comes_to_the_same_end() {
-        let (memory, sent) = (Memory::default(), intent(State::Sent));
-        let (standing, ended) = after(&memory, &sent, Known::Known(parsed(THEIRS)));
-        assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
-        assert_eq!(ended, Err(READ_AGAIN.to_owned()), "an old answer closes nothing");
-        let (standing, ended) = after(&memory, &sent, Known::Known(ours()));
-        assert!(
-            matches!(&standing, Standing::Open { seen: Written::Shown { .. }, .. }) && ended.is_err(),
-            "{standing:?}"
-        );
-        assert_eq!(after(&memory, &sent, Known::Known(ours())).1, Ok(Ending::Done));
-        assert!(after(&memory, &sent, Known::Unknown("denied".into())).1.is_err());
-    }
-
-    #[test]
-    fn a_write_that_was_accepted_and_replaced_names_another_writer() {
-        let sent = intent(State::Sent);
-        let other = || Known::Known(other());
-        let moment = Instant::now() - Duration::from_secs(2);
-        let seen = Reading::Other { why: "x".into() };
-        for accepted in [false, true] {
-            let memory = Memory::default();
-            memory.watches.begin("b", sent.id(), accepted, moment);
-            let (standing, ended) = after(&memory, &sent, other());
-            assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
-            assert_eq!(ended, Err(READ_AGAIN.to_owned()), "one such answer may be an old one");
-            let version = other().known().map(|it| it.version().to_owned());
-            memory.watches.begin("b", sent.id(), accepted, moment);
-            memory.watches.judge(("b", sent.id(), moment), (version.as_deref(), &seen), moment);
-            let (standing, ended) = after(&memory, &sent, other());
-            assert_eq!(ended, Ok(Ending::Superseded));
-            match &standing {
-                // Perhaps it was never carried out: nobody is blamed.
-                Standing::Free => assert!(!accepted),
-                Standing::Lost { why, .. } => {
-                    assert!(accepted && why.contains("rule ours of ours is missing"), "{why}");
-                }
-                _ => panic!("{standing:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_there_before_the_last_but_one_write_is_an_old_answer_too() {
-        let (memory, sent) = (Memory::default(), second(State::Sent));
-        for _ in 0..3 {
-            let (standing, ended) = after(&memory, &sent, Known::Known(other()));
-            assert!(matches!(&standing, Standing::Open { seen: Written::Unseen { .. }, .. }), "{standing:?}");
-            assert_eq!(ended, Err(READ_AGAIN.to_owned()));
-        }
-        assert!(after(&memory, &sent, Known::Known(ours())).1.is_err());
-        assert_eq!(after(&memory, &sent, Known::Known(ours())).1, Ok(Ending::Done));
-        let prepared = second(State::Prepared);
-        assert_eq!(after(&memory, &prepared, Known::Known(other())).1, Err(READ_AGAIN.to_owned()));
-        assert_eq!(after(&memory, &prepared, Known::Known(parsed(THEIRS))).1, Ok(Ending::Abandoned));
-    }
-
-    #[test]
-    fn a_process_that_comes_late_does_not_begin_anew() {
-        let targets = Targets { write: write(), ..Targets::default() };
-        for (age, ended) in [(170, Err(READ_AGAIN.to_owned())), (190, Ok(Ending::Abandoned))] {
-            let sent = aged(State::Sent, &targets, Duration::from_secs(age));
-            assert_eq!(after(&Memory::default(), &sent, Known::Known(parsed(THEIRS))).1, ended, "{age} s");
-        }
-    }
-
-    #[test]
-    fn the_record_of_what_surely_was_not_sent_is_closed_at_once() {
-        let write = |unsent| {
-            let failure = Failure { unsent, ..Failure::stated(ErrorClass::Transient, "no connection") };
-            Err(AwsError::WriteLifecycle { bucket: "b".into(), failure, source: None })
-        };
-        assert_eq!((unsent(&write(true)), unsent(&write(false))), (Some(Ending::Abandoned), None));
-        let failure = Failure::stated(ErrorClass::Transient, "no answer in time");
-        let unread = Err(AwsError::ReadLifecycle { bucket: "b".into(), failure, source: None });
-        assert_eq!(unsent(&unread), Some(Ending::Abandoned));
-        let refused = Failure::stated(ErrorClass::Denied, "no");
-        let refused = Err(AwsError::WriteLifecycle { bucket: "b".into(), failure: refused, source: None });
-        assert_eq!(unsent(&refused), Some(Ending::Abandoned));
-        for (written, ending) in [
-            (Written::AlreadySo, Some(Ending::Done)),
-            (Written::Superseded, Some(Ending::Abandoned)),
-            (Written::Postponed, Some(Ending::Abandoned)),
-            (Written::Shown { others: None }, None),
-            (Written::Unseen { why: "old".into() }, None),
-        ] {
-            assert_eq!(unsent(&Ok(written.clone().into())), ending, "{written:?}");
-        }
-    }
-
-    #[test]
-    fn what_was_only_written_down_is_abandoned_at_once() {
-        let memory = Memory::default();
-        let prepared = intent(State::Prepared);
-        assert_eq!(after(&memory, &prepared, Known::Known(parsed(THEIRS))).1, Ok(Ending::Abandoned));
-        assert_eq!(after(&memory, &prepared, Known::Known(ours())).1, Ok(Ending::Done));
-        let mut strange = intent(State::Sent);
-        strange.wish.targets = serde_json::json!({"to": 3});
-        assert_eq!(after(&memory, &strange, Known::Known(ours())).1, Ok(Ending::Superseded));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::attempt::attempt;
 use crate::bucket::Named;
+use crate::discovery::Listing;
 use crate::drift::Changed;
 use crate::effect::Effect;
 use crate::own_rules::OwnRules;
@@ -22,6 +23,7 @@ use logwise_aws::AwsClients;
 use logwise_plan::retention::{self, ApprovalRequest, Enforcement, PolicyEntry};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
+use logwise_runtime::intent::Intent;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, Unreadable, chain, secrets, streams};
 use std::collections::{BTreeMap, HashSet};
@@ -125,13 +127,16 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         }
     };
     let looked = Instant::now();
-    let observed = observed(&bucket, &mut validated.policy, context).await;
+    let (observed, listing) = observe::read(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
     tell(cluster, context, &observed);
-    let ours = |id: &str| validated.owns(id);
+    let owners = &validated.owners;
+    let ours = |id: &str| retention::owner_of(id).is_some_and(|owner| owners.contains(owner));
     let by = (context.shell.intents.as_ref(), &context.memory);
     let standing = change::clear_the_way(by, &bucket.name, (&observed, looked), ours).await;
-    let observed = standing.corrected(observed);
-    let drift = drifted(context, &bucket.name, &observed, &validated);
+    let is_past = standing.is_past(last(context, &bucket.name).as_ref());
+    let mut observed = standing.corrected(observed);
+    learn(&bucket, &mut validated.policy, (&mut observed, &listing), context).await;
+    let drift = if is_past { None } else { drifted(context, &bucket.name, &observed, &validated) };
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
     let known = (&plan, &observed, drift.as_deref().unwrap_or_default());
     let attempt = attempt(context, (cluster, &policies), &bucket, known, (standing, ours)).await;
@@ -144,6 +149,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         attempt: &attempt,
         policy: &validated.policy,
         drift: drift.as_deref(),
+        is_past,
         account: bucket.owner.as_deref(),
         own: &OwnRules::of(&validated.policy, &observed.facts),
         after: &after,
@@ -165,13 +171,6 @@ struct Validated {
     entries: Vec<Result<PolicyEntry, Invalid>>,
     /// Those whose rules are ours.
     owners: HashSet<String>,
-}
-
-impl Validated {
-    /// Whether a rule with this id belongs to one of the bucket's policies.
-    fn owns(&self, id: &str) -> bool {
-        retention::owner_of(id).is_some_and(|owner| self.owners.contains(owner))
-    }
 }
 
 fn validated(
@@ -196,22 +195,32 @@ fn validated(
     let absent = || Invalid { field: "spec.storage".into(), problem: "must be specified".into() };
     let bucket = cluster.spec.storage.as_ref().map_or("", |storage| storage.bucket_name.as_str());
     let policy = validate::retention(cluster, good, unclear, context.period_seconds).transpose()?.ok_or_else(absent)?;
-    let last = context.shell.intents.last(&change::resource(bucket)).ok().flatten();
+    let last = last(context, bucket);
     let (installation, replaced) = (context.installation.clone(), replaced(last.as_ref()));
     let policy = retention::Policy { installation, replaced, ..policy };
     let owners = policy.policies.iter().map(|entry| entry.owner.clone()).collect();
     Ok(Validated { policy, entries, owners })
 }
 
-/// One look at the bucket, and at the oldest objects of services that have just come and have lost no rule of ours.
-async fn observed(bucket: &Bucket, policy: &mut retention::Policy, context: &Context) -> Look {
-    let mut observed = observe(bucket, &policy.logs_prefix, &context.discovery).await;
+/// The record of the last write of a bucket.
+fn last(context: &Context, bucket: &str) -> Option<Intent> {
+    context.shell.intents.last(&change::resource(bucket)).ok().flatten()
+}
+
+/// Adds to a look what is told by more than one configuration: services that have vanished, those that have lost a rule of
+/// ours, and the oldest objects of those that have just come and have lost none. By an old answer they would be others.
+async fn learn(
+    bucket: &Bucket,
+    policy: &mut retention::Policy,
+    (look, listing): (&mut Look, &Listing),
+    context: &Context,
+) {
+    look.miss((&bucket.name, &policy.logs_prefix), listing, &context.discovery);
     // Read after the rules: whoever of us took one away had written that down before.
-    let last = context.shell.intents.last(&change::resource(&bucket.name)).ok().flatten();
+    let last = last(context, &bucket.name);
     policy.bared = bared::bared(last.as_ref(), Timestamp::now());
-    observed.facts.lost = bared::lost(last.as_ref(), &observed.raw);
-    context.objects.learn(bucket, policy, &mut observed.facts).await;
-    observed
+    look.facts.lost = bared::lost(last.as_ref(), &look.raw);
+    context.objects.learn(bucket, policy, &mut look.facts).await;
 }
 
 /// What the plans that people are asked about would do to the objects that are there, by owner, as far as this process has
@@ -237,7 +246,7 @@ fn effects(
 fn drifted(context: &Context, bucket: &str, observed: &Look, validated: &Validated) -> Option<Vec<Changed>> {
     let stays = validated.policy.policies.iter().filter(|entry| entry.removal.is_none());
     let owners: Vec<&str> = stays.map(|entry| entry.owner.as_str()).collect();
-    let last = context.shell.intents.last(&change::resource(bucket)).ok().flatten();
+    let last = last(context, bucket);
     drift::drifted((last.as_ref(), Timestamp::now()), &observed.raw, &owners)
 }
 

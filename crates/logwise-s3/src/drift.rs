@@ -5,7 +5,7 @@ use crate::apply::meaning;
 use crate::document::RawDocument;
 use crate::old::Old;
 use crate::record::{Left, Targets};
-use crate::undo::acts_on_more;
+use crate::undo::{acts_on_more, is_unsure};
 use crate::verify::{Reading, reading};
 use jiff::Timestamp;
 use logwise_plan::Known;
@@ -56,24 +56,30 @@ pub(crate) fn drifted(
         .filter(|id| !left.holds(id, now.get(*id)))
         .map(|id| Changed { id: id.clone(), left: left.rules.get(id).cloned(), now: now.get(id).cloned() })
         .collect();
-    (changed.is_empty() || tells(last, document)).then_some(changed)
+    (changed.is_empty() || tells((last, at), document)).then_some(changed)
 }
 
 /// Whether what differs from what the last write has left is the work of others.
-fn tells(last: &Intent, now: Option<&RawDocument>) -> bool {
+fn tells((last, at): (&Intent, Timestamp), now: Option<&RawDocument>) -> bool {
     match last.state {
         State::Done | State::Abandoned => true,
-        State::Superseded => !is_lessened(last, now),
+        State::Superseded => !is_lessened((last, at), now),
         State::Prepared | State::Sent => false,
     }
 }
 
 /// Whether the server has kept less of the write of this record.
-fn is_lessened(last: &Intent, now: Option<&RawDocument>) -> bool {
+fn is_lessened((last, at): (&Intent, Timestamp), now: Option<&RawDocument>) -> bool {
+    let is_unsure = is_unsure(last, at);
     let known = Targets::of(last).and_then(|targets| Some((targets.before(last)?, targets.write)));
     known.is_none_or(|(before, write)| {
         let over = (before.as_ref(), &write);
-        matches!(reading(over, now), Reading::Less(_)) || acts_on_more(over, now, |id| owner_of(id).is_some())
+        let is_less = match reading(over, now) {
+            // Who makes a rule of ours wider long after the write is not the server.
+            Reading::Less(less) => is_unsure || !less.is_wider(),
+            Reading::Old | Reading::Ours { .. } | Reading::Other { .. } => false,
+        };
+        is_less || is_unsure && acts_on_more(over, now, |id| owner_of(id).is_some())
     })
 }
 
@@ -106,9 +112,14 @@ fn rules(document: &RawDocument) -> Rules {
     rules
 }
 
-/// The rules as the write of this record leaves them; `None`: the record does not tell.
+/// The rules as the write of this record leaves them; `None`: the record does not tell. What a write would have brought
+/// that has had no effect was never there.
 pub(crate) fn left(last: &Intent) -> Option<Rules> {
-    before_and_after(last).map(|(_, after)| after)
+    let (before, mut after) = before_and_after(last)?;
+    if last.state == State::Abandoned {
+        after.retain(|id, _| before.contains_key(id));
+    }
+    Some(after)
 }
 
 /// The rules as they were left before the write of this record, and as that leaves them.
@@ -299,6 +310,18 @@ mod tests {
         wanted.add[0].settings.abort_multipart_days = Some(3);
         let last = Intent { state: State::Superseded, ..done(wanted, Left::new(), &document(&[])) };
         assert_eq!(words(Some(&last), &document(&[("a", 5)])), None);
+    }
+
+    #[test]
+    fn who_makes_a_rule_wider_long_after_a_write_that_was_not_read_whole_is_somebody_else() {
+        let before = document(&[("a", 30), ("b", 9)]);
+        let last = Intent { state: State::Superseded, ..done(write(&[("a", 60)], &["a"]), Left::new(), &before) };
+        let Known::Known(made) = document(&[("b", 9), ("a", 60)]) else { panic!("there are rules") };
+        let wide = made.text().replace("<Prefix>logs/service_name=a/</Prefix>", "");
+        let now = Known::Known(RawDocument::parse(wide.as_bytes(), None).unwrap());
+        let soon = later() - jiff::SignedDuration::from_mins(1);
+        assert_eq!(drifted((Some(&last), soon), &now, &[OWNER]), None, "perhaps the server has done it");
+        assert_eq!(drifted((Some(&last), later()), &now, &[OWNER]).unwrap().len(), 1);
     }
 
     #[test]

@@ -50,7 +50,10 @@ impl Lessened {
     pub(crate) fn of(last: Option<&Intent>, now: &Known<RawDocument>) -> Self {
         let known = last.and_then(|last| Some((last, Targets::of(last)?)));
         let (Some((last, targets)), Some(now)) = (known, now.known()) else { return Self::default() };
-        let parts: BTreeSet<&str> = last.effect.iter().flat_map(|effect| &effect.parts).map(String::as_str).collect();
+        // It may also name rules of ours of which the server has kept nothing new.
+        let is_other = |part: &&str| targets.write.add.iter().all(|rule| rule.id != **part);
+        let parts = last.effect.iter().flat_map(|effect| &effect.parts).map(String::as_str);
+        let parts: BTreeSet<&str> = parts.filter(is_other).collect();
         let before = if parts.is_empty() { None } else { targets.before(last).flatten() };
         let there: BTreeSet<&str> = now.rules().map(|(_, xml)| xml).collect();
         let mut rules = targets.lessened.rules;
@@ -174,6 +177,15 @@ mod tests {
         assert_eq!(of(&next, &edited), Lessened::default());
         assert_eq!(Lessened::of(None, &Known::Known(now.clone())), Lessened::default());
         assert_eq!(Lessened::of(Some(&last), &Known::Absent), Lessened::default());
+    }
+
+    #[test]
+    fn a_rule_with_a_long_id_is_told_and_the_record_stays_small() {
+        let theirs = theirs().replace("<ID>t</ID>", &format!("<ID>{}</ID>", "x".repeat(5_000)));
+        let (now, last) = closed(&document(&theirs, VARIES), |sent| sent.replace(SIZE, ""), VARIES);
+        let parts = &last.effect.as_ref().unwrap().parts;
+        assert!(parts.len() == 1 && parts[0].chars().count() == 255, "{parts:?}");
+        assert_eq!(of(&last, &now).rules[0].rule, parts[0]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod report;
 mod rule;
 mod scan;
 mod seen;
+mod sighted;
 mod standing;
 mod surroundings;
 mod tried;

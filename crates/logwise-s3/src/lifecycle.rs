@@ -28,16 +28,25 @@ const MINIMUM_OBJECT_SIZE: &str = "x-amz-transition-default-minimum-object-size"
 /// # Errors
 /// [`AwsError::ReadLifecycle`], of class `Invalid` when the document is larger than 1 MiB or cannot be understood.
 pub async fn read(bucket: &Bucket) -> Result<Known<RawDocument>, AwsError> {
+    ask(bucket, false).await
+}
+
+/// The same in one attempt: right before a write, which has to leave soon.
+pub(crate) async fn read_once(bucket: &Bucket) -> Result<Known<RawDocument>, AwsError> {
+    ask(bucket, true).await
+}
+
+async fn ask(bucket: &Bucket, once: bool) -> Result<Known<RawDocument>, AwsError> {
     let seen = Seen::default();
-    let answer = bucket
+    let request = bucket
         .client
         .get_bucket_lifecycle_configuration()
         .bucket(&bucket.name)
         .set_expected_bucket_owner(bucket.owner.clone())
         .customize()
-        .interceptor(seen.clone())
-        .send()
-        .await;
+        .interceptor(seen.clone());
+    let request = if once { request.config_override(s3_once()) } else { request };
+    let answer = request.send().await;
     // The typed answer is not used: it lacks whatever the model does not know, and fails on what it cannot hold.
     if let Some(Answer { body, minimum_object_size }) = seen.take() {
         return RawDocument::parse(&body, minimum_object_size)

@@ -26,6 +26,9 @@ const AGAIN_LARGE: Duration = Duration::from_secs(3_600);
 /// A service that has an old object is no newcomer as long as that object is there.
 const AGAIN_OLD: Duration = Duration::from_secs(24 * 3_600);
 
+/// How long the time of the oldest object is told beyond that while it is found out anew: objects that come are younger.
+const AGAIN_LATEST: Duration = Duration::from_secs(600);
+
 /// How long a look waits for the oldest objects of services: most services that have just come have few objects.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,7 @@ struct OfBucket {
     /// By plan id.
     plans: HashMap<String, Counted>,
     /// By service.
-    oldest: HashMap<String, Task<Oldest>>,
+    oldest: HashMap<String, Listed>,
 }
 
 /// The count of one plan.
@@ -84,6 +87,48 @@ impl Oldest {
     fn tells(&self, since: Timestamp) -> bool {
         self.is_whole || !self.time.known().is_some_and(|time| is_younger(*time, since))
     }
+}
+
+/// The listing of one service.
+#[derive(Debug)]
+struct Listed {
+    task: Task<Oldest>,
+    /// What the one before came to: told until this one has ended, or nothing would be known for that long.
+    before: Option<Ended<Oldest>>,
+}
+
+impl Listed {
+    /// Whether no other one is needed.
+    fn is_fresh(&self, since: Timestamp, now: Instant) -> bool {
+        let is_good = |it: &Ended<Oldest>| now.duration_since(it.at) < it.value.fresh_for && it.value.tells(since);
+        !self.task.is_broken() && self.task.result().as_ref().is_none_or(is_good)
+    }
+
+    /// What it leaves to the next one: something that is known, for some time more than it is fresh.
+    fn left(&self, since: Timestamp, now: Instant) -> Option<Ended<Oldest>> {
+        let ended = self.task.result().or_else(|| self.before.clone())?;
+        (!ended.value.time.is_unknown() && ended.is_believed(since, now)).then_some(ended)
+    }
+
+    /// What is told until it has ended.
+    fn meanwhile(&self, since: Timestamp, now: Instant) -> Option<Oldest> {
+        let before = self.before.as_ref().filter(|before| before.is_believed(since, now))?;
+        self.task.result().is_none().then(|| before.value.clone())
+    }
+}
+
+impl Ended<Oldest> {
+    /// Whether this is told while it is found out anew.
+    fn is_believed(&self, since: Timestamp, now: Instant) -> bool {
+        now.duration_since(self.at) < self.value.fresh_for + AGAIN_LATEST && self.value.tells(since)
+    }
+}
+
+/// A listing that is asked about.
+struct Asked {
+    result: watch::Receiver<Option<Ended<Oldest>>>,
+    /// What is told instead, and nothing is waited for.
+    meanwhile: Option<Oldest>,
 }
 
 /// S3 gives whole seconds.
@@ -158,8 +203,8 @@ impl Objects {
     }
 
     /// When the oldest object of each of these services was last modified; absent: it has none. It is enough to know of one
-    /// that is not younger than the time beside the service: then that one's time is told. What takes longer than a look may
-    /// wait is unknown this time. Nobody else is asked about any more.
+    /// that is not younger than the time beside the service: then that one's time is told. What is found out anew stays as it
+    /// was known until then; what takes longer than a look may wait is unknown this time. Nobody else is asked about any more.
     pub async fn oldest(
         &self,
         bucket: &Bucket,
@@ -169,9 +214,14 @@ impl Objects {
         let waiting = self.asked(bucket, logs_prefix, services);
         let deadline = Instant::now() + PATIENCE;
         let mut found = BTreeMap::new();
-        for ((service, since), mut result) in services.iter().zip(waiting) {
-            let ended = tokio::time::timeout_at(deadline, result.wait_for(Option::is_some)).await;
-            let oldest = ended.ok().and_then(|it| it.ok().and_then(|ended| ended.clone())).map(|ended| ended.value);
+        for ((service, since), Asked { mut result, meanwhile }) in services.iter().zip(waiting) {
+            let oldest = match meanwhile {
+                Some(before) => Some(before),
+                None => {
+                    let ended = tokio::time::timeout_at(deadline, result.wait_for(Option::is_some)).await;
+                    ended.ok().and_then(|it| it.ok().and_then(|ended| ended.clone())).map(|ended| ended.value)
+                }
+            };
             let unknown = || Known::Unknown("the objects of the service are being listed".to_owned());
             let time = oldest.filter(|oldest| oldest.tells(*since)).map_or_else(unknown, |oldest| oldest.time);
             found.insert(service.clone(), time);
@@ -180,31 +230,27 @@ impl Objects {
     }
 
     /// The tasks of these services in their order, started where there is none, and no others.
-    fn asked(
-        &self,
-        bucket: &Bucket,
-        logs_prefix: &str,
-        services: &BTreeMap<String, Timestamp>,
-    ) -> Vec<watch::Receiver<Option<Ended<Oldest>>>> {
+    fn asked(&self, bucket: &Bucket, logs_prefix: &str, services: &BTreeMap<String, Timestamp>) -> Vec<Asked> {
         let mut buckets = self.lock();
         if services.is_empty() && !buckets.contains_key(&bucket.name) {
             return Vec::new();
         }
         let of_bucket = self.of(&mut buckets, &bucket.name);
-        of_bucket.oldest.retain(|service, task| {
-            let Some(since) = services.get(service).filter(|_| !task.is_broken()) else { return false };
-            task.result()
-                .is_none_or(|oldest| oldest.at.elapsed() < oldest.value.fresh_for && oldest.value.tells(*since))
-        });
-        let start = |service: &str, since: Timestamp| {
-            let (bucket, prefix) = (bucket.clone(), service_prefix(logs_prefix, service));
-            Task::start(oldest((bucket, prefix), since, of_bucket.budget.clone()))
-        };
-        let tasks = &mut of_bucket.oldest;
-        let task = |(service, since): (&String, &Timestamp)| {
-            tasks.entry(service.clone()).or_insert_with(|| start(service, *since)).result.clone()
-        };
-        services.iter().map(task).collect()
+        let mut known = std::mem::take(&mut of_bucket.oldest);
+        let (mut asked, now) = (Vec::new(), Instant::now());
+        for (service, since) in services {
+            let listed = match known.remove(service) {
+                Some(listed) if listed.is_fresh(*since, now) => listed,
+                other => {
+                    let place = (bucket.clone(), service_prefix(logs_prefix, service));
+                    let task = Task::start(oldest(place, *since, of_bucket.budget.clone()));
+                    Listed { task, before: other.and_then(|listed| listed.left(*since, now)) }
+                }
+            };
+            asked.push(Asked { result: listed.task.result.clone(), meanwhile: listed.meanwhile(*since, now) });
+            of_bucket.oldest.insert(service.clone(), listed);
+        }
+        asked
     }
 
     /// Fills in when the oldest objects were modified of services that need no approval if all of their objects are new.
@@ -301,6 +347,43 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(broken.is_broken() && broken.result().is_none());
+    }
+
+    /// A listing that has just ended with this.
+    async fn listed(value: Oldest) -> Listed {
+        let task = Task::start(async move { value });
+        task.result.clone().wait_for(Option::is_some).await.unwrap();
+        Listed { task, before: None }
+    }
+
+    #[tokio::test]
+    async fn what_is_found_out_anew_stays_known_until_then_and_for_a_while() {
+        let (since, second) = (Timestamp::from_second(5).unwrap(), Duration::from_secs(1));
+        // The one after it, which does not end.
+        let next = |last: &Listed, now| Listed {
+            task: Task::start(std::future::pending::<Oldest>()),
+            before: last.left(since, now),
+        };
+        let young = || Oldest { time: Known::Absent, is_whole: true, fresh_for: AGAIN };
+        let first = listed(young()).await;
+        let end = first.task.result().unwrap().at;
+        assert!(first.is_fresh(since, end + AGAIN - second) && !first.is_fresh(since, end + AGAIN));
+        let following = next(&first, end + AGAIN);
+        let third = next(&following, end + AGAIN + second);
+        let last = end + AGAIN + AGAIN_LATEST;
+        for new in [&following, &third] {
+            assert!(new.is_fresh(since, last) && new.meanwhile(since, last).is_none(), "not for ever");
+            assert!(new.meanwhile(since, last - second).is_some_and(|it| it.time == Known::Absent));
+        }
+        assert!(next(&third, last).before.is_none());
+        let unknown = || Oldest::unknown("denied".to_owned(), AGAIN);
+        let early = Oldest { time: Known::Known(Timestamp::from_second(6).unwrap()), is_whole: false, ..young() };
+        for value in [unknown(), early] {
+            let one = listed(value).await;
+            assert!(next(&one, Instant::now()).before.is_none(), "it does not tell: the next one is waited for");
+        }
+        let failed = Listed { before: first.left(since, end + AGAIN), ..listed(unknown()).await };
+        assert!(failed.before.is_some() && failed.meanwhile(since, end + AGAIN).is_none(), "what has ended counts");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One look at a bucket.
 
 use crate::bucket::Bucket;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Listing};
 use crate::document::RawDocument;
 use crate::lifecycle;
 use crate::surroundings::Surroundings;
@@ -29,6 +29,13 @@ pub struct Look {
 /// Reads the lifecycle configuration, and the services and settings unless those of this period are known. A part that
 /// cannot be read is unknown and leaves the others alone; settings that cannot be read are no failure.
 pub async fn observe(bucket: &Bucket, logs_prefix: &str, discovery: &Discovery) -> Look {
+    let (mut look, listing) = read(bucket, logs_prefix, discovery).await;
+    look.miss((&bucket.name, logs_prefix), &listing, discovery);
+    look
+}
+
+/// The same without the services that have vanished, and the listing by which these are told.
+pub(crate) async fn read(bucket: &Bucket, logs_prefix: &str, discovery: &Discovery) -> (Look, Listing) {
     let listing = discovery.services(bucket, logs_prefix);
     let (document, listing, surroundings) =
         futures::join!(lifecycle::read(bucket), listing, discovery.surroundings(bucket));
@@ -37,12 +44,19 @@ pub async fn observe(bucket: &Bucket, logs_prefix: &str, discovery: &Discovery) 
         Err(error) => (Known::Unknown(error.to_string()), Some(error)),
     };
     let document = raw.clone().map(|raw| raw.to_facts());
-    let (place, unversioned) = ((bucket.name.as_str(), logs_prefix), surroundings.is_unversioned());
-    let vanished = document.known().map(|it| discovery.vanished(place, it, (&listing, unversioned)));
-    let (services, unlisted) = match listing.services {
-        Ok(services) => (Known::Known(BTreeSet::clone(&services)), None),
-        Err(error) => (Known::Unknown(error.to_string()), Some(error)),
+    let (services, unlisted) = match &listing.services {
+        Ok(services) => (Known::Known(BTreeSet::clone(services)), None),
+        Err(error) => (Known::Unknown(error.to_string()), Some(error.clone())),
     };
-    let facts = Observed { vanished: vanished.unwrap_or_default(), unversioned, ..Observed::new(services, document) };
-    Look { facts, raw, surroundings, listed: listing.asked, error: unread.or(unlisted) }
+    let facts = Observed { unversioned: surroundings.is_unversioned(), ..Observed::new(services, document) };
+    (Look { facts, raw, surroundings, listed: listing.asked, error: unread.or(unlisted) }, listing)
+}
+
+impl Look {
+    /// Finds out which services with a rule have vanished, by their listing; `place` is bucket and logs prefix.
+    pub(crate) fn miss(&mut self, place: (&str, &str), listing: &Listing, discovery: &Discovery) {
+        let by = (listing, self.facts.unversioned);
+        let vanished = self.facts.document.known().map(|document| discovery.vanished(place, document, by));
+        self.facts.vanished = vanished.unwrap_or_default();
+    }
 }

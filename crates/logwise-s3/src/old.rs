@@ -9,7 +9,7 @@ use crate::watch::stale;
 use jiff::Timestamp;
 use logwise_plan::Known;
 use logwise_plan::retention::WriteRules;
-use logwise_runtime::intent::{Intent, State};
+use logwise_runtime::intent::{Effect, Ended, Ending, Intent, State};
 
 /// Configurations that a record remembers beside the one that its own write assumes.
 const MOST: usize = 4;
@@ -25,6 +25,16 @@ pub(crate) struct Old<'a> {
 /// When a write was written down, right before it was sent.
 pub(crate) fn written_down(intent: &Intent) -> Timestamp {
     intent.prepared.unwrap_or(intent.written)
+}
+
+/// How the record of a write ends by which nothing came about, nor will: none was sent, or it was refused.
+pub(crate) fn void() -> Ended {
+    Ended { ending: Ending::Abandoned, effect: Some(Effect::default()) }
+}
+
+/// Whether a record has ended so, or in an earlier version's way.
+pub(crate) fn is_void(last: &Intent) -> bool {
+    last.state == State::Abandoned && (last.send_before.is_none() || last.effect == Some(Effect::default()))
 }
 
 impl<'a> Old<'a> {

@@ -5,6 +5,7 @@ use crate::drift::{Changed, is_written};
 use crate::effect::Effect;
 use crate::own_rules::OwnRules;
 use crate::policy_report;
+use crate::unkept::Unkept;
 use crate::{Look, Written};
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
@@ -14,7 +15,7 @@ use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked, Enforcement, Folding, ObservedRule, RuleGroup, Share};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::metrics::{Metrics, Pipeline};
-use logwise_runtime::{Decision, ErrorClass, PartStatus, Refused, Report, words};
+use logwise_runtime::{Decision, ErrorClass, Part, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,25 @@ fn part_status(status: &StorageStatus, ready: Draft) -> PartStatus {
     PartStatus { fields, conditions: vec![ready] }
 }
 
+/// Reasons of StorageReady that follow from the configuration, as far as the rules are read.
+const OF_CONFIGURATION: [Reason; 6] = [
+    Reason::Available,
+    Reason::StoreIgnoresField,
+    Reason::ForeignWriterDetected,
+    Reason::ForeignRuleNotPreservable,
+    Reason::TooManyRules,
+    Reason::Conflicted,
+];
+
+/// The status as it is, if it is that of this generation and no look that failed has written it.
+fn reported(cluster: &LogwiseCluster) -> Option<PartStatus> {
+    let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.filter(|it| it.type_ == ConditionType::StorageReady.name());
+    ready.find(|it| it.observed_generation == cluster.metadata.generation)?;
+    let status = PartStatus::as_reported(Part::Storage, cluster);
+    status.conditions.iter().any(|ready| OF_CONFIGURATION.contains(&ready.reason)).then_some(status)
+}
+
 /// Everything one look at a bucket knows.
 pub(crate) struct Found<'a> {
     pub cluster: &'a LogwiseCluster,
@@ -81,6 +101,8 @@ pub(crate) struct Found<'a> {
     pub policy: &'a retention::Policy,
     /// Rules that others have changed since our last write, before the write of this look; `None`: not known.
     pub drift: Option<&'a [Changed]>,
+    /// Whether S3 has answered with what was there before writes of ours, while none is open.
+    pub is_past: bool,
     /// The account that the bucket must belong to, if the grants name one.
     pub account: Option<&'a str>,
     /// Rules of the bucket's policies before this look.
@@ -97,14 +119,22 @@ impl Found<'_> {
     /// The report on the LogwiseCluster.
     pub(crate) fn report(&self) -> Report {
         let planned = || Duration::from_secs(self.plan.next_look_seconds.into());
+        let status = self.as_reported().unwrap_or_else(|| part_status(&self.status(), self.ready()));
         Report {
-            status: part_status(&self.status(), self.ready()),
+            status,
             events: Vec::new(),
-            decisions: self.decision().into_iter().collect(),
+            // An old answer decides nothing.
+            decisions: self.decision().filter(|_| !self.is_past).into_iter().collect(),
             failure: self.failure(),
             next_look: self.attempt.next_look().unwrap_or_else(planned),
             retry_within: None,
         }
+    }
+
+    /// After an old answer: the status as it is, if it tells of what only the configuration shows.
+    fn as_reported(&self) -> Option<PartStatus> {
+        let tells_more = self.error().is_some() || self.attempt.unkept.as_ref().is_some_and(Unkept::is_duty);
+        if self.is_past && !tells_more { reported(self.cluster) } else { None }
     }
 
     /// Sets the gauges.
@@ -226,7 +256,8 @@ impl Found<'_> {
 
     /// Rules that others have changed and the write of this look has not put right; `None`: not known.
     pub(crate) fn left_changed(&self) -> Option<Vec<&Changed>> {
-        let written = matches!(self.attempt.outcome, Some(Ok(Written::Shown { .. } | Written::AlreadySo)));
+        // That it is so already may be an old answer.
+        let written = matches!(self.attempt.outcome, Some(Ok(Written::Shown { .. })));
         let write = self.attempt.write.as_ref().filter(|_| written);
         let restored = |changed: &Changed| write.is_some_and(|write| is_written(write, &changed.id));
         Some(self.drift?.iter().filter(|changed| !restored(changed)).collect())
@@ -257,9 +288,11 @@ impl Found<'_> {
         let version = self.observed.facts.document.known().map(|document| document.version.clone());
         let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
         let write: Vec<_> = self.plan.write.iter().collect();
+        // The record of the last write holds what is bared: that may be much, and is the same for a long time.
+        let policy = retention::Policy { bared: BTreeMap::new(), ..self.policy.clone() };
         Some(Decision {
             id: None,
-            inputs: json!({"policy": self.policy, "documentVersion": version, "services": services}),
+            inputs: json!({"policy": policy, "documentVersion": version, "services": services}),
             actions: json!(write),
             holds: json!({"blocked": self.plan.blocked, "policies": self.notable()}),
             outcome: json!(outcome),
@@ -353,4 +386,34 @@ fn groups(groups: &[RuleGroup], name: impl Fn(&str) -> String) -> String {
 /// The name of the policy in `<installation>.<namespace>.<name>`.
 fn named(owner: &str) -> &str {
     owner.splitn(3, '.').last().unwrap_or(owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A LogwiseCluster of generation 2 whose StorageReady was reported so.
+    fn cluster(reason: &str, generation: i64) -> LogwiseCluster {
+        let ready = json!({
+            "type": "StorageReady", "status": "False", "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation,
+        });
+        let status = json!({"conditions": [ready], "storage": {"minimumObjectSize": "varies_by_storage_class"}});
+        let object = json!({
+            "apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
+            "metadata": {"name": "demo", "namespace": "shop", "generation": 2}, "spec": {}, "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn after_an_old_answer_the_status_stays_unless_it_tells_of_something_else() {
+        let stays = reported(&cluster("StoreIgnoresField", 2)).unwrap();
+        assert_eq!(stays.conditions[0].reason, Reason::StoreIgnoresField);
+        assert_eq!(stays.fields["storage"]["minimumObjectSize"], "varies_by_storage_class");
+        for (reason, generation) in [("StoreIgnoresField", 1), ("PermissionDenied", 2), ("InvalidSpec", 2)] {
+            assert_eq!(reported(&cluster(reason, generation)), None, "{reason}");
+        }
+        assert_eq!(reported(&LogwiseCluster { status: None, ..cluster("Available", 2) }), None);
+    }
 }

@@ -40,6 +40,12 @@ impl Standing {
         Self::Open { write: write.clone(), seen: Written::Unseen { why: REPLACED.to_owned() }, left: old.left() }
     }
 
+    /// Whether this look has shown what was there before writes of ours while no record is open; `last` is that of the last
+    /// one. Such an answer tells nothing of what others have done since.
+    pub(crate) fn is_past(&self, last: Option<&Intent>) -> bool {
+        matches!(self, Self::Open { .. }) && last.is_some_and(|last| last.state.is_closed())
+    }
+
     /// The look by which is planned and reported: what S3 holds is known better than by an old answer.
     pub(crate) fn corrected(&self, look: Look) -> Look {
         let Self::Open { left: Some(raw), .. } = self else { return look };
@@ -78,11 +84,14 @@ mod tests {
         }
     }
 
+    fn last(state: State) -> Intent {
+        let targets = Targets { write: write(), ..Targets::default() };
+        record(state, &targets, Some(&parsed(THEIRS.as_bytes())))
+    }
+
     /// The standing by a record that was written down at 0 s, after a look at this second.
     fn standing(state: State, look: &Look, second: i64) -> Standing {
-        let theirs = parsed(THEIRS.as_bytes());
-        let last = record(state, &Targets { write: write(), ..Targets::default() }, Some(&theirs));
-        Standing::at_rest(Some(&last), look, Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second))
+        Standing::at_rest(Some(&last(state)), look, Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second))
     }
 
     #[test]
@@ -94,7 +103,9 @@ mod tests {
         assert!(matches!(&open, Standing::Open { seen: Written::Unseen { .. }, .. }), "{open:?}");
         let corrected = open.corrected(old.clone());
         assert_eq!((&corrected.raw, &corrected.facts.document), (&new.raw, &new.facts.document));
+        assert!(open.is_past(Some(&last(State::Done))) && !open.is_past(Some(&last(State::Sent))));
         let unclear = standing(State::Superseded, &old, 20);
+        assert!(unclear.is_past(Some(&last(State::Superseded))));
         assert!(matches!(&unclear, Standing::Open { left: None, .. }), "{unclear:?}");
         assert_eq!(unclear.corrected(old.clone()).raw, old.raw);
         let free = [
@@ -107,6 +118,7 @@ mod tests {
         ];
         for standing in free {
             assert!(matches!(&standing, Standing::Free), "{standing:?}");
+            assert!(!standing.is_past(Some(&last(State::Done))) && !standing.is_past(None));
             assert_eq!(standing.corrected(old.clone()).raw, old.raw);
         }
     }

@@ -5,7 +5,7 @@ use crate::document::RawDocument;
 use crate::fields::{Kept, kept, names};
 use crate::rule;
 use logwise_plan::retention::{ObservedRule, WriteRules};
-use logwise_runtime::words::shortened;
+use logwise_runtime::words::{cut, shortened};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat_n;
@@ -15,6 +15,9 @@ const MOST_NAMELESS: usize = 10;
 
 /// Longest text that stands for a rule without an id, in characters.
 const LONGEST_NAME: usize = 60;
+
+/// Longest id of a rule that S3 takes, in characters. Other servers may keep longer ones, and records stay small.
+const LONGEST_ID: usize = 255;
 
 /// The header that S3 keeps beside the rules.
 pub(crate) const SETTING: &str = "TransitionDefaultMinimumObjectSize";
@@ -135,6 +138,14 @@ pub fn reading((before, write): (Option<&RawDocument>, &WriteRules), now: Option
     Reading::Less(Less { ours, others: beside.lesser, setting, alone })
 }
 
+/// What a server has dropped of a write that changes nothing else: what it shows then is the configuration from before, byte
+/// for byte, which at first may be an old answer.
+pub(crate) fn dropped(write: &WriteRules, now: Option<&RawDocument>) -> Option<Less> {
+    let is_before = now.map(RawDocument::version) == write.assumes.as_deref();
+    let ours = ours(now, write).filter(|lost| is_before && !lost.is_empty())?;
+    Some(Less { ours, alone: true, ..Less::default() })
+}
+
 /// What rules of ours lack, by id; none if one is not there, is another one, or should have gone.
 fn ours(now: Option<&RawDocument>, write: &WriteRules) -> Option<BTreeMap<String, BTreeSet<String>>> {
     let mut there: BTreeMap<&str, Vec<(&ObservedRule, &str)>> = BTreeMap::new();
@@ -199,7 +210,7 @@ impl<'d> Beside<'d> {
             };
             let (_, is) = more.swap_remove(place);
             if let Kept::Without(fields) = kept {
-                lesser.push(Lesser { rule: name.unwrap_or_else(|| begin(was)), now: is.to_owned(), fields });
+                lesser.push(Lesser { rule: self::name(was), now: is.to_owned(), fields });
             }
         }
         Self { missing, more: more.into_iter().map(|(_, xml)| xml).collect(), lesser }
@@ -216,7 +227,7 @@ impl<'d> Beside<'d> {
 
 /// A rule as people are told of it: its id, or how it begins.
 pub(crate) fn name(rule: &str) -> String {
-    rule::read(rule).id.unwrap_or_else(|| begin(rule))
+    rule::read(rule).id.map_or_else(|| begin(rule), |id| cut(&id, LONGEST_ID))
 }
 
 fn begin(rule: &str) -> String {
@@ -325,6 +336,41 @@ mod tests {
         // What its owner takes out of one rule is still in others.
         let edited = shows(|sent| sent.replacen("<Expiration><Days>1</Days></Expiration>", "", 1));
         assert!(matches!(edited, Reading::Ours { others: Some(_) }), "{edited:?}");
+    }
+
+    #[test]
+    fn a_long_id_is_cut_alike_wherever_a_rule_is_named() {
+        let id = "x".repeat(300);
+        let theirs = THEIRS.replace("<ID>t</ID>", &format!("<ID>{id}</ID>"));
+        assert_eq!(name(&theirs).chars().count(), LONGEST_ID);
+        assert_eq!((name(THEIRS).as_str(), name(NAMELESS).chars().count()), ("t", LONGEST_NAME + 3));
+        let before = document(&theirs, None);
+        let write = write(&before);
+        let sent = String::from_utf8(crate::compose(Some(&before), &write).unwrap().unwrap()).unwrap();
+        let now = RawDocument::parse(sent.replace(LARGER, "").as_bytes(), None).unwrap();
+        let shown = reading((Some(&before), &write), Some(&now));
+        assert_eq!(less(&shown).others[0].rule, name(&theirs));
+    }
+
+    #[test]
+    fn what_is_dropped_of_a_write_that_changes_nothing_else_is_told_from_an_old_answer_of_any_other() {
+        let before = before();
+        let plain = Settings { expiration_days: Some(9), ..Settings::default() };
+        let rule = Rule { settings: plain, ..write(&before).add.remove(0) };
+        let first = WriteRules { add: vec![rule], ..write(&before) };
+        let sent = crate::compose(Some(&before), &first).unwrap().unwrap();
+        let over = RawDocument::parse(&sent, before.minimum_object_size().map(str::to_owned)).unwrap();
+        let edit = WriteRules { remove: BTreeSet::from(["ours".to_owned()]), ..write(&over) };
+        assert_eq!(reading((Some(&over), &edit), Some(&over)), Reading::Old);
+        let less = dropped(&edit, Some(&over)).unwrap();
+        let fields = BTreeMap::from([("AbortIncompleteMultipartUpload.DaysAfterInitiation".to_owned(), 1)]);
+        assert!(less.fields() == fields && less.alone && !less.is_wider(), "{less:?}");
+        let mut longer = edit.clone();
+        longer.add[0].settings.expiration_days = Some(10);
+        assert_eq!(dropped(&longer, Some(&over)), None, "its days are not there either");
+        assert_eq!(dropped(&first, Some(&before)), None, "its rule is not there");
+        let other = WriteRules { assumes: Some("other".to_owned()), ..edit };
+        assert_eq!(dropped(&other, Some(&over)), None, "that is not the configuration from before");
     }
 
     #[test]

@@ -2,93 +2,64 @@
 //! between our last reading and our write is undone, and so is what a request of ours undoes that comes late. All that was
 //! read in the meantime tells; what nobody read leaves no trace.
 
-use crate::apply::{others, shortfall};
+use crate::apply::others;
 use crate::document::RawDocument;
-use crate::harm::{Harm, Harmed, Told};
-use crate::verify::{gone, name};
+use crate::harm::Harmed;
+use crate::sighted::{Case, Sent};
 use crate::watch::stale;
 use logwise_plan::retention::WriteRules;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How late a request can take effect: AWS refuses a signature that is older.
-const LATEST: Duration = Duration::from_secs(15 * 60);
-
-/// Writes of a bucket that are remembered because they may still take effect.
-const MOST_WRITES: usize = 4;
-
-/// Rules of others that are remembered after a write: twice as many as a bucket holds.
-const MOST_SIGHTED: usize = 2_000;
-
-/// Configurations of a bucket that are known again.
-const MOST_RECENT: usize = 16;
+use std::time::Instant;
 
 /// What was read of the rules of others since the last write of each bucket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Witness {
+    /// Since when it reads: what was there before, nobody knows.
+    since: Instant,
     buckets: Mutex<HashMap<String, Case>>,
 }
 
-#[derive(Debug, Default)]
-struct Case {
-    /// The last write, and before it those that nobody has seen the effect of.
-    writes: Vec<Sent>,
-    /// Rules of others, as they are, that were read since the last write and were not there before it.
-    sighted: BTreeMap<String, Sighting>,
-    /// Rules that the last write leaves and that were gone in a new answer before S3 showed that write.
-    missed: BTreeSet<String>,
-    /// The versions of what was read within the last minutes, and when that was: read again, it may be an old answer.
-    recent: Vec<(Option<String>, Instant)>,
-    told: Told,
+impl Default for Witness {
+    fn default() -> Self {
+        Self { since: Instant::now(), buckets: Mutex::default() }
+    }
 }
-
-/// A write that was sent.
-#[derive(Debug)]
-struct Sent {
-    intent: Option<String>,
-    write: WriteRules,
-    /// The rules of others that it leaves, with how often they occur.
-    base: BTreeMap<String, usize>,
-    /// Whether it is known to have taken effect.
-    is_done: bool,
-    /// Whether a reading has shown its rules.
-    is_shown: bool,
-    at: Instant,
-}
-
-#[derive(Debug)]
-struct Sighting {
-    /// Read beside the rules of the last write: it came after that write.
-    beside: bool,
-    /// Read without them: it was there when the write took effect, or came after somebody else's.
-    without: bool,
-}
-
-/// Rules that a reading shows to be harmed.
-type Found = Vec<(String, Harm)>;
 
 impl Witness {
     /// A write over `before` was sent. `is_done`: S3 has said so.
     pub fn sent(
         &self,
-        (bucket, intent): (&str, Option<String>),
-        (before, write): (Option<&RawDocument>, &WriteRules),
+        by: (&str, Option<String>),
+        over: (Option<&RawDocument>, &WriteRules),
         (ours, is_done): (impl Fn(&str) -> bool, bool),
         now: Instant,
     ) {
-        let mut buckets = self.lock();
-        let case = buckets.entry(bucket.to_owned()).or_default();
-        if case.writes.last().is_some_and(|last| last.intent.is_some() && last.intent == intent) {
-            return;
-        }
-        case.writes.retain(|sent| sent.may_come(now));
-        let most = case.writes.len().saturating_sub(MOST_WRITES - 1);
-        case.writes.drain(..most);
-        case.sighted.clear();
-        case.missed.clear();
+        self.enter(by, over, ours, (is_done, false), now);
+    }
+
+    /// A write that another process has sent. `is_past`: so long ago that nobody can tell what was done right after it.
+    pub(crate) fn found(
+        &self,
+        by: (&str, Option<String>),
+        over: (Option<&RawDocument>, &WriteRules),
+        (ours, is_past): (impl Fn(&str) -> bool, bool),
+        now: Instant,
+    ) {
+        self.enter(by, over, ours, (false, is_past), now);
+    }
+
+    fn enter(
+        &self,
+        (bucket, intent): (&str, Option<String>),
+        (before, write): (Option<&RawDocument>, &WriteRules),
+        ours: impl Fn(&str) -> bool,
+        (is_done, is_shown): (bool, bool),
+        now: Instant,
+    ) {
         let base = others(before, ours).into_iter().map(|(xml, number)| (xml.to_owned(), number)).collect();
-        case.writes.push(Sent { intent, write: write.clone(), base, is_done, is_shown: false, at: now });
+        let sent = Sent { intent, write: write.clone(), base, is_done, is_shown, at: now };
+        self.lock().entry(bucket.to_owned()).or_default().enter(sent);
     }
 
     /// One reading, whoever asked for it.
@@ -96,18 +67,15 @@ impl Witness {
         let mut buckets = self.lock();
         // Of a bucket that nobody looks at any more nothing else would make an end.
         buckets.retain(|_, case| !case.is_over(now));
-        buckets.entry(bucket.to_owned()).or_default().read(document, ours, now);
+        // One that has just begun takes every answer for a new one.
+        let knows = now.saturating_duration_since(self.since) >= stale();
+        buckets.entry(bucket.to_owned()).or_default().read(document, (ours, knows), now);
     }
 
     /// The record of the last write is closed, and S3 holds its rules.
     pub(crate) fn settled(&self, bucket: &str, now: Instant) {
-        let mut buckets = self.lock();
-        let Some(case) = buckets.get_mut(bucket) else { return };
-        if let Some(last) = case.writes.last_mut() {
-            last.is_done = true;
-        }
-        if !case.writes.iter().any(|sent| sent.may_come(now)) {
-            case.forget_writes();
+        if let Some(case) = self.lock().get_mut(bucket) {
+            case.settled(now);
         }
     }
 
@@ -125,145 +93,14 @@ impl Witness {
     }
 }
 
-impl Sent {
-    /// Whether it may still take effect.
-    fn may_come(&self, now: Instant) -> bool {
-        !self.is_done && self.is_recent(now)
-    }
-
-    fn is_recent(&self, now: Instant) -> bool {
-        now.duration_since(self.at) < LATEST
-    }
-
-    /// Whether the configuration is the one that this write makes.
-    fn has_made(&self, document: Option<&RawDocument>, foreign: &BTreeMap<&str, usize>) -> bool {
-        let equal = foreign.iter().all(|(xml, number)| self.base.get(*xml) == Some(number));
-        equal && foreign.len() == self.base.len() && shortfall(document, &self.write).is_none()
-    }
-
-    /// Rules that it leaves and that are gone in whatever form.
-    fn gone(&self, document: Option<&RawDocument>, foreign: &BTreeMap<&str, usize>) -> BTreeSet<String> {
-        let base: BTreeMap<&str, usize> = self.base.iter().map(|(xml, number)| (xml.as_str(), *number)).collect();
-        gone((&base, foreign), document).into_iter().map(str::to_owned).collect()
-    }
-}
-
-impl Case {
-    fn read(&mut self, document: Option<&RawDocument>, ours: impl Fn(&str) -> bool, now: Instant) {
-        // A write that was lost, or whose record ended otherwise, can do nothing any more.
-        if !self.writes.iter().any(|sent| sent.is_recent(now)) {
-            self.forget_writes();
-        }
-        let is_new = self.is_new(document.map(RawDocument::version), now);
-        if self.writes.is_empty() && self.told.is_over(now) {
-            self.told = Told::default();
-            return;
-        }
-        let foreign = others(document, &ours);
-        self.told.keep(|xml| foreign.contains_key(xml), now);
-        let mut found = self.by_an_earlier_write(document, &foreign, now);
-        found.extend(self.by_the_last_write(document, &foreign, is_new));
-        for (xml, harm) in found {
-            self.sighted.remove(&xml);
-            self.told.tell(Harmed { rule: name(&xml), harm }, xml, now);
-        }
-    }
-
-    fn forget_writes(&mut self) {
-        self.writes.clear();
-        self.sighted.clear();
-        self.missed.clear();
-    }
-
-    /// Whether this configuration was not read within the last minutes.
-    fn is_new(&mut self, version: Option<&str>, now: Instant) -> bool {
-        self.recent.retain(|(_, at)| now.duration_since(*at) < stale());
-        if let Some((_, at)) = self.recent.iter_mut().find(|(known, _)| known.as_deref() == version) {
-            *at = now;
-            return false;
-        }
-        let most = self.recent.len().saturating_sub(MOST_RECENT - 1);
-        self.recent.drain(..most);
-        self.recent.push((version.map(str::to_owned), now));
-        true
-    }
-
-    /// Whether nothing of it can matter any more.
-    fn is_over(&self, now: Instant) -> bool {
-        let is_recent = self.recent.iter().any(|(_, at)| now.duration_since(*at) < stale());
-        !is_recent && self.told.is_over(now) && !self.writes.iter().any(|sent| sent.is_recent(now))
-    }
-
-    /// What became of the rules of others by the last write, as this reading shows it.
-    fn by_the_last_write(
-        &mut self,
-        document: Option<&RawDocument>,
-        foreign: &BTreeMap<&str, usize>,
-        is_new: bool,
-    ) -> Found {
-        let Some(last) = self.writes.last_mut() else { return Found::new() };
-        let holds = shortfall(document, &last.write).is_none();
-        let is_first = holds && !last.is_shown;
-        for xml in foreign.keys().filter(|xml| !last.base.contains_key(**xml)) {
-            if self.sighted.len() >= MOST_SIGHTED && !self.sighted.contains_key(*xml) {
-                continue;
-            }
-            let unseen = Sighting { beside: false, without: false };
-            let sighting = self.sighted.entry((*xml).to_owned()).or_insert(unseen);
-            sighting.beside |= holds;
-            sighting.without |= !holds;
-        }
-        if !holds {
-            // Once its rules were shown, somebody else has replaced them.
-            if is_new && !last.is_shown {
-                self.missed.extend(last.gone(document, foreign));
-            }
-            return Found::new();
-        }
-        last.is_done = true;
-        last.is_shown = true;
-        let sighted = self.sighted.iter().filter(|(_, sighting)| sighting.without && !sighting.beside);
-        let lost = sighted.map(|(xml, _)| xml).filter(|xml| !foreign.contains_key(xml.as_str()));
-        let mut found: Found = lost.map(|xml| (xml.clone(), Harm::Dropped)).collect();
-        if is_first {
-            let missing = last.gone(document, foreign).into_iter().filter(|xml| !self.missed.contains(xml));
-            found.extend(missing.map(|xml| (xml, Harm::Missing)));
-            let back = std::mem::take(&mut self.missed).into_iter().filter(|xml| foreign.contains_key(xml.as_str()));
-            found.extend(back.map(|xml| (xml, Harm::Revived)));
-        }
-        found
-    }
-
-    /// Rules that were there and are not, or that were gone and are there, if the configuration is now the one that an
-    /// earlier write makes whose effect nobody has seen.
-    fn by_an_earlier_write(
-        &mut self,
-        document: Option<&RawDocument>,
-        foreign: &BTreeMap<&str, usize>,
-        now: Instant,
-    ) -> Found {
-        let Some((last, earlier)) = self.writes.split_last_mut() else { return Found::new() };
-        let mut found = Found::new();
-        for sent in earlier.iter_mut().filter(|sent| sent.may_come(now)) {
-            if !sent.has_made(document, foreign) {
-                continue;
-            }
-            let known = last.base.keys().chain(self.sighted.keys());
-            let lost = known.filter(|xml| !foreign.contains_key(xml.as_str()));
-            let dropped = lost.map(|xml| (xml.clone(), Harm::Dropped));
-            let came = sent.base.keys().filter(|xml| !last.base.contains_key(*xml) && !self.sighted.contains_key(*xml));
-            let undone: Found = dropped.chain(came.map(|xml| (xml.clone(), Harm::Revived))).collect();
-            sent.is_done = !undone.is_empty();
-            found.extend(undone);
-        }
-        found
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harm::Harm;
+    use crate::sighted::{LATEST, MOST_RECENT, MOST_SIGHTED};
     use logwise_plan::retention::{Rule, Settings};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
 
     const BUCKET: &str = "b";
 
@@ -309,7 +146,7 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            Self { witness: Witness::default(), now: Instant::now() }
+            Self { witness: Witness::default(), now: Instant::now() + stale() }
         }
 
         fn sent(&self, intent: &str, base: &RawDocument, days: i32, answered: bool) {
@@ -411,6 +248,36 @@ mod tests {
         scene.sent("1", &base, 9, true);
         for document in [made(&base, 9), theirs("a"), made(&base, 9)] {
             assert!(scene.read(&document).is_empty(), "ours were there before");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_was_read_before_and_is_gone_was_perhaps_removed_before_our_write() {
+        let (mut scene, base) = (Scene::new(), theirs("a"));
+        assert!(scene.read(&theirs("ax")).is_empty() && scene.read(&base).is_empty(), "its owner has removed it");
+        scene.sent("1", &base, 9, true);
+        scene.now += stale() - Duration::from_secs(1);
+        assert!(scene.read(&theirs("ax")).is_empty(), "an old answer");
+        assert!(scene.read(&made(&base, 9)).is_empty());
+    }
+
+    #[test]
+    fn of_what_happened_before_a_restart_nobody_is_told() {
+        let base = theirs("ab");
+        for (is_past, harms) in [(false, vec![Harm::Missing]), (true, Vec::new())] {
+            let scene = Scene::new();
+            let by = (BUCKET, Some("1".to_owned()));
+            scene.witness.found(by, (Some(&base), &write(&base, 9)), (is_ours, is_past), scene.now);
+            scene.read(&made(&theirs("a"), 9));
+            assert_eq!(scene.harms(), harms, "b was removed while nobody looked");
+        }
+        for (age, harms) in [(stale() - Duration::from_secs(1), Vec::new()), (stale(), vec![Harm::Revived])] {
+            let mut scene = Scene::new();
+            scene.now = scene.witness.since + age;
+            scene.sent("1", &base, 9, true);
+            scene.read(&theirs("a"));
+            scene.read(&made(&base, 9));
+            assert_eq!(scene.harms(), harms, "{age:?}: perhaps from before b was there");
         }
     }
 

@@ -138,6 +138,31 @@ async fn an_edit_that_shortens_waits_for_approval_though_an_old_answer_shows_few
     nobody_is_blamed(&world).await
 }
 
+/// The old answer is taken for what our last write has left: nothing of the change would be left by that.
+#[tokio::test]
+async fn a_change_by_somebody_else_that_waits_for_approval_stays_told() -> Result<()> {
+    let (world, operator) = ground("old-drift", 2).await?;
+    retain(&world, 30).await?;
+    retain(&world, 365).await?;
+    // To restore that is destructive.
+    want(&world, 365, "DestructiveOnly").await?;
+    done(&world).await?;
+    let longer = document(&world).await?.replace("<Days>365</Days>", "<Days>730</Days>");
+    world.put_lifecycle(&world.bucket, &longer).await?;
+    wait_condition(&world, KEPT, ("Drifted", "True", "LifecycleRuleChanged")).await?;
+    make_stale(&world, &Stale { reads: Some(3), writes: Some(2), ..Stale::default() }).await?;
+    wait_left(&world, 0).await?;
+    settles(&world, &operator, &["storage"], 2, PATIENCE).await?;
+    wait_condition(&world, KEPT, ("Drifted", "True", "LifecycleRuleChanged")).await?;
+    let undone = events(&world, "default", "LifecycleRuleInSync").await?;
+    ensure!(undone.is_empty(), "it is not undone: {undone:?}");
+    let seen = events(&world, "default", "LifecycleRuleDrifted").await?;
+    ensure!(seen.len() == 1 && seen[0].contains("expiration.days 365 -> 730"), "{seen:?}");
+    ensure!(document(&world).await? == longer, "{}", document(&world).await?);
+    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    Ok(())
+}
+
 /// A policy is deleted while S3 answers as if its rules had never been there.
 async fn deleted(name: &str, with_pipeline: bool) -> Result<()> {
     let (world, _operator) = ground(name, 2).await?;

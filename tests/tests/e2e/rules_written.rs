@@ -1,5 +1,6 @@
 //! What a write of lifecycle rules costs, and what becomes of one that S3 refuses, keeps less of, or does not show.
 
+use crate::effect::looked_again;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
@@ -172,6 +173,41 @@ async fn what_a_server_does_not_keep_is_taken_back_and_not_written_again_after_a
     wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
     wait_condition(&world, DEMO, ("StorageReady", "True", "Available")).await?;
     ensure!(calls(&world, PUT).await?.len() == 3, "one write more");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_field_that_an_edit_adds_in_vain_is_named_and_nobody_is_blamed() -> Result<()> {
+    let world = world("lossy-edit", &["api", "web"]).await?;
+    world.bed.stand_in().drop_fields(&world.bucket, &["AbortIncompleteMultipartUpload"]).await?;
+    let mut first = start(&world, options(json!({}))).await?;
+    apply(&world, &[&pipeline(&world)?, &unattended("default", 30)]).await?;
+    wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
+    // What the server makes of the next write is this, byte for byte: at first it may be an old answer.
+    let before = document(&world).await?;
+    apply(&world, &[&with_abort(30)]).await?;
+    let is_told = async || {
+        wait_condition(&world, KEPT, ("Programmed", "False", "StoreIgnoresField")).await?;
+        let field = "AbortIncompleteMultipartUpload.DaysAfterInitiation (of 2 rules)";
+        wait_told(&world, DEMO, "StorageReady", field).await?;
+        let blamed = events(&world, "demo", "ForeignWriterDetected").await?;
+        ensure!(blamed.is_empty(), "{blamed:?}");
+        ensure!(document(&world).await? == before, "{}", document(&world).await?);
+        ensure!(calls(&world, PUT).await?.len() == 2, "{} writes", calls(&world, PUT).await?.len());
+        Ok(())
+    };
+    is_told().await?;
+    looked_again(&world, &first, 3).await?;
+    is_told().await.context("after more looks")?;
+    ensure!(first.stop().await? == 0, "it did not end cleanly");
+    let second = start(&world, options(json!({}))).await?;
+    looked_again(&world, &second, 3).await?;
+    is_told().await.context("after a restart")?;
+    // `apply` takes away what is no longer there.
+    apply(&world, &[&unattended("default", 30)]).await?;
+    wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
+    wait_condition(&world, DEMO, ("StorageReady", "True", "Available")).await?;
+    ensure!(calls(&world, PUT).await?.len() == 2, "there was nothing to write");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::rules_written::{DEMO, KEPT, PUT, calls, document, options, pipeline, 
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::Operator;
-use logwise_testbed::stand_in::NewObject;
+use logwise_testbed::stand_in::{Fault, NewObject};
 use logwise_testbed::world::World;
 use logwise_tests::{FOREIGN_ODD, PATIENCE, apply, configuration, policy, wait_condition};
 use serde_json::{Value, json};
@@ -142,6 +142,46 @@ async fn it_goes_beside_somebody_who_writes_all_the_time() -> Result<()> {
     world.wait_until("our rule to be gone, and his to be as he wants it", PATIENCE, gone).await?;
     wait_condition(&world, KEPT, ("Programmed", "False", "StoreIgnoresField")).await?;
     wait_told(&world, KEPT, "Programmed", "Filter.Prefix (of 1 rules); these rules were taken away").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_somebody_widens_after_a_refused_write_is_drift_and_the_mode_decides() -> Result<()> {
+    const NARROW: &str = "<Filter><Prefix>logs/service_name=api/</Prefix></Filter>";
+    let world = world("wider-by-hand", &["api"]).await?;
+    let operator = start(&world, options(json!({}))).await?;
+    apply(&world, &[&pipeline(&world)?, &unattended("default", 30)]).await?;
+    wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
+    world.fault(&Fault::error(&world.bucket, &format!("^{PUT}$"), 403, "AccessDenied").times(1_000)).await?;
+    apply(&world, &[&unattended("default", 60)]).await?;
+    let refused = async || {
+        ensure!(calls(&world, PUT).await?.len() > 1, "nothing was refused yet");
+        Ok(())
+    };
+    world.wait_until("a refused write", PATIENCE, refused).await?;
+    let observe = async |mode: &str| {
+        let mut pipeline = pipeline(&world)?;
+        pipeline["spec"]["changePolicy"]["mode"] = json!(mode);
+        apply(&world, &[&pipeline]).await
+    };
+    observe("Observe").await?;
+    wait_condition(&world, KEPT, ("Drifted", "False", "InSync")).await?;
+    looked_again(&world, &operator, 2).await?;
+    world.clear_faults(&world.bucket).await?;
+    let writes = calls(&world, PUT).await?.len();
+
+    let wide = document(&world).await?.replace(NARROW, EVERYTHING);
+    ensure!(wide.contains(EVERYTHING), "{wide}");
+    world.put_lifecycle(&world.bucket, &wide).await?;
+    wait_condition(&world, KEPT, ("Drifted", "True", "LifecycleRuleChanged")).await?;
+    looked_again(&world, &operator, 3).await?;
+    ensure!(document(&world).await? == wide, "touched under Observe: {}", document(&world).await?);
+    wait_condition(&world, DEMO, ("StorageReady", "True", "Available")).await?;
+    observe("Apply").await?;
+    wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
+    let repaired = document(&world).await?;
+    ensure!(repaired.contains(NARROW) && repaired.contains("<Days>60</Days>"), "{repaired}");
+    ensure!(calls(&world, PUT).await?.len() == writes + 1, "one write repairs it");
     Ok(())
 }
 
