@@ -198,8 +198,13 @@ async fn a_bucket_that_keeps_what_expires_says_so_before_anything_is_written() -
         ensure!(told.starts_with("Matches 1 services. ") && told.contains(says), "{name}: {told}");
         wait_condition(&world, ("lrp", name), ("Programmed", "False", "ApprovalRequired")).await?;
         ensure!(writes(&world, bucket).await? == 0, "{name}: something was written");
-        let storage = world.get_json("lwc", name).await?["status"]["storage"].clone();
-        ensure!(storage["versioning"] == "Enabled", "{name}: {storage}");
+        // The status of the pipeline is written after those of its policies.
+        let told = async || {
+            let storage = world.get_json("lwc", name).await?["status"]["storage"].clone();
+            ensure!(storage["versioning"] == "Enabled", "{name}: {storage}");
+            Ok(storage)
+        };
+        let storage = world.wait_until("the settings of the bucket", PATIENCE, told).await?;
         ensure!(storage["objectLock"] == (name == "locked"), "{name}: {storage}");
         ensure!(storage["replication"] == (name == "copied"), "{name}: {storage}");
     }
