@@ -51,8 +51,12 @@ impl Prepared {
         let window = self.intents.term().window(most)?;
         let deadline = Instant::now() + window;
         let call_timeout_seconds = u32::try_from(call_timeout.as_secs()).unwrap_or(u32::MAX);
-        let before = Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX);
-        self.intents.write(&self.resource, |_| Request::Send { before, call_timeout_seconds }).await?;
+        // By the clock at each try: it may jump between two of them.
+        let before = || {
+            let window = deadline.saturating_duration_since(Instant::now());
+            Timestamp::now().saturating_add(window).unwrap_or(Timestamp::MAX)
+        };
+        self.intents.write(&self.resource, |_| Request::Send { before: before(), call_timeout_seconds }).await?;
         let _sending = self.intents.term().sending();
         Ok(Sent { intents: self.intents, resource: self.resource, _turn: self.turn, _sending, deadline, id: self.id })
     }

@@ -1,7 +1,7 @@
 //! Lifecycle writes under an intent: written down with the configuration as it was, open until later looks have read the
 //! effect, and closed then.
 
-use crate::apply::{Applied, Written, not_sent, send, shortfall};
+use crate::apply::{Applied, Written, not_sent, send};
 use crate::bared;
 use crate::bucket::Bucket;
 use crate::document::RawDocument;
@@ -169,8 +169,8 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         if is_old {
             return Judged::waits(write, Written::Unseen { why: REPLACED.to_owned() });
         }
-        let is_there = shortfall(now, &write).is_none();
-        return Judged::ends(None, if is_there { Ending::Done } else { Ending::Abandoned });
+        // Nothing was sent, whatever is there.
+        return Judged::ends(None, Ending::Abandoned);
     }
     let (id, at) = (intent.id(), Instant::now());
     let is_past = at.duration_since(begun(intent, at)) >= stale();
@@ -187,7 +187,9 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         return Judged::ends(Some(write), Ending::Superseded);
     }
     // No old answer lasts so long, and the server has said that it took it.
-    if let Some(less) = dropped(&write, now).filter(|_| accepted && verdict == Verdict::Unseen) {
+    // That a rule acts on more says nothing here: it did so before the write.
+    let is_the_servers = |less: &Less| accepted && verdict == Verdict::Unseen && !less.is_wider();
+    if let Some(less) = dropped(&write, now).filter(is_the_servers) {
         return Judged { effect: Some(named(&less)), ..Judged::ends(Some(write), Ending::Superseded) };
     }
     let (why, ending) = match verdict {
@@ -200,7 +202,9 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         Verdict::Unseen => (VANISHED.to_owned(), Ending::Abandoned),
         Verdict::PutBack | Verdict::Overwritten => (replaced(&seen), Ending::Superseded),
     };
-    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending), effect: None }
+    // S3 has shown it whole before.
+    let effect = (verdict == Verdict::PutBack).then(Effect::default);
+    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending), effect }
 }
 
 /// What the record of a write names of which the server has kept nothing new: nobody else has put back what was before.

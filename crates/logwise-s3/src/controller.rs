@@ -9,6 +9,7 @@ use crate::own_rules::OwnRules;
 use crate::policy_report::{self, PolicyLook};
 use crate::policy_status::after_write;
 use crate::replaced::replaced;
+use crate::standing::Standing;
 use crate::{Bucket, Discovery, Leaving, Look, Memory, Objects, Written};
 use crate::{bared, change, drift, finalizer, leaving, observe, pending, report};
 use futures::Stream;
@@ -32,6 +33,9 @@ use std::time::{Duration, Instant};
 
 /// Changes within this time of each other are looked at together.
 const TOGETHER: Duration = Duration::from_millis(300);
+
+/// When S3 is asked again that has answered with what was there before.
+const PAST: Duration = Duration::from_secs(5);
 
 /// What the bucket controller works with.
 pub struct Context {
@@ -134,6 +138,10 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let by = (context.shell.intents.as_ref(), &context.memory);
     let standing = change::clear_the_way(by, &bucket.name, (&observed, looked), ours).await;
     let is_past = standing.is_past(last(context, &bucket.name).as_ref());
+    // What policies would do by what was there before is not to be told.
+    if let (true, Standing::Open { left: None, .. }, Some(status)) = (is_past, &standing, report::reported(cluster)) {
+        return Report { status, next_look: PAST, ..Report::default() };
+    }
     let mut observed = standing.corrected(observed);
     learn(&bucket, &mut validated.policy, (&mut observed, &listing), context).await;
     let drift = if is_past { None } else { drifted(context, &bucket.name, &observed, &validated) };
@@ -220,7 +228,10 @@ async fn learn(
     let last = last(context, &bucket.name);
     policy.bared = bared::bared(last.as_ref(), Timestamp::now());
     look.facts.lost = bared::lost(last.as_ref(), &look.raw);
-    context.objects.learn(bucket, policy, &mut look.facts).await;
+    // What was counted stays: a look that did not read everything asks for nothing.
+    if !look.facts.services.is_unknown() && !look.facts.document.is_unknown() {
+        context.objects.learn(bucket, policy, &mut look.facts).await;
+    }
 }
 
 /// What the plans that people are asked about would do to the objects that are there, by owner, as far as this process has

@@ -3,7 +3,7 @@
 
 use crate::apply::meaning;
 use crate::document::RawDocument;
-use crate::old::Old;
+use crate::old::{Old, is_void};
 use crate::record::{Left, Targets};
 use crate::undo::{acts_on_more, is_unsure};
 use crate::verify::{Reading, reading};
@@ -116,7 +116,7 @@ fn rules(document: &RawDocument) -> Rules {
 /// that has had no effect was never there.
 pub(crate) fn left(last: &Intent) -> Option<Rules> {
     let (before, mut after) = before_and_after(last)?;
-    if last.state == State::Abandoned {
+    if is_void(last) {
         after.retain(|id, _| before.contains_key(id));
     }
     Some(after)

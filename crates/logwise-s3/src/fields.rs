@@ -41,6 +41,20 @@ pub(crate) fn kept(sent: &str, now: &str) -> Kept {
     if lost.is_empty() { Kept::Whole } else { Kept::Without(lost) }
 }
 
+/// The fields that a rule has lost of what was sent, whatever a server adds of its own; none where it has another value
+/// instead of one of these or another prefix, which somebody has written, or cannot be compared.
+pub(crate) fn lost(sent: &str, now: &str) -> Option<BTreeSet<String>> {
+    let (sent, now) = (fields(sent)?, fields(now)?);
+    let lost = sent.iter().filter(|(field, number)| now.get(*field).is_none_or(|now| now < *number));
+    let lost: BTreeSet<String> = lost.map(|((name, _), _)| name.clone()).collect();
+    let is_other = |field: &(String, String)| {
+        let (name, value) = field;
+        let speaks = lost.contains(name) || PREFIXES.contains(&name.as_str());
+        !value.is_empty() && !sent.contains_key(field) && speaks
+    };
+    if now.keys().any(is_other) { None } else { Some(lost) }
+}
+
 /// The names of the fields of a rule; none if it cannot be read.
 pub(crate) fn names(rule: &str) -> BTreeSet<String> {
     fields(rule).unwrap_or_default().into_keys().map(|(name, _)| name).collect()
@@ -155,6 +169,26 @@ mod tests {
         ];
         for (now, expected) in table {
             assert_eq!(kept(sent, &now), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_lost_is_told_from_what_somebody_wrote() {
+        let sent = "<Rule><ID>a</ID><Filter><Prefix>x/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>3</Days></Expiration></Rule>";
+        let wide = sent.replace("<Filter><Prefix>x/</Prefix></Filter>", "<Filter/>");
+        let all = |fields: &[&str]| Some(fields.iter().map(|field| (*field).to_owned()).collect::<BTreeSet<String>>());
+        let table = [
+            (wide.clone(), all(&["Filter.Prefix"])),
+            (wide.replace("</Rule>", "<Flags>1</Flags></Rule>"), all(&["Filter.Prefix"])),
+            (wide.replace(">3<", ">4<"), None),
+            (wide.replace("Enabled", "Disabled"), None),
+            (sent.replace(">x/<", "><"), all(&["Filter.Prefix"])),
+            (sent.replace(">x/<", ">y/<"), None),
+            (sent.replace("<Filter><Prefix>x/</Prefix></Filter>", "<Prefix>logs/</Prefix>"), None),
+            (sent.to_owned(), all(&[])),
+        ];
+        for (now, expected) in table {
+            assert_eq!(lost(sent, &now), expected, "{now}");
         }
     }
 

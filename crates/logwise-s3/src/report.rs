@@ -83,7 +83,7 @@ const OF_CONFIGURATION: [Reason; 6] = [
 ];
 
 /// The status as it is, if it is that of this generation and no look that failed has written it.
-fn reported(cluster: &LogwiseCluster) -> Option<PartStatus> {
+pub(crate) fn reported(cluster: &LogwiseCluster) -> Option<PartStatus> {
     let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
     let mut ready = conditions.filter(|it| it.type_ == ConditionType::StorageReady.name());
     ready.find(|it| it.observed_generation == cluster.metadata.generation)?;
@@ -133,7 +133,9 @@ impl Found<'_> {
 
     /// After an old answer: the status as it is, if it tells of what only the configuration shows.
     fn as_reported(&self) -> Option<PartStatus> {
-        let tells_more = self.error().is_some() || self.attempt.unkept.as_ref().is_some_and(Unkept::is_duty);
+        let tells_more = self.error().is_some()
+            || self.plan.blocked.is_some()
+            || self.attempt.unkept.as_ref().is_some_and(Unkept::is_duty);
         if self.is_past && !tells_more { reported(self.cluster) } else { None }
     }
 

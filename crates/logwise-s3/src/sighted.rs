@@ -176,7 +176,7 @@ impl Case {
             let unseen = Sighting { beside: false, without: false };
             let sighting = self.sighted.entry((*xml).to_owned()).or_insert(unseen);
             sighting.beside |= holds;
-            sighting.without |= !holds && is_new;
+            sighting.without |= !holds && is_new && knows;
         }
         if !holds {
             // Once its rules were shown, somebody else has replaced them.

@@ -4,9 +4,9 @@
 
 use crate::apply::shortfall;
 use crate::document::RawDocument;
-use crate::fields::{Kept, is_wider, kept, prefix};
+use crate::fields::{is_wider, lost, prefix};
 use crate::lessened::Lessened;
-use crate::old::is_void;
+use crate::old::{is_void, void};
 use crate::record::{Ignored, Targets};
 use crate::replaced::replaced;
 use crate::rule;
@@ -55,10 +55,7 @@ impl Doubt {
 }
 
 fn has_lost_a_limit(sent: &str, now: &str) -> bool {
-    match kept(sent, now) {
-        Kept::Without(fields) => fields.iter().any(|field| narrows(field)),
-        Kept::Whole | Kept::Changed => false,
-    }
+    lost(sent, now).is_some_and(|fields| fields.iter().any(|field| narrows(field)))
 }
 
 /// What the server has not kept, by the record of the last write and the configuration as it is. `ours` knows the ids of
@@ -158,7 +155,8 @@ fn doubtful((last, targets): (&Intent, &Targets), ours: impl Fn(&str) -> bool, a
         State::Done => known.collect(),
         // Nothing was sent, or it can no longer come late.
         State::Abandoned if is_void(last) || since(prepared) >= LATEST => known.collect(),
-        State::Superseded if !is_unsure(last, at) => known.collect(),
+        // What S3 has shown whole it keeps, whatever somebody else made of it then.
+        State::Superseded if !is_unsure(last, at) || last.effect == void().effect => known.collect(),
         _ => {
             let before = targets.before(last).flatten();
             written((before.as_ref(), &targets.write), ours).into_iter().chain(known).collect()
@@ -280,7 +278,8 @@ fn again(last: &Intent, targets: Targets, document: Option<&RawDocument>, at: Ti
         return Some(Unkept { ignored, undo: Undo::No });
     }
     let is_before = document.map(RawDocument::version) == targets.write.assumes.as_deref();
-    let undo = if is_before && dropped(&targets.write, document).is_none() {
+    let is_in_vain = dropped(&targets.write, document).is_some_and(|less| names(last, &less));
+    let undo = if is_before && !is_in_vain {
         let ignored = Some(Ignored { undone: Some(at), ..ignored.clone() });
         Undo::Due(Box::new(Targets { ignored, ..targets }))
     } else {

@@ -204,7 +204,7 @@ fn what_somebody_does_to_a_rule_later_is_not_the_servers_work() {
     // A request without an answer may come late.
     due(&ended(State::Abandoned, Some(at(0))), &now, 14);
     assert_eq!(judged(&ended(State::Abandoned, Some(at(0))), &now, 15), None);
-    let void = Intent { effect: crate::old::void().effect, ..ended(State::Abandoned, Some(at(0))) };
+    let void = Intent { effect: void().effect, ..ended(State::Abandoned, Some(at(0))) };
     assert_eq!(judged(&void, &now, 1), None, "its record said `Sent`, and nothing was sent after that");
     assert_eq!(judged(&ended(State::Sent, Some(at(0))), &now, 1), None, "it is still read");
     // Long after a write that was not kept, or was replaced, it is not the server that makes a rule wider.
