@@ -99,36 +99,9 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Actio
 }
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
-    // Before the store is read: what is mended is in it before it leaves this list.
-    let unreadable = context.unreadable_policies.within(&cluster.namespace().unwrap_or_default());
-    let policies = policies_of(cluster, context);
-    if cluster.spec.storage.is_none() {
-        let message =
-            format!("LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`", cluster.name_any());
-        say_refused(&policies, context, Reason::ClusterNotFound, &message).await;
-        let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
-        return Report { next_look, ..Report::default() };
-    }
-    let bucket = match reach(cluster, context).await {
-        Ok(bucket) => bucket,
-        Err(refused) => {
-            let message = format!("LogwiseCluster {} cannot be used: {}", cluster.name_any(), refused.message);
-            say_refused(&policies, context, refused.reason, &message).await;
-            return report::refused(cluster, refused);
-        }
-    };
-    if let Some(owner) = owner_of_bucket(cluster, context).await {
-        let message = format!("The bucket belongs to LogwiseCluster {owner}. Move this policy there");
-        say_refused(&policies, context, Reason::Conflicted, &message).await;
-        return report::conflicted(cluster, &owner);
-    }
-    let mut validated = match validated(cluster, context, &policies, unreadable) {
-        Ok(validated) => validated,
-        Err(invalid) => {
-            let message = format!("LogwiseCluster {} cannot be used: {invalid}", cluster.name_any());
-            say_refused(&policies, context, Reason::InvalidSpec, &message).await;
-            return report::invalid(cluster, &invalid);
-        }
+    let Subject { policies, bucket, mut validated } = match subject(cluster, context).await {
+        Ok(subject) => subject,
+        Err(report) => return report,
     };
     let looked = Instant::now();
     let (observed, listing) = observe::read(&bucket, &validated.policy.logs_prefix, &context.discovery).await;
@@ -170,6 +143,48 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         finish_policy(policy, &look, context).await;
     }
     found.report()
+}
+
+/// What a look is about.
+struct Subject {
+    policies: Vec<Arc<RetentionPolicy>>,
+    bucket: Bucket,
+    validated: Validated,
+}
+
+/// Finds the bucket, who may decide about it, and what is wanted; else says to all policies why not.
+async fn subject(cluster: &LogwiseCluster, context: &Context) -> Result<Subject, Report> {
+    // Before the store is read: what is mended is in it before it leaves this list.
+    let unreadable = context.unreadable_policies.within(&cluster.namespace().unwrap_or_default());
+    let policies = policies_of(cluster, context);
+    if cluster.spec.storage.is_none() {
+        let message =
+            format!("LogwiseCluster {} has no `storage` section. Add one, or correct `clusterRef`", cluster.name_any());
+        say_refused(&policies, context, Reason::ClusterNotFound, &message).await;
+        let next_look = Duration::from_secs(if policies.is_empty() { 0 } else { 30 });
+        return Err(Report { next_look, ..Report::default() });
+    }
+    let bucket = match reach(cluster, context).await {
+        Ok(bucket) => bucket,
+        Err(refused) => {
+            let message = format!("LogwiseCluster {} cannot be used: {}", cluster.name_any(), refused.message);
+            say_refused(&policies, context, refused.reason, &message).await;
+            return Err(report::refused(cluster, refused));
+        }
+    };
+    if let Some(owner) = owner_of_bucket(cluster, context).await {
+        let message = format!("The bucket belongs to LogwiseCluster {owner}. Move this policy there");
+        say_refused(&policies, context, Reason::Conflicted, &message).await;
+        return Err(report::conflicted(cluster, &owner));
+    }
+    match validated(cluster, context, &policies, unreadable) {
+        Ok(validated) => Ok(Subject { policies, bucket, validated }),
+        Err(invalid) => {
+            let message = format!("LogwiseCluster {} cannot be used: {invalid}", cluster.name_any());
+            say_refused(&policies, context, Reason::InvalidSpec, &message).await;
+            Err(report::invalid(cluster, &invalid))
+        }
+    }
 }
 
 /// The spec of one bucket in its validated form.
