@@ -176,7 +176,9 @@ impl Case {
             let unseen = Sighting { beside: false, without: false };
             let sighting = self.sighted.entry((*xml).to_owned()).or_insert(unseen);
             sighting.beside |= holds;
-            sighting.without |= !holds && is_new && knows;
+            // Also by a process that has just begun: to say nothing of a rule that is lost would be worse than to blame an old
+            // answer on our write.
+            sighting.without |= !holds && is_new;
         }
         if !holds {
             // Once its rules were shown, somebody else has replaced them.
