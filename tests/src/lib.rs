@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod edits;
+pub mod replay;
 pub mod scale;
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +24,13 @@ pub fn is_proving() -> bool {
 pub async fn turn_to_prove() -> Option<MutexGuard<'static, ()>> {
     static TURN: Mutex<()> = Mutex::const_new(());
     if is_proving() { Some(TURN.lock().await) } else { None }
+}
+
+/// A turn for a Spark master of a test's own with real workers, one test after the other: each runs several programs in
+/// Java.
+pub async fn turn_of_spark() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
 }
 
 /// A rule of somebody else with a part that no model of lifecycle rules knows.
@@ -58,17 +66,24 @@ pub fn cluster(world: &World, name: &str) -> Value {
 }
 
 /// Adds the Spark section: the bed's master and the world's group between these bounds.
-pub fn with_spark(world: &World, mut cluster: Value, bounds: (i32, i32)) -> Result<Value> {
+pub fn with_spark(world: &World, cluster: Value, bounds: (i32, i32)) -> Result<Value> {
     let spark = world.bed.spark.as_ref().context("this bed has no Spark master: start it with --profile all")?;
+    let masters = json!([{"host": spark.host, "port": spark.port, "uiPort": spark.ui_port}]);
+    Ok(with_masters(world, cluster, &masters, bounds))
+}
+
+/// Adds the Spark section: these masters, such as those of a `SparkCluster` or a `FakeMaster`, and the world's group
+/// between these bounds.
+pub fn with_masters(world: &World, mut cluster: Value, masters: &Value, bounds: (i32, i32)) -> Value {
     cluster["spec"]["spark"] = json!({
-        "masters": [{"host": spark.host, "port": spark.port, "uiPort": spark.ui_port}],
+        "masters": masters,
         "workers": {
             "type": "AutoScalingGroup",
             "autoScalingGroup": {"name": world.group},
             "autoscaling": {"minReplicas": bounds.0, "maxReplicas": bounds.1},
         },
     });
-    Ok(cluster)
+    cluster
 }
 
 /// A RetentionPolicy for every service.

@@ -26,8 +26,8 @@ pub struct ChangePolicy {
         inner(length(min = 1, max = 64)),
         transform = set,
         transform = each(check(
-            "self.matches('^(kp|wp)-[0-9a-f]{8}$')",
-            "must be the id of a plan as `pendingPlans` of `status.kafka` or `status.spark` shows it: kp- or wp- and 8 hexadecimal digits"
+            "self.matches('^(kp|wp|dp)-[0-9a-f]{8}$')",
+            "must be the id of a plan as `pendingPlans` of `status.kafka` or `status.spark` shows it: kp-, wp- or dp- and 8 hexadecimal digits"
         ))
     )]
     pub approved_plans: Vec<String>,

@@ -4,7 +4,8 @@ use crate::change::ChangePolicy;
 use crate::cluster_status::LogwiseClusterStatus;
 use crate::kafka::Kafka;
 use crate::references::SecretRef;
-use crate::schema::{atomic, check, check_at, forbid, require};
+use crate::schema::{check, check_at, forbid, require};
+use crate::spark::Spark;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,13 @@ use serde::{Deserialize, Serialize};
     category = "logwise",
     status = "LogwiseClusterStatus",
     derive = "PartialEq",
-    doc = "A log pipeline: Kafka topics, Spark workers and an S3 bucket that belong together. Deleting the object leaves topics, instances and the bucket as they are.",
-    selectable = ".spec.storage.bucketName"
+    doc = "A log pipeline: Kafka topics, Spark workers and an S3 bucket that belong together. Deleting the object leaves topics, instances, the driver and the bucket as they are.",
+    selectable = ".spec.storage.bucketName",
+    scale(
+        spec_replicas_path = ".spec.spark.workers.replicas",
+        status_replicas_path = ".status.spark.workers.replicas",
+        label_selector_path = ".status.spark.workers.selector"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(
@@ -66,6 +72,9 @@ pub struct LogwiseClusterSpec {
     /// The Spark cluster that moves the logs from Kafka to S3. Absent: not managed. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spark: Option<Spark>,
+    /// What the pipeline is to achieve. Absent: the values that its fields name are used. No default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Objectives>,
 }
 
 /// Where in AWS the pipeline runs.
@@ -188,105 +197,13 @@ fn key_prefix(schema: &mut schemars::Schema) {
     )(schema);
 }
 
-/// The Spark cluster (standalone) of the pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What the pipeline is to achieve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Spark {
-    /// The Spark masters, 1 to 8: the active one and those on standby. No default.
-    #[schemars(
-        length(min = 1, max = 8),
-        transform = atomic,
-        transform = check(
-            "self.all(a, self.exists_one(b, a.host == b.host && (has(a.port) ? a.port : 7077) == (has(b.port) ? b.port : 7077)))",
-            "must not name the same `host` and `port` twice"
-        )
-    )]
-    pub masters: Vec<SparkMaster>,
-    /// The machines that run Spark workers. Absent: the masters and their workers are watched, nothing is changed.
-    /// No default.
+pub struct Objectives {
+    /// Seconds within which a log line shall have come from Kafka to S3, 10 to 86400: half of it may wait in Kafka before
+    /// more workers are wanted for that. Absent: 300 is used. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workers: Option<Workers>,
-}
-
-/// One Spark master. Its ports have no schema default (a default inside a list is eternal drift for GitOps tools); the
-/// operator fills them in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SparkMaster {
-    /// Host name or IP address of the master, without a port; IPv6 in square brackets. No default.
-    #[schemars(
-        length(min = 1, max = 255),
-        transform = check(
-            r"self.matches('^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])$')",
-            "must be a host name or an IP address (IPv6 in square brackets), without a port"
-        )
-    )]
-    pub host: String,
-    /// TCP port that workers and submissions use, 1 to 65535. Absent: 7077.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<i32>,
-    /// TCP port of the web interface, from which the state is read as JSON, 1 to 65535. Absent: 8080.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub ui_port: Option<i32>,
-}
-
-/// The machines that run Spark workers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = require(
-    ".autoScalingGroup",
-    "self.type != 'AutoScalingGroup' || has(self.autoScalingGroup)",
-    "must be specified when `type` is AutoScalingGroup"
-))]
-pub struct Workers {
-    /// What runs the workers. AutoScalingGroup: the instances of an EC2 Auto Scaling Group, one worker each. No default.
-    #[serde(rename = "type")]
-    pub type_: WorkersType,
-    /// The group; required when `type` is AutoScalingGroup. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auto_scaling_group: Option<AutoScalingGroup>,
-    /// Bounds between which the operator keeps the number of workers. Absent: the number is not managed. No default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub autoscaling: Option<WorkerAutoscaling>,
-}
-
-/// What runs the workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WorkersType {
-    /// An EC2 Auto Scaling Group.
-    AutoScalingGroup,
-}
-
-/// An EC2 Auto Scaling Group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AutoScalingGroup {
-    /// Name of the group in `aws.region`, 1 to 255 characters. No default.
-    #[schemars(
-        length(min = 1, max = 255),
-        transform = check(
-            "self.matches('^[!-9;-~]+$')",
-            "must consist of visible ASCII characters other than ':', as the name of an Auto Scaling Group does; give the name, not the ARN"
-        )
-    )]
-    pub name: String,
-}
-
-/// Bounds of the number of workers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = check_at(
-    ".minReplicas",
-    "self.minReplicas <= self.maxReplicas",
-    "must be less than or equal to `maxReplicas`"
-))]
-pub struct WorkerAutoscaling {
-    /// Workers to run at least, 0 to 10000. The group's own minimum is not changed. No default.
-    #[schemars(range(min = 0, max = 10000))]
-    pub min_replicas: i32,
-    /// Workers to run at most, 1 to 10000. The group's own maximum is not changed. No default.
-    #[schemars(range(min = 1, max = 10000))]
-    pub max_replicas: i32,
+    #[schemars(range(min = 10, max = 86400))]
+    pub end_to_end_delay_seconds: Option<i32>,
 }

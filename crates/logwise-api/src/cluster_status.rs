@@ -2,6 +2,7 @@
 
 use crate::condition::Condition;
 use crate::schema::map_by;
+use crate::spark_status::SparkStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,67 +175,6 @@ pub struct HeldTopic {
     /// When the topic may grow next, in UTC; absent when it does not wait for a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_opening_time: Option<Time>,
-}
-
-/// What the Spark master and the workers' group answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SparkStatus {
-    /// The last `metadata.generation` that this part has wholly carried out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub settled_generation: Option<i64>,
-    /// Number of changes that this part wants and holds back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub pending_changes: Option<i32>,
-    /// The active master as host:uiPort; absent when none answers as active.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 264))]
-    pub master: Option<String>,
-    /// The workers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workers: Option<WorkersStatus>,
-    /// Number of drivers that the active master runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub active_drivers: Option<i32>,
-    /// Number of CPU cores of all alive workers together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub cores: Option<i32>,
-    /// Number of these cores that are in use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub cores_used: Option<i32>,
-    /// Changes that wait for approval, the first 10 by id.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10), transform = map_by("id"))]
-    pub pending_plans: Vec<PendingPlan>,
-    /// When changes that wait for a window may begin next, in UTC; absent when none waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_opening_time: Option<Time>,
-    /// What somebody else did to the workers' group; absent when nothing is known of that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<Drift>,
-}
-
-/// Numbers of Spark workers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkersStatus {
-    /// Desired capacity of the workers' group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub desired_replicas: Option<i32>,
-    /// Instances of the group that are in service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub replicas: Option<i32>,
-    /// Workers that the active master counts as alive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub ready_replicas: Option<i32>,
 }
 
 /// What S3 answered.

@@ -12,24 +12,25 @@ mod cluster_status;
 mod columns;
 mod condition;
 pub mod crd;
+mod driver;
 mod kafka;
 mod references;
 mod retention;
 mod retention_status;
 mod schema;
+mod spark;
+mod spark_status;
 pub mod validate;
+mod worker_scaling;
 
 pub use change::{Approval, ChangeMode, ChangePolicy, ChangeWindow, RetentionChangePolicy};
-pub use cluster::{
-    AutoScalingGroup, Aws, Fold, Lifecycle, LogwiseCluster, LogwiseClusterSpec, Spark, SparkMaster, Storage,
-    WorkerAutoscaling, Workers, WorkersType,
-};
+pub use cluster::{Aws, Fold, Lifecycle, LogwiseCluster, LogwiseClusterSpec, Objectives, Storage};
 pub use cluster_status::{
-    Drift, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, SparkStatus,
-    StorageStatus, WorkersStatus,
+    Drift, HeldChanges, HeldReason, HeldTopic, KafkaStatus, LogwiseClusterStatus, PendingPlan, StorageStatus,
 };
 pub use condition::{Condition, ConditionStatus};
 pub use crd::{crd_files, crds};
+pub use driver::{DriverMode, SparkDriver};
 pub use kafka::{
     ExpectedKafka, Kafka, KafkaAuthentication, KafkaAuthenticationType, KafkaTls, KeyedTopics, PartitionScaling,
     PartitionScalingMode, Topics,
@@ -41,6 +42,12 @@ pub use retention::{
 };
 pub use retention_status::{
     EffectiveRule, Home, NewlyExpirable, NotTransitionable, PlanEntry, PlanStatus, PlanSummary, RetentionPolicyStatus,
+};
+pub use spark::{AutoScalingGroup, ScaleInProtection, Spark, SparkMaster, WorkerDeployment, Workers, WorkersType};
+pub use spark_status::{DriverStatus, RemovedWorker, SparkStatus, WorkersStatus};
+pub use worker_scaling::{
+    ScaleDownRules, ScaleUpRules, ScalingBehavior, ScalingPolicy, ScalingPolicyType, SelectPolicy, WorkerAutoscaling,
+    WorkerScalingMode,
 };
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -1,4 +1,4 @@
-//! What the derive macros cannot say about a schema: list types and CEL rules.
+//! What the derive macros cannot say about a schema: list types, bounds of maps and CEL rules.
 
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -61,6 +61,19 @@ pub(crate) fn map_by(key: &'static str) -> impl FnMut(&mut Schema) {
         schema.insert("x-kubernetes-list-type".into(), "map".into());
         schema.insert("x-kubernetes-list-map-keys".into(), json!([key]));
     }
+}
+
+/// A map of at most `most` texts, each of at most `length` characters.
+pub(crate) fn texts(most: u32, length: u32) -> impl FnMut(&mut Schema) {
+    move |schema| {
+        schema.insert("maxProperties".into(), most.into());
+        schema.insert("additionalProperties".into(), json!({"type": "string", "maxLength": length}));
+    }
+}
+
+/// A number as the default of a field: serde asks for a function.
+pub(crate) const fn whole<const N: i32>() -> i32 {
+    N
 }
 
 /// Adds one rule to those the schema already has.

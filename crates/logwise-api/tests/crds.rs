@@ -23,8 +23,8 @@ fn walk(path: &str, schema: &Value, below_list: bool, visit: &mut impl FnMut(&st
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         walk(&format!("{path}.{name}"), field, below_list, visit);
     }
-    if let Some(items) = schema.get("items") {
-        walk(&format!("{path}[]"), items, true, visit);
+    for inner in ["items", "additionalProperties"].iter().filter_map(|key| schema.get(key)) {
+        walk(&format!("{path}[]"), inner, true, visit);
     }
 }
 
@@ -141,8 +141,9 @@ fn a_described_default_is_the_stored_default() {
         let text = schema["description"].as_str().unwrap_or_default();
         let default = schema.get("default")?;
         let shown = match default {
+            // What has fields of its own is described there.
             Value::Object(fields) => {
-                let parts = fields.iter().map(|(k, v)| format!("{k} {}", plain(v)));
+                let parts = fields.iter().filter(|(_, v)| !v.is_object()).map(|(k, v)| format!("{k} {}", plain(v)));
                 parts.collect::<Vec<_>>()
             }
             other => vec![format!("Default: {}.", plain(other))],
@@ -153,12 +154,21 @@ fn a_described_default_is_the_stored_default() {
     }));
 }
 
+/// The value as people write it in YAML, in one line.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 #[test]
-fn every_string_number_and_list_is_bounded() {
+fn every_string_number_list_and_map_is_bounded() {
     assert_none(&problems(|path, schema, _| {
         let has = |key: &str| schema.get(key).is_some();
         let wrong = match schema["type"].as_str() {
@@ -166,7 +176,10 @@ fn every_string_number_and_list_is_bounded() {
             // Numbers that only the operator writes grow with the outside world.
             Some("integer") => !has("minimum") || (path.starts_with(".spec") && !has("maximum")),
             Some("array") => !has("maxItems"),
-            Some("object") => has("additionalProperties") || has("x-kubernetes-preserve-unknown-fields"),
+            Some("object") => {
+                let is_free = has("additionalProperties") && !has("maxProperties");
+                is_free || has("x-kubernetes-preserve-unknown-fields")
+            }
             Some("boolean") => false,
             other => return Some(format!("type is {other:?}")),
         };
@@ -274,6 +287,26 @@ fn summary(crd: &Value) -> String {
         shown(false),
         shown(true)
     )
+}
+
+#[test]
+fn kubectl_scale_sets_the_fixed_number_of_workers() {
+    let found: Vec<Value> = logwise_api::crd::definitions()
+        .into_iter()
+        .map(|(_, crd)| crd["spec"]["versions"][0]["subresources"]["scale"].clone())
+        .collect();
+    let scale = serde_json::json!({
+        "specReplicasPath": ".spec.spark.workers.replicas",
+        "statusReplicasPath": ".status.spark.workers.replicas",
+        "labelSelectorPath": ".status.spark.workers.selector",
+    });
+    assert_eq!(found, [scale, Value::Null]);
+    for (_, schema) in schemas().into_iter().take(1) {
+        for path in ["spec/properties/spark/properties/workers", "status/properties/spark/properties/workers"] {
+            let workers = schema.pointer(&format!("/properties/{path}/properties")).unwrap();
+            assert_eq!(workers["replicas"]["type"], "integer", "{path}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use logwise_api::validate::{self, Invalid, MasterAddress};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_plan::Known;
 use logwise_plan::selector::TopicSelector;
-use logwise_plan::{change, grants, partitions, retention, workers};
+use logwise_plan::{change, grants, partitions, retention};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,14 +44,15 @@ fn a_section_that_is_absent_is_not_managed() {
     assert!(validate::kafka_topics(&nothing, 60).is_none());
     assert!(validate::workers(&nothing, 60).is_none());
     assert!(validate::spark_masters(&nothing).is_none());
+    assert!(validate::driver(&nothing, 60).is_none() && validate::submission(&nothing).is_none());
+    assert!(validate::checkpoint(&nothing).is_none());
     assert!(validate::retention(&nothing, Vec::new(), Default::default(), 60).is_none());
     let watched = cluster(json!({
         "kafka": {"bootstrapServers": ["k:9092"]},
-        "spark": {"masters": [{"host": "s"}],
-                  "workers": {"type": "AutoScalingGroup", "autoScalingGroup": {"name": "g"}}},
+        "spark": {"masters": [{"host": "s"}]},
     }));
     assert!(validate::kafka_topics(&watched, 60).is_none());
-    assert!(validate::workers(&watched, 60).is_none());
+    assert!(validate::workers(&watched, 60).is_none() && validate::driver(&watched, 60).is_none());
     assert!(validate::spark_masters(&watched).is_some());
 }
 
@@ -115,31 +116,18 @@ fn objects_older_than_a_rule_do_no_harm() {
 }
 
 #[test]
-fn workers_become_a_policy() {
-    let given = cluster(json!({"spark": {"masters": [{"host": "s"}], "workers": {"type": "AutoScalingGroup",
-        "autoScalingGroup": {"name": "g"}, "autoscaling": {"minReplicas": 2, "maxReplicas": 40}}}}));
-    let expected = workers::Policy {
-        group: "g".into(),
-        min_replicas: 2,
-        max_replicas: 40,
-        change: change::ChangePolicy::default(),
-        look_period_seconds: 30,
-    };
-    assert_eq!(validate::workers(&given, 30), Some(Ok(expected)));
-}
-
-#[test]
 fn spark_masters_get_their_default_ports() {
-    let given = cluster(json!({"spark": {"masters": [{"host": "a"}, {"host": "[::1]", "port": 1, "uiPort": 65535}]}}));
-    let masters = validate::spark_masters(&given).unwrap().unwrap();
+    let given = json!([{"host": "a"}, {"host": "[::1]", "port": 1, "uiPort": 65535, "restPort": 2}]);
+    let masters = validate::spark_masters(&cluster(json!({"spark": {"masters": given}}))).unwrap().unwrap();
     assert_eq!(
         masters,
         [
-            MasterAddress { host: "a".into(), port: 7077, ui_port: 8080 },
-            MasterAddress { host: "[::1]".into(), port: 1, ui_port: 65535 },
+            MasterAddress { host: "a".into(), port: 7077, ui_port: 8080, rest_port: 6066 },
+            MasterAddress { host: "[::1]".into(), port: 1, ui_port: 65535, rest_port: 2 },
         ]
     );
-    assert_eq!(masters[1].ui(), "[::1]:65535");
+    let addresses = [masters[1].spark(), masters[1].ui(), masters[1].rest()];
+    assert_eq!(addresses, ["[::1]:1", "[::1]:65535", "[::1]:2"]);
 }
 
 #[test]
@@ -433,6 +421,29 @@ fn every_reference_is_listed_with_its_field() {
     let secrets = secrets.map(|(field, name)| (field.to_owned(), name.to_owned()));
     assert_eq!(validate::secrets(&given), secrets);
     assert!(validate::references(&cluster(json!({}))).is_empty() && validate::secrets(&cluster(json!({}))).is_empty());
+}
+
+#[test]
+fn a_managed_driver_needs_the_rest_servers_and_its_secret() {
+    use grants::Reference;
+    let given = |mode: &str| {
+        let driver = json!({"mode": mode, "mainClass": "a.B", "appResource": "file:/b.jar",
+            "environmentSecretRef": {"name": "keys"}});
+        cluster(json!({"spark": {"masters": [{"host": "s"}, {"host": "t", "restPort": 81}], "driver": driver}}))
+    };
+    let spark = |address: &str| Reference::Spark(address.into());
+    let expected = [
+        ("spec.spark.masters[0]", spark("s:8080")),
+        ("spec.spark.masters[0].restPort", spark("s:6066")),
+        ("spec.spark.masters[1]", spark("t:8080")),
+        ("spec.spark.masters[1].restPort", spark("t:81")),
+    ];
+    let expected = expected.map(|(field, reference)| (field.to_owned(), reference));
+    assert_eq!(validate::references(&given("Managed")), expected);
+    let secret = ("spec.spark.driver.environmentSecretRef.name".to_owned(), "keys".to_owned());
+    assert_eq!(validate::secrets(&given("Managed")), [secret]);
+    assert_eq!(validate::references(&given("Disabled")).len(), 2, "nothing is submitted");
+    assert!(validate::secrets(&given("Disabled")).is_empty());
 }
 
 #[test]

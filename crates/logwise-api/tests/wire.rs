@@ -82,7 +82,10 @@ fn defaults_of_the_types_are_those_of_the_schema() {
             &json!({"apiVersion": "logwise.io/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}),
         )
     };
-    let given = json!({"storage": {"bucketName": "b"}, "kafka": {"bootstrapServers": ["k:1"], "topics": {}}});
+    let workers = json!({"type": "AutoScalingGroup", "autoScalingGroup": {"name": "g"},
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 2}});
+    let given = json!({"storage": {"bucketName": "b"}, "kafka": {"bootstrapServers": ["k:1"], "topics": {}},
+        "spark": {"masters": [{"host": "s"}], "driver": {}, "workers": workers}, "objectives": {}});
     let cluster = read("LogwiseCluster", given);
     let policy = read("RetentionPolicy", json!({"clusterRef": {"name": "c"}, "serviceSelector": {}}));
     for (object, (_, crd)) in [cluster, policy].iter().zip(logwise_api::crd::definitions()) {

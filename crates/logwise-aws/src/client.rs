@@ -142,8 +142,9 @@ impl AwsClients {
             Base::Static(keys) => SharedCredentialsProvider::new(keys.credentials()),
         };
         let from_base = self.config(region, base);
-        let Endpoints { s3, auto_scaling, sts: of_sts } = identity.endpoints();
-        let [s3_site, autoscaling_site, sts_site] = [s3, auto_scaling, of_sts].map(|url| self.site(url.as_deref()));
+        let Endpoints { s3, auto_scaling, ec2, sts: of_sts } = identity.endpoints();
+        let [s3_site, autoscaling_site, ec2_site, sts_site] =
+            [s3, auto_scaling, ec2, of_sts].map(|url| self.site(url.as_deref()));
         let config = match identity.role_arn() {
             None => from_base,
             Some(role_arn) => {
@@ -170,6 +171,8 @@ impl AwsClients {
             s3_site,
             autoscaling: OnceLock::new(),
             autoscaling_site,
+            ec2: OnceLock::new(),
+            ec2_site,
             sts_site,
         };
         Clients { shared: Arc::new(shared) }
@@ -251,6 +254,8 @@ struct Shared {
     s3_site: Option<Site>,
     autoscaling: OnceLock<aws_sdk_autoscaling::Client>,
     autoscaling_site: Option<Site>,
+    ec2: OnceLock<aws_sdk_ec2::Client>,
+    ec2_site: Option<Site>,
     sts_site: Option<Site>,
 }
 
@@ -282,6 +287,16 @@ impl Clients {
         self.shared.autoscaling.get_or_init(build).clone()
     }
 
+    /// The EC2 client.
+    pub fn ec2(&self) -> aws_sdk_ec2::Client {
+        let build = || {
+            let config = Site::over(self.shared.ec2_site.as_ref(), &self.shared.config);
+            let config = aws_sdk_ec2::config::Builder::from(&config).interceptor(Listed);
+            aws_sdk_ec2::Client::from_conf(config.build())
+        };
+        self.shared.ec2.get_or_init(build).clone()
+    }
+
     pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
         sts(&self.shared.config, self.shared.sts_site.as_ref())
     }
@@ -305,6 +320,10 @@ pub fn s3_once() -> aws_sdk_s3::config::Builder {
 /// Settings for an Auto Scaling call that changes something: sent once, never repeated.
 pub fn autoscaling_once() -> aws_sdk_autoscaling::config::Builder {
     aws_sdk_autoscaling::Config::builder().retry_config(RetryConfig::disabled())
+}
+
+pub(crate) fn ec2_once() -> aws_sdk_ec2::config::Builder {
+    aws_sdk_ec2::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 pub(crate) fn sts_once() -> aws_sdk_sts::config::Builder {

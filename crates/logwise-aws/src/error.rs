@@ -31,6 +31,19 @@ pub enum AwsError {
         /// The error underneath.
         source: Option<BoxError>,
     },
+    /// Any other call about an Auto Scaling Group or its instances. Without an answer, one that changes something may
+    /// have done so or not.
+    #[error("{} for {on} failed: {failure}", .permission.action)]
+    GroupCall {
+        /// What the call takes.
+        permission: &'static Permission,
+        /// The group or the instance that it is about.
+        on: String,
+        /// Why.
+        failure: Failure,
+        /// The error underneath.
+        source: Option<BoxError>,
+    },
     /// Reading the lifecycle configuration of a bucket.
     #[error("lifecycle rules of bucket {bucket} could not be read: {failure}")]
     ReadLifecycle {
@@ -107,6 +120,15 @@ impl AwsError {
         Self::SetDesiredCapacity { group: group.to_owned(), failure, source }
     }
 
+    /// A failed call that takes this permission and is about a group or an instance.
+    pub fn group_call<E>(permission: &'static Permission, on: String, error: Ended<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let (failure, source) = Failure::of(error);
+        Self::GroupCall { permission, on, failure, source }
+    }
+
     /// A failed GetBucketLifecycleConfiguration.
     pub fn read_lifecycle<E>(bucket: &str, error: Ended<E>) -> Self
     where
@@ -160,7 +182,7 @@ impl AwsError {
             Self::ReadLifecycle { .. } => GET_LIFECYCLE,
             Self::WriteLifecycle { .. } => PUT_LIFECYCLE,
             Self::ListServices { .. } | Self::ListObjects { .. } => LIST_BUCKET,
-            Self::ReadSetting { permission, .. } => **permission,
+            Self::GroupCall { permission, .. } | Self::ReadSetting { permission, .. } => **permission,
         }
     }
 
@@ -195,6 +217,7 @@ impl AwsError {
         match self {
             Self::DescribeGroup { failure, .. }
             | Self::SetDesiredCapacity { failure, .. }
+            | Self::GroupCall { failure, .. }
             | Self::ReadLifecycle { failure, .. }
             | Self::WriteLifecycle { failure, .. }
             | Self::ListServices { failure, .. }

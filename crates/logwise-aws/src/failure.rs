@@ -162,7 +162,7 @@ impl fmt::Display for Failure {
 }
 
 /// One line of bounded length; a text that seems to repeat a signed request is left out.
-fn plain(message: &str) -> String {
+pub(crate) fn plain(message: &str) -> String {
     let lower = message.to_ascii_lowercase();
     if ["security-token", "signature=", "credential=", "secret"].iter().any(|mark| lower.contains(mark)) {
         return "(the message of AWS is left out: it repeats parts of the signed request)".to_owned();
@@ -174,7 +174,7 @@ fn plain(message: &str) -> String {
 /// The class of an answer with this code, message and HTTP status.
 fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
     match code {
-        "NoSuchBucket" => ErrorClass::NotFound,
+        "InvalidInstanceID.NotFound" | "NoSuchBucket" => ErrorClass::NotFound,
         "ValidationError" if message.to_ascii_lowercase().contains("name not found") => ErrorClass::NotFound,
         "AccessDenied"
         | "AccessDeniedException"
@@ -273,6 +273,8 @@ mod tests {
             (403, "SomethingNew", "no", Denied),
             (404, "NoSuchBucket", "The specified bucket does not exist", NotFound),
             (400, "ValidationError", "AutoScalingGroup name not found - AutoScalingGroup 'a' not found", NotFound),
+            (400, "InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist", NotFound),
+            (403, "UnauthorizedOperation", "You are not authorized to perform this operation.", Denied),
             (400, "ValidationError", "New SetDesiredCapacity value 9 is above max value 4", Invalid),
             (400, "Throttling", "Rate exceeded", Throttled),
             (400, "ThrottlingException", "Rate exceeded", Throttled),

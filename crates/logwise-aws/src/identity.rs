@@ -193,8 +193,8 @@ impl Salt {
             take(Some(identity.external_id()));
             take(Some(identity.session()));
         }
-        let Endpoints { s3, auto_scaling, sts } = &identity.endpoints;
-        [s3, auto_scaling, sts].into_iter().for_each(|url| take(url.as_deref()));
+        let Endpoints { s3, auto_scaling, ec2, sts } = &identity.endpoints;
+        [s3, auto_scaling, ec2, sts].into_iter().for_each(|url| take(url.as_deref()));
         Fingerprint(hash.finalize().into())
     }
 }
@@ -277,6 +277,7 @@ mod tests {
             Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { s3: url("a"), ..Endpoints::default() }),
             Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { s3: url("b"), ..Endpoints::default() }),
             Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { sts: url("a"), ..Endpoints::default() }),
+            Identity::new(PIPELINE, Base::Ambient, None).at(Endpoints { ec2: url("a"), ..Endpoints::default() }),
         ];
         let prints: HashSet<_> = all.iter().map(|identity| salt.fingerprint(identity)).collect();
         assert_eq!(prints.len(), all.len());

@@ -1,4 +1,4 @@
-//! The only builder of AWS clients of the Logwise operator, and the Auto Scaling adapter.
+//! The only builder of AWS clients of the Logwise operator, and the adapter of Auto Scaling groups.
 //!
 //! Every client has explicit time-outs and one retry layer: reads are tried three times, calls that change something
 //! are sent once. Calls go out as one pipeline's [`Identity`], to the configured addresses, for operations in the table
@@ -22,6 +22,8 @@ mod whom;
 
 /// The Auto Scaling client.
 pub use aws_sdk_autoscaling::Client as AutoScaling;
+/// The EC2 client.
+pub use aws_sdk_ec2::Client as Ec2;
 pub use client::{AwsClients, AwsSettings, Clients, autoscaling_once, s3_once};
 pub use error::AwsError;
 pub use failure::{BoxError, Failure};

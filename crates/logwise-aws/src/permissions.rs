@@ -22,6 +22,8 @@ pub struct Permission {
 pub enum Resource {
     /// The bucket of `spec.storage.bucketName`.
     Bucket,
+    /// The objects of the streaming query's checkpoint in that bucket.
+    Objects,
     /// The group of `spec.spark.workers.autoScalingGroup.name`.
     Group,
     /// The role of `spec.aws.roleARN`.
@@ -31,11 +33,13 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// The ARN with `name` in it; for a role, `name` is the ARN.
+    /// The ARN with `name` in it; for a role, `name` is the ARN, for objects it is the bucket and the beginning of their
+    /// keys, with a slash between the two.
     pub fn arn(self, place: &Place<'_>, name: &str) -> String {
         let Place { partition, region, account } = place;
         match self {
             Self::Bucket => format!("arn:{partition}:s3:::{name}"),
+            Self::Objects => format!("arn:{partition}:s3:::{name}*"),
             // The id between the two colons is made by AWS and changes when the group is made anew.
             Self::Group => {
                 format!("arn:{partition}:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{name}")
@@ -97,6 +101,96 @@ pub const SET_DESIRED_CAPACITY: Permission = Permission {
     when: "to raise the group",
 };
 
+/// Reading what a group has launched and ended, and what failed.
+pub const DESCRIBE_ACTIVITIES: Permission = Permission {
+    action: "autoscaling:DescribeScalingActivities",
+    service: "Auto Scaling",
+    operations: &["DescribeScalingActivities"],
+    on: Resource::Any,
+    changes: false,
+    when: "every fifth look, while instances are missing, before a worker is removed, and in the preflight",
+};
+
+/// Reading whether a group's instances are being replaced.
+pub const DESCRIBE_REFRESHES: Permission = Permission {
+    action: "autoscaling:DescribeInstanceRefreshes",
+    service: "Auto Scaling",
+    operations: &["DescribeInstanceRefreshes"],
+    on: Resource::Any,
+    changes: false,
+    when: "as often as scaling activities are read",
+};
+
+/// Reading which hooks hold an instance back that is to end.
+pub const DESCRIBE_HOOKS: Permission = Permission {
+    action: "autoscaling:DescribeLifecycleHooks",
+    service: "Auto Scaling",
+    operations: &["DescribeLifecycleHooks"],
+    on: Resource::Any,
+    changes: false,
+    when: "while an instance of the group is in `Terminating:Wait`, and in the preflight",
+};
+
+/// Reading the private addresses of a group's instances.
+pub const DESCRIBE_INSTANCES: Permission = Permission {
+    action: "ec2:DescribeInstances",
+    service: "EC2",
+    operations: &["DescribeInstances"],
+    on: Resource::Any,
+    changes: false,
+    when: "each look, by the ids of the group's instances alone, and in the preflight as a dry run",
+};
+
+/// Ending one worker.
+pub const TERMINATE_INSTANCE: Permission = Permission {
+    action: "autoscaling:TerminateInstanceInAutoScalingGroup",
+    service: "Auto Scaling",
+    operations: &["TerminateInstanceInAutoScalingGroup"],
+    on: Resource::Group,
+    changes: true,
+    when: "to remove a worker, by its id",
+};
+
+/// Protecting instances from scale-in.
+pub const SET_PROTECTION: Permission = Permission {
+    action: "autoscaling:SetInstanceProtection",
+    service: "Auto Scaling",
+    operations: &["SetInstanceProtection"],
+    on: Resource::Group,
+    changes: true,
+    when: "to protect instances from scale-in, with `scaleInProtection: Manage`; protection is never taken away",
+};
+
+/// Setting that new instances are protected from scale-in.
+pub const UPDATE_GROUP: Permission = Permission {
+    action: "autoscaling:UpdateAutoScalingGroup",
+    service: "Auto Scaling",
+    operations: &["UpdateAutoScalingGroup"],
+    on: Resource::Group,
+    changes: true,
+    when: "to have new instances protected from scale-in, with `scaleInProtection: Manage`; it sets nothing else",
+};
+
+/// Keeping an instance waiting while its tasks drain.
+pub const RECORD_HEARTBEAT: Permission = Permission {
+    action: "autoscaling:RecordLifecycleActionHeartbeat",
+    service: "Auto Scaling",
+    operations: &["RecordLifecycleActionHeartbeat"],
+    on: Resource::Group,
+    changes: true,
+    when: "while tasks drain on a removed worker that `terminationHookName` holds back",
+};
+
+/// Letting an instance go that has drained.
+pub const COMPLETE_ACTION: Permission = Permission {
+    action: "autoscaling:CompleteLifecycleAction",
+    service: "Auto Scaling",
+    operations: &["CompleteLifecycleAction"],
+    on: Resource::Group,
+    changes: true,
+    when: "when a removed worker that `terminationHookName` holds back has drained",
+};
+
 /// Listing the services in a bucket.
 pub const LIST_BUCKET: Permission = Permission {
     action: "s3:ListBucket",
@@ -105,6 +199,16 @@ pub const LIST_BUCKET: Permission = Permission {
     on: Resource::Bucket,
     changes: false,
     when: "to list services and the objects that a plan concerns, and in the preflight",
+};
+
+/// Reading how far the streaming query has read.
+pub const GET_OBJECT: Permission = Permission {
+    action: "s3:GetObject",
+    service: "S3",
+    operations: &["GetObject"],
+    on: Resource::Objects,
+    changes: false,
+    when: "to read the checkpoint of the streaming query, after each look at Kafka, and in the preflight",
 };
 
 /// Reading lifecycle rules.
@@ -158,12 +262,22 @@ pub const GET_REPLICATION: Permission = Permission {
 };
 
 /// All of them.
-pub const ALL: [Permission; 10] = [
+pub const ALL: [Permission; 20] = [
     ASSUME_ROLE,
     CALLER_IDENTITY,
     DESCRIBE_GROUPS,
+    DESCRIBE_ACTIVITIES,
+    DESCRIBE_REFRESHES,
+    DESCRIBE_HOOKS,
+    DESCRIBE_INSTANCES,
     SET_DESIRED_CAPACITY,
+    TERMINATE_INSTANCE,
+    SET_PROTECTION,
+    UPDATE_GROUP,
+    RECORD_HEARTBEAT,
+    COMPLETE_ACTION,
     LIST_BUCKET,
+    GET_OBJECT,
     GET_LIFECYCLE,
     PUT_LIFECYCLE,
     GET_VERSIONING,

@@ -1,11 +1,13 @@
 //! What the operator may do for one pipeline, found out by reads that change nothing.
 
-use crate::client::{Clients, autoscaling_once, s3_once, sts_once};
+use crate::client::{Clients, autoscaling_once, ec2_once, s3_once, sts_once};
 use crate::failure::Failure;
 use crate::owner::Owner;
 use crate::permissions::{
-    ALL, ASSUME_ROLE, CALLER_IDENTITY, DESCRIBE_GROUPS, GET_LIFECYCLE, GET_OBJECT_LOCK, GET_REPLICATION,
-    GET_VERSIONING, LIST_BUCKET, PUT_LIFECYCLE, Permission, Place, Resource, SET_DESIRED_CAPACITY,
+    ALL, ASSUME_ROLE, CALLER_IDENTITY, COMPLETE_ACTION, DESCRIBE_ACTIVITIES, DESCRIBE_GROUPS, DESCRIBE_HOOKS,
+    DESCRIBE_INSTANCES, DESCRIBE_REFRESHES, GET_LIFECYCLE, GET_OBJECT, GET_OBJECT_LOCK, GET_REPLICATION,
+    GET_VERSIONING, LIST_BUCKET, PUT_LIFECYCLE, Permission, Place, RECORD_HEARTBEAT, Resource, SET_DESIRED_CAPACITY,
+    SET_PROTECTION, TERMINATE_INSTANCE, UPDATE_GROUP,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -18,6 +20,9 @@ use std::error::Error;
 /// Codes by which S3 answers a permitted question about a setting that the bucket does not have.
 pub const NOT_SET: [&str; 2] = ["ObjectLockConfigurationNotFoundError", "ReplicationConfigurationNotFoundError"];
 
+/// Code by which EC2 permits what it was asked not to do.
+const DRY_RUN: &str = "DryRunOperation";
+
 /// Codes of stores that do not know a question.
 const UNKNOWN_QUESTION: [&str; 2] = ["NotImplemented", "MethodNotAllowed"];
 
@@ -28,6 +33,8 @@ pub struct Wanted {
     pub bucket: Option<String>,
     /// Prefix of the logs in it.
     pub logs_prefix: String,
+    /// Beginning of the keys of the streaming query's checkpoint in it, ends in `/`; `None`: no query is followed.
+    pub checkpoint: Option<String>,
     /// Name of the workers' Auto Scaling Group.
     pub group: Option<String>,
     /// Account that the bucket must belong to, if it is known.
@@ -77,6 +84,17 @@ impl Outcome {
         E: ProvideErrorMetadata + Error + 'static,
     {
         answer.map_or_else(|error| Self::of(Failure::seen(&error)), |_| Self::Ok)
+    }
+
+    /// The answer to a question about a group. That it is not there is told by the call that describes it.
+    fn of_group<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match answer {
+            Err(error) if Failure::seen(&error).class == ErrorClass::NotFound => Self::Ok,
+            answer => Self::answered(answer),
+        }
     }
 
     /// The answer to a question about a setting that a bucket need not have, and that other stores need not know.
@@ -165,24 +183,52 @@ async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>)
         Outcome::answered(request.customize().config_override(s3_once()).send().await)
     };
     let settings = settings(&s3, name, owner.as_deref());
-    let (lifecycle, listing, [versioning, lock, replication]) = if ask {
-        tokio::join!(lifecycle, listing, settings)
+    let object = async {
+        let folder = wanted.checkpoint.as_deref()?;
+        Some(object(&s3, (name, folder), owner.as_deref()).await)
+    };
+    let (lifecycle, listing, [versioning, lock, replication], object) = if ask {
+        tokio::join!(lifecycle, listing, settings, object)
     } else {
-        (not_asked(), not_asked(), [(); 3].map(|()| not_asked()))
+        (not_asked(), not_asked(), [(); 3].map(|()| not_asked()), wanted.checkpoint.as_ref().map(|_| not_asked()))
     };
     let check = |permission: Permission, result| Check {
         permission: permission.action,
         resource: permission.on.arn(&place, name),
         result,
     };
-    vec![
+    let object = object.map(|found| match (found, &listing) {
+        // Whoever may not list is told of an object that is missing what is told of one that may not be read.
+        (Outcome::Denied(_), Outcome::Denied(_)) => {
+            Outcome::Unknown("it shows only once the bucket may be listed".to_owned())
+        }
+        (found, _) => found,
+    });
+    let object = object.zip(wanted.checkpoint.as_ref()).map(|(result, folder)| {
+        let resource = GET_OBJECT.on.arn(&place, &format!("{name}/{folder}"));
+        Check { permission: GET_OBJECT.action, resource, result }
+    });
+    let mut checks = vec![
         check(GET_LIFECYCLE, lifecycle),
         check(LIST_BUCKET, listing),
         check(PUT_LIFECYCLE, Outcome::NotTested),
         check(GET_VERSIONING, versioning),
         check(GET_OBJECT_LOCK, lock),
         check(GET_REPLICATION, replication),
-    ]
+    ];
+    checks.extend(object);
+    checks
+}
+
+/// Whether the checkpoint of a query may be read.
+async fn object(s3: &aws_sdk_s3::Client, (bucket, folder): (&str, &str), owner: Option<&str>) -> Outcome {
+    let request = s3.get_object().bucket(bucket).key(format!("{folder}metadata"));
+    let request = request.set_expected_bucket_owner(owner.map(str::to_owned));
+    match request.customize().config_override(s3_once()).send().await {
+        // A query that has not begun has none.
+        Err(error) if error.code() == Some("NoSuchKey") => Outcome::Ok,
+        answer => Outcome::answered(answer),
+    }
 }
 
 /// Whether versions, object lock and replication of a bucket may be read.
@@ -205,22 +251,55 @@ async fn settings(s3: &aws_sdk_s3::Client, name: &str, owner: Option<&str>) -> [
 
 async fn group(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>) -> Vec<Check> {
     let Some(name) = &wanted.group else { return Vec::new() };
-    let describe = async {
-        let request = clients.autoscaling().describe_auto_scaling_groups().auto_scaling_group_names(name);
-        match request.customize().config_override(autoscaling_once()).send().await {
-            Ok(answer) if answer.auto_scaling_groups().is_empty() => {
-                Outcome::Wrong(format!("no Auto Scaling group has the name {name} in {}", place.region))
-            }
-            answer => Outcome::answered(answer),
-        }
-    };
-    let describe = if ask { describe.await } else { not_asked() };
     let check = |permission: Permission, result| Check {
         permission: permission.action,
         resource: permission.on.arn(&place, name),
         result,
     };
-    vec![check(DESCRIBE_GROUPS, describe), check(SET_DESIRED_CAPACITY, Outcome::NotTested)]
+    let reads = [DESCRIBE_GROUPS, DESCRIBE_ACTIVITIES, DESCRIBE_REFRESHES, DESCRIBE_HOOKS, DESCRIBE_INSTANCES];
+    let found = if ask { group_reads(clients, name, place).await } else { [(); 5].map(|()| not_asked()) };
+    let changes =
+        [SET_DESIRED_CAPACITY, TERMINATE_INSTANCE, SET_PROTECTION, UPDATE_GROUP, RECORD_HEARTBEAT, COMPLETE_ACTION];
+    let read = reads.into_iter().zip(found).map(|(permission, result)| check(permission, result));
+    read.chain(changes.into_iter().map(|permission| check(permission, Outcome::NotTested))).collect()
+}
+
+/// Whether the group, its activities, its instance refreshes, its hooks and its machines may be read.
+async fn group_reads(clients: &Clients, name: &str, place: Place<'_>) -> [Outcome; 5] {
+    let client = clients.autoscaling();
+    let request = client.describe_auto_scaling_groups().auto_scaling_group_names(name);
+    let described = request.customize().config_override(autoscaling_once()).send().await;
+    let groups = described.as_ref().map(|answer| answer.auto_scaling_groups()).unwrap_or_default();
+    let instance = groups.iter().flat_map(|group| group.instances()).find_map(|instance| instance.instance_id());
+    let instance = instance.map(str::to_owned);
+    let group = match described {
+        Ok(answer) if answer.auto_scaling_groups().is_empty() => {
+            Outcome::Wrong(format!("no Auto Scaling group has the name {name} in {}", place.region))
+        }
+        answer => Outcome::answered(answer),
+    };
+    let activities = async {
+        let request = client.describe_scaling_activities().auto_scaling_group_name(name).max_records(1);
+        Outcome::of_group(request.customize().config_override(autoscaling_once()).send().await)
+    };
+    let refreshes = async {
+        let request = client.describe_instance_refreshes().auto_scaling_group_name(name).max_records(1);
+        Outcome::of_group(request.customize().config_override(autoscaling_once()).send().await)
+    };
+    let hooks = async {
+        let request = client.describe_lifecycle_hooks().auto_scaling_group_name(name);
+        Outcome::of_group(request.customize().config_override(autoscaling_once()).send().await)
+    };
+    let machines = async {
+        // A dry run shows nothing of any instance.
+        let request = clients.ec2().describe_instances().dry_run(true).set_instance_ids(instance.map(|id| vec![id]));
+        match request.customize().config_override(ec2_once()).send().await {
+            Err(error) if error.code() == Some(DRY_RUN) => Outcome::Ok,
+            answer => Outcome::of_group(answer),
+        }
+    };
+    let (activities, refreshes, hooks, machines) = tokio::join!(activities, refreshes, hooks, machines);
+    [group, activities, refreshes, hooks, machines]
 }
 
 fn not_asked() -> Outcome {

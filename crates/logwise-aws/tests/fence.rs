@@ -4,12 +4,12 @@
 mod endpoints;
 mod wire;
 
-use logwise_aws::group::{describe, send};
+use logwise_aws::group::{Group, describe, send};
 use logwise_aws::permissions::{self, Permission};
 use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Identity, Owner, Pipeline, StaticKeys};
 use logwise_aws::{Outcome, Wanted, preflight};
 use logwise_plan::Known;
-use logwise_plan::workers::{Group, RaiseDesired};
+use logwise_plan::workers::Raise;
 use logwise_runtime::ErrorClass;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -221,6 +221,7 @@ async fn no_s3_call_goes_out_without_the_expected_owner() {
     call!("GetBucketVersioning", s3.get_bucket_versioning().bucket("b"));
     call!("GetObjectLockConfiguration", s3.get_object_lock_configuration().bucket("b"));
     call!("GetBucketReplication", s3.get_bucket_replication().bucket("b"));
+    call!("GetObject", s3.get_object().bucket("b").key("k"));
     let all = permissions::ALL.iter().filter(|permission| permission.service == "S3");
     let all: BTreeSet<_> = all.flat_map(|permission: &Permission| permission.operations).copied().collect();
     assert_eq!(called, all, "every S3 operation of the table is tried here");
@@ -238,7 +239,7 @@ async fn a_call_that_came_too_late_while_it_waited_for_credentials_is_not_sent()
     .await;
     let aws = bed(wire.url());
     let clients = aws.for_identity(&identity("secret", Some(ROLE)), REGION);
-    let raise = RaiseDesired { group: "workers".into(), from: 1, to: 2 };
+    let raise = Raise { pool: "workers".into(), from: 1, to: 2 };
     let permit = move || if late.load(Ordering::SeqCst) { Err("the term is over".to_owned()) } else { Ok(()) };
     let error = send(&clients.autoscaling(), &raise, permit).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Conflict);
@@ -256,7 +257,12 @@ async fn operations_outside_the_table_are_not_sent() {
     let groups =
         clients.autoscaling().delete_auto_scaling_group().auto_scaling_group_name("g").send().await.unwrap_err();
     let groups = AwsError::describe_group("g", groups);
-    for (error, operation) in [(s3, "S3 DeleteBucket"), (groups, "Auto Scaling DeleteAutoScalingGroup")] {
+    // Instances are ended through their group alone.
+    let machines = clients.ec2().terminate_instances().instance_ids("i-1").send().await.unwrap_err();
+    let machines = AwsError::group_call(&permissions::DESCRIBE_INSTANCES, "instance i-1".to_owned(), machines);
+    for (error, operation) in
+        [(s3, "S3 DeleteBucket"), (groups, "Auto Scaling DeleteAutoScalingGroup"), (machines, "EC2 TerminateInstances")]
+    {
         assert_eq!(error.class(), ErrorClass::Invalid);
         assert!(
             error.to_string().ends_with(&format!("{operation} is not among the operator's AWS permissions")),
@@ -347,6 +353,7 @@ fn wanted() -> Wanted {
     Wanted {
         bucket: Some("b".to_owned()),
         logs_prefix: "logs/".to_owned(),
+        checkpoint: Some("checkpoint/application/".to_owned()),
         group: Some("g".to_owned()),
         owner: Some("123456789012".parse().expect("an account id")),
     }
@@ -360,7 +367,7 @@ async fn a_preflight_whose_role_is_refused_asks_nothing_else() {
     assert_eq!((checks[0].permission, checks[0].resource.as_str()), ("sts:AssumeRole", ROLE));
     assert!(matches!(&checks[0].result, Outcome::Denied(text) if text.contains("prod/shop/orders")), "{checks:?}");
     let tested: Vec<_> = checks[1..].iter().filter(|check| check.result != Outcome::NotTested).collect();
-    assert_eq!(tested.len(), 6);
+    assert_eq!(tested.len(), 11);
     assert!(tested.iter().all(|check| matches!(&check.result, Outcome::Unknown(_))), "{checks:?}");
     assert_eq!(wire.requests().len(), 1, "{:?}", wire.requests());
     // The policy can be pasted all the same; the role's account stands in it.
@@ -419,5 +426,5 @@ async fn a_redirect_of_s3_names_the_region_of_the_bucket_and_is_not_followed() {
         let found = checks.iter().find(|check| check.permission == action).map(|check| &check.result);
         assert!(matches!(found, Some(Outcome::OtherRegion(text)) if text.ends_with("region ap-south-1")), "{checks:?}");
     }
-    assert_eq!(wire.requests().len(), 6, "{:?}", wire.requests());
+    assert_eq!(wire.requests().len(), 7, "{:?}", wire.requests());
 }

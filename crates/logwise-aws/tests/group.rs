@@ -1,12 +1,16 @@
 //! The Auto Scaling adapter and the clients against the test bed's strict AWS stand-in.
 
+#[path = "group/changes.rs"]
+mod changes;
+#[path = "group/members.rs"]
+mod members;
 mod stand_in;
 
 use aws_sdk_autoscaling::Client;
-use logwise_aws::group::{Outcome, check, describe, send};
-use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Identity, Pipeline};
+use logwise_aws::group::{Group, Outcome, check, describe, send};
+use logwise_aws::{AwsClients, AwsError, AwsSettings, Base, Clients, Ec2, Identity, Pipeline};
 use logwise_plan::Known;
-use logwise_plan::workers::{Group, RaiseDesired};
+use logwise_plan::workers::Raise;
 use logwise_runtime::ErrorClass;
 use serde_json::{Value, json};
 use stand_in::{REGION, StandIn, unique};
@@ -18,8 +22,8 @@ const SET: &str = "SetDesiredCapacity";
 const DESCRIBE: &str = "DescribeAutoScalingGroups";
 
 /// A raise without an intent: what [`check`] says, or else [`send`].
-async fn raise(client: &Client, action: &RaiseDesired) -> Result<Outcome, AwsError> {
-    let arn = describe(client, &action.group).await?.arn.unwrap_or_default();
+async fn raise(client: &Client, action: &Raise) -> Result<Outcome, AwsError> {
+    let arn = describe(client, &action.pool).await?.arn.unwrap_or_default();
     match check(client, action, &arn).await? {
         Some(outcome) => Ok(outcome),
         None => send(client, action, || Ok(())).await.map(|()| Outcome::Done),
@@ -36,19 +40,26 @@ struct World {
     bed: StandIn,
     group: String,
     client: Client,
+    ec2: Ec2,
 }
 
 impl World {
     async fn new(test: &str, min: i32, max: i32, desired: i32) -> Self {
-        let bed = StandIn::attach();
-        let group = unique(test);
-        bed.control("POST", "/_groups", json!({"name": group, "min": min, "max": max, "desired": desired})).await;
-        let client = own(&bed.clients(), REGION).autoscaling();
-        Self { bed, group, client }
+        Self::with(test, json!({"min": min, "max": max, "desired": desired})).await
     }
 
-    fn action(&self, from: i32, to: i32) -> RaiseDesired {
-        RaiseDesired { group: self.group.clone(), from, to }
+    /// With a group of these settings.
+    async fn with(test: &str, mut settings: Value) -> Self {
+        let bed = StandIn::attach();
+        let group = unique(test);
+        settings["name"] = json!(group);
+        bed.control("POST", "/_groups", settings).await;
+        let clients = own(&bed.clients(), REGION);
+        Self { bed, group, client: clients.autoscaling(), ec2: clients.ec2() }
+    }
+
+    fn action(&self, from: i32, to: i32) -> Raise {
+        Raise { pool: self.group.clone(), from, to }
     }
 
     async fn describe(&self) -> Group {
@@ -117,7 +128,7 @@ async fn a_check_sends_nothing_and_a_send_does_not_look() {
     let already = Some(Outcome::AlreadySo);
     let superseded = Some(Outcome::Superseded { desired: 2, max_size: 4 });
     let table = [(2, 3, None), (2, 2, already), (1, 2, already), (1, 3, superseded), (2, 5, superseded)];
-    let arn = describe(&world.client, &world.action(2, 3).group).await.unwrap().arn.unwrap();
+    let arn = describe(&world.client, &world.action(2, 3).pool).await.unwrap().arn.unwrap();
     for (from, to, outcome) in table {
         assert_eq!(check(&world.client, &world.action(from, to), &arn).await.unwrap(), outcome, "{from} to {to}");
     }

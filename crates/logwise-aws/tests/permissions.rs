@@ -139,10 +139,27 @@ fn a_policy_names_exact_actions_and_resources() {
     let expected = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": ["autoscaling:DescribeAutoScalingGroups"], "Resource": "*"},
             {
                 "Effect": "Allow",
-                "Action": ["autoscaling:SetDesiredCapacity"],
+                "Action": [
+                    "autoscaling:DescribeAutoScalingGroups",
+                    "autoscaling:DescribeInstanceRefreshes",
+                    "autoscaling:DescribeLifecycleHooks",
+                    "autoscaling:DescribeScalingActivities",
+                    "ec2:DescribeInstances",
+                ],
+                "Resource": "*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "autoscaling:CompleteLifecycleAction",
+                    "autoscaling:RecordLifecycleActionHeartbeat",
+                    "autoscaling:SetDesiredCapacity",
+                    "autoscaling:SetInstanceProtection",
+                    "autoscaling:TerminateInstanceInAutoScalingGroup",
+                    "autoscaling:UpdateAutoScalingGroup",
+                ],
                 "Resource": "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/name",
             },
             {
@@ -157,6 +174,7 @@ fn a_policy_names_exact_actions_and_resources() {
                 ],
                 "Resource": "arn:aws:s3:::name",
             },
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::name*"},
         ],
     });
     assert_eq!(policy, expected);
@@ -171,6 +189,7 @@ fn document() -> String {
     for permission in ALL {
         let on = match permission.on {
             Resource::Bucket => "the bucket",
+            Resource::Objects => "the query's checkpoint in the bucket",
             Resource::Group => "the group",
             Resource::Role => "the role",
             Resource::Any => "`*` (AWS knows no narrower form)",
@@ -179,7 +198,12 @@ fn document() -> String {
         let (calls, action, when) = (permission.operations.join(", "), permission.action, permission.when);
         writeln!(text, "| {calls} | `{action}` | {on} | {kind} | {when} |").expect("text takes text");
     }
-    let names = [(Resource::Bucket, "my-logs"), (Resource::Group, "my-workers"), (Resource::Any, "")];
+    let names = [
+        (Resource::Bucket, "my-logs"),
+        (Resource::Objects, "my-logs/checkpoint/application/"),
+        (Resource::Group, "my-workers"),
+        (Resource::Any, ""),
+    ];
     let checks: Vec<_> = ALL
         .iter()
         .filter_map(|permission| {
@@ -194,8 +218,8 @@ fn document() -> String {
 
 const HEAD: &str = "# AWS permissions
 
-The operator makes these calls and no others: a call that is not in this table is stopped before it is sent. No object is
-read, written or deleted.
+The operator makes these calls and no others: a call that is not in this table is stopped before it is sent. Of objects only
+those of the streaming query's [checkpoint](position.md) are read; none is written or deleted.
 
 | Call | Permission | On | | When |
 |---|---|---|---|---|
@@ -204,8 +228,8 @@ read, written or deleted.
 const TAIL: &str = "
 ## The policy of a pipeline
 
-For a pipeline with bucket `my-logs` and group `my-workers`, for the role in `spec.aws.roleARN` or, without a role, for the
-operator's own:
+For a pipeline with bucket `my-logs`, group `my-workers` and a query `application` below the default `checkpointPrefix`, for the
+role in `spec.aws.roleARN` or, without a role, for the operator's own:
 
 ```json
 POLICY
@@ -214,15 +238,24 @@ POLICY
 ## The preflight
 
 Once after each change of a spec, and every 10 minutes, the operator finds out what it may do for a LogwiseCluster: it asks
-who it is, describes the group, reads the lifecycle rules, the settings for versions, object lock and replication, and lists one
-key. The condition `Validated` says how many of these permissions it has. The first that it lacks stands there, with the statement
-that gives all that it lacks, and it is asked again within a minute. Calls that change something are not made for this: the
-message names them as not tested. `Validated` holds up nothing, and `Ready` does not follow it. `preflight.enabled: false`
-([configuration.md](configuration.md)) switches it off.
+who it is, describes the group, its activities, instance refreshes and hooks, asks EC2 for an instance in a dry run, reads the
+lifecycle rules, the settings for versions, object lock and replication, lists one key, and reads `metadata` of the query's
+checkpoint, which need not be there. The condition `Validated` says how many of these permissions it has. The first that it lacks
+stands there, with the statement that gives all that it lacks, and it is asked again within a minute. Calls that change something
+are not made for this: the message names them as not tested. `Validated` holds up nothing, and `Ready` does not follow it.
+`preflight.enabled: false` ([configuration.md](configuration.md)) switches it off.
 
 Without `s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration` or `s3:GetReplicationConfiguration` rules are written all
 the same: `status.storage` and the policies then say nothing of versions, locks or replication, and a service whose objects are
 all new waits for approval like any other if its policy removes old versions.
+
+Without `s3:GetObject` it is not known how far the query has read: catch-up of topics is left out, and workers are neither added nor
+removed for load. Whether it is given does not show while `s3:ListBucket` is missing: then S3 refuses what is not there too.
+
+Without `ec2:DescribeInstances`, `autoscaling:DescribeScalingActivities` or `autoscaling:DescribeInstanceRefreshes` the group is
+raised all the same, and no worker is removed. `autoscaling:SetInstanceProtection` and `autoscaling:UpdateAutoScalingGroup` are not
+needed with `scaleInProtection: Observe`, nor `autoscaling:RecordLifecycleActionHeartbeat` and
+`autoscaling:CompleteLifecycleAction` without `terminationHookName`.
 
 | Message begins with | Add the statement to |
 |---|---|

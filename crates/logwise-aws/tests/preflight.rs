@@ -10,13 +10,27 @@ use stand_in::{REGION, StandIn, unique};
 
 const ACCOUNT: &str = "123456789012";
 const PIPELINE: Pipeline<'_> = Pipeline { installation: "prod", namespace: "shop", name: "orders" };
-const READS: [(&str, &str); 6] = [
+const READS: [(&str, &str); 11] = [
     ("s3:GetLifecycleConfiguration", "GetBucketLifecycleConfiguration"),
     ("s3:ListBucket", "ListObjectsV2"),
     ("s3:GetBucketVersioning", "GetBucketVersioning"),
     ("s3:GetBucketObjectLockConfiguration", "GetObjectLockConfiguration"),
     ("s3:GetReplicationConfiguration", "GetBucketReplication"),
+    ("s3:GetObject", "GetObject"),
     ("autoscaling:DescribeAutoScalingGroups", "DescribeAutoScalingGroups"),
+    ("autoscaling:DescribeScalingActivities", "DescribeScalingActivities"),
+    ("autoscaling:DescribeInstanceRefreshes", "DescribeInstanceRefreshes"),
+    ("autoscaling:DescribeLifecycleHooks", "DescribeLifecycleHooks"),
+    ("ec2:DescribeInstances", "DescribeInstances"),
+];
+const CHANGES: [&str; 7] = [
+    "s3:PutLifecycleConfiguration",
+    "autoscaling:SetDesiredCapacity",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
+    "autoscaling:SetInstanceProtection",
+    "autoscaling:UpdateAutoScalingGroup",
+    "autoscaling:RecordLifecycleActionHeartbeat",
+    "autoscaling:CompleteLifecycleAction",
 ];
 
 struct World {
@@ -35,6 +49,7 @@ impl World {
         let wanted = Wanted {
             bucket: Some(bucket),
             logs_prefix: "logs/".to_owned(),
+            checkpoint: Some("checkpoint/application/".to_owned()),
             group: Some(group),
             owner: Some(ACCOUNT.parse().expect("an account id")),
         };
@@ -75,17 +90,25 @@ async fn everything_allowed_is_ok_by_one_read_each_and_no_write() {
         assert_eq!(world.bed.count(world.of(action), operation).await, 1, "{operation}");
     }
     assert_eq!(result(&checks, "sts:GetCallerIdentity"), &Outcome::Ok);
-    for action in ["s3:PutLifecycleConfiguration", "autoscaling:SetDesiredCapacity"] {
+    for action in CHANGES {
         assert_eq!(result(&checks, action), &Outcome::NotTested);
     }
     let calls = world.calls().await;
     assert_eq!(calls.len(), READS.len(), "{calls:?}");
     assert!(calls.iter().all(|call| call["mutating"] == false), "{calls:?}");
+    let machines = calls.iter().find(|call| call["action"] == "DescribeInstances").expect("a dry run");
+    assert_eq!(machines["params"]["DryRun"], "true", "{machines}");
     let policy: Value = serde_json::from_str(&statement(&checks)).unwrap();
     let group =
         format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{}", world.group());
     assert_eq!(policy["Statement"][1]["Resource"], group);
     assert_eq!(policy["Statement"][2]["Resource"], format!("arn:aws:s3:::{}", world.bucket()));
+    let objects = json!({
+        "Effect": "Allow",
+        "Action": ["s3:GetObject"],
+        "Resource": format!("arn:aws:s3:::{}/checkpoint/application/*", world.bucket()),
+    });
+    assert_eq!(policy["Statement"][3], objects);
 }
 
 #[tokio::test]
@@ -99,7 +122,9 @@ async fn each_refusal_is_its_own_and_is_not_repeated() {
             let expected =
                 if action == denied { Outcome::Denied("AccessDenied: not you".to_owned()) } else { Outcome::Ok };
             assert_eq!(result(&checks, action), &expected, "{action} while {denied} is refused");
-            assert_eq!(world.bed.count(world.of(action), operation).await, 1);
+            // Who may not see the group does not know its instances, and asks EC2 without naming one.
+            let nameless = action == "ec2:DescribeInstances" && denied == "autoscaling:DescribeAutoScalingGroups";
+            assert_eq!(world.bed.count(world.of(action), operation).await, usize::from(!nameless));
         }
         world.bed.mend(world.of(denied)).await;
         assert_eq!(result(&preflight(&world.clients, &world.wanted).await, denied), &Outcome::Ok);
@@ -205,12 +230,27 @@ async fn a_bucket_of_another_account_is_denied_by_its_owner() {
 }
 
 #[tokio::test]
+async fn whether_a_checkpoint_may_be_read_does_not_show_while_the_bucket_may_not_be_listed() {
+    let world = World::new("unlisted").await;
+    for operation in ["ListObjectsV2", "GetObject"] {
+        let rule = json!({"mode": "error", "status": 403, "code": "AccessDenied"});
+        world.bed.fault(world.bucket(), operation, rule).await;
+    }
+    let checks = preflight(&world.clients, &world.wanted).await;
+    assert!(matches!(result(&checks, "s3:ListBucket"), Outcome::Denied(_)), "{checks:?}");
+    assert!(matches!(result(&checks, "s3:GetObject"), Outcome::Unknown(_)), "{checks:?}");
+}
+
+#[tokio::test]
 async fn a_part_that_is_not_wanted_is_not_asked_about() {
     let mut world = World::new("part").await;
+    world.wanted.checkpoint = None;
     let group = world.wanted.group.take().unwrap();
     let checks = preflight(&world.clients, &world.wanted).await;
     assert!(checks.iter().all(|check| !check.permission.starts_with("autoscaling:")), "{checks:?}");
     assert_eq!(world.bed.count(&group, "DescribeAutoScalingGroups").await, 0);
+    assert!(checks.iter().all(|check| check.permission != "s3:GetObject"), "{checks:?}");
+    assert_eq!(world.bed.count(world.bucket(), "GetObject").await, 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod stand_in;
 
 use logwise_aws::group::{describe, send};
 use logwise_aws::{AwsClients, Base, Identity, Outcome, Pipeline, StaticKeys, Wanted, preflight};
-use logwise_plan::workers::RaiseDesired;
+use logwise_plan::workers::Raise;
 use logwise_runtime::ErrorClass;
 use serde_json::{Value, json};
 use stand_in::{REGION, StandIn, unique};
@@ -32,8 +32,8 @@ impl World {
         self.bed.control("POST", "/_roles", role).await["arn"].as_str().expect("an ARN").to_owned()
     }
 
-    fn raise(&self) -> RaiseDesired {
-        RaiseDesired { group: self.group.clone(), from: 1, to: 2 }
+    fn raise(&self) -> Raise {
+        Raise { pool: self.group.clone(), from: 1, to: 2 }
     }
 }
 
@@ -98,6 +98,7 @@ async fn the_preflight_finds_what_the_role_lacks() {
     let wanted = Wanted {
         bucket: Some(bucket),
         logs_prefix: "logs/".to_owned(),
+        checkpoint: None,
         group: Some(world.group.clone()),
         owner: Some(ACCOUNT.parse().unwrap()),
     };
@@ -139,6 +140,7 @@ async fn every_s3_call_of_a_preflight_names_the_owner() {
     let wanted = Wanted {
         bucket: Some(bucket.clone()),
         logs_prefix: String::new(),
+        checkpoint: Some("checkpoint/application/".to_owned()),
         group: None,
         owner: Some(ACCOUNT.parse().unwrap()),
     };
@@ -148,6 +150,6 @@ async fn every_s3_call_of_a_preflight_names_the_owner() {
     preflight(&world.aws.for_identity(&own, REGION), &wanted).await;
     world.bed.mend(&bucket).await;
     let owners: Vec<_> = world.bed.calls(&bucket).await.iter().map(|call| call["expected_owner"].clone()).collect();
-    assert_eq!(owners, [ACCOUNT; 5]);
+    assert_eq!(owners, [ACCOUNT; 6]);
     assert_eq!(world.bed.count(&bucket, "ListObjectsV2").await, 1);
 }

@@ -112,7 +112,11 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     client.memory().grew(&outcomes, Timestamp::now());
     if policy.is_some() {
         let of = Pipeline { namespace: cluster.namespace().unwrap_or_default(), cluster: cluster.name_any() };
-        headroom::measure(&client, &look, (&cluster.uid().unwrap_or_default(), &of), context).await;
+        let uid = cluster.uid().unwrap_or_default();
+        headroom::measure(&client, &look, (&uid, &of), context).await;
+        if validate::checkpoint(cluster).is_some() {
+            surroundings::tell_starts(&look, &uid, context, |name| client.memory().earliest(name));
+        }
     }
     // Nothing is waited for from here on: what is taken is told.
     let late = context.judged.take(&cluster.uid().unwrap_or_default());

@@ -312,6 +312,7 @@ impl Found<'_> {
             // The sizes too: rates change with every look, and a record is written when a decision changes.
             inputs: json!({"policy": policy, "facts": self.surroundings(), "topics": topics, "sizes": sizes}),
             id: self.intent.clone(),
+            about: "",
             // Where nothing was carried out, the first ones speak for all.
             actions: json!(plan.actions.iter().take(most).collect::<Vec<_>>()),
             holds: json!({"topics": holds, "reasons": reasons}),
@@ -323,6 +324,7 @@ impl Found<'_> {
     fn told_late(&self) -> impl Iterator<Item = Decision> {
         self.late.iter().map(|told| Decision {
             id: told.id.clone(),
+            about: "",
             inputs: json!({"judged": "by the partitions there were"}),
             actions: json!(told.grown),
             holds: json!({}),

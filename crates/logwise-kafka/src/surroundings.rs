@@ -1,6 +1,7 @@
 //! What a plan about topics takes from elsewhere: other objects of the same Kafka cluster, what was spent today, and what
 //! other parts have read.
 
+use crate::controller::Context;
 use crate::{Look, growth};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -8,11 +9,11 @@ use kube::runtime::reflector::Store;
 use logwise_api::{LogwiseCluster, validate};
 use logwise_plan::Known;
 use logwise_plan::partitions::{Claim, Policy};
-use logwise_runtime::facts::{CheckpointPosition, Fact, TopicEnds};
+use logwise_runtime::facts::{CheckpointPosition, Fact, TopicEnds, TopicStarts};
 use logwise_runtime::{Shell, chain};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Adds to a look what the plan needs besides, and the smallest of the budgets that hold for the cluster to the policy.
 pub(crate) fn add(
@@ -69,6 +70,29 @@ fn unread(ends: &BTreeMap<i32, i64>, read: &BTreeMap<i32, i64>, first: &BTreeMap
     each.fold(0, i64::saturating_add)
 }
 
+/// Tells the other parts the first offsets of the topics of a look, as far as any were read. They are up to ten minutes
+/// old: what has expired since counts as something to be read, never the other way round.
+pub(crate) fn tell_starts(
+    look: &Look,
+    uid: &str,
+    context: &Context,
+    first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>,
+) {
+    let Known::Known(ends) = &look.ends else { return };
+    let starts = starts(ends, first);
+    if starts.values().any(|first| first.known().is_some()) {
+        let (taken, period) = (Instant::now(), Duration::from_secs(context.period_seconds.into()));
+        let fact = Fact { value: Known::Known(starts), taken, period };
+        context.shell.tell(&context.shell.facts.topic_starts, uid, fact);
+    }
+}
+
+/// The first offsets of these topics.
+fn starts(ends: &TopicEnds, first: impl Fn(&str) -> Option<BTreeMap<i32, i64>>) -> TopicStarts {
+    let unread = || Known::Unknown("its first offsets were not read yet".to_owned());
+    ends.keys().map(|name| (name.clone(), first(name).map_or_else(unread, Known::Known))).collect()
+}
+
 /// Other objects that watch topics of the same Kafka cluster and may do so.
 fn others(
     cluster: &LogwiseCluster,
@@ -110,6 +134,15 @@ fn claim(other: &LogwiseCluster) -> Option<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_offsets_are_told_of_the_topics_that_are_there() {
+        let ends = ["a", "b"].map(|name| (name.to_owned(), Known::Known(BTreeMap::from([(0, 9)]))));
+        let read = BTreeMap::from([("a", BTreeMap::from([(0, 4)])), ("gone", BTreeMap::from([(0, 1)]))]);
+        let told = starts(&TopicEnds::from(ends), |name| read.get(name).cloned());
+        assert_eq!(told["a"], Known::Known(BTreeMap::from([(0, 4)])));
+        assert!(told["b"].is_unknown() && told.len() == 2, "{told:?}");
+    }
 
     #[test]
     fn records_that_are_gone_are_not_waited_for() {

@@ -60,19 +60,21 @@ pub(crate) fn start(ground: &Ground, intents: Arc<Intents>) -> Vec<JoinHandle<()
         waiting: Mutex::new(HashMap::new()),
         preflight: preflight.is_some(),
     });
+    let position = Arc::new(logwise_s3::position::Context::new(s3.clone(), ground.config.kafka_seconds));
     let (clusters, policies) = (&ground.clusters, &ground.policies);
     let end = || stage.term.ended();
     let mut tasks: Vec<BoxFuture<'static, ()>> = vec![
         logwise_kafka::run(clusters.objects(), clusters.store(), kafka.clone(), end()).boxed(),
-        logwise_spark::run(clusters.objects(), spark, end()).boxed(),
+        logwise_spark::run(clusters.objects(), spark.clone(), end()).boxed(),
         logwise_s3::run(clusters.objects(), policies.objects(), s3.clone(), end()).boxed(),
         logwise_s3::run_orphans(policies.objects(), s3.clone(), end()).boxed(),
+        logwise_s3::position::run(clusters.objects(), position.clone(), end()).boxed(),
         summary::run((clusters.objects(), verdicts), clusters.store(), summary.clone(), end()).boxed(),
         ground.mirror.clone().watch_health(clusters.store(), shell.clone(), end()).boxed(),
     ];
     tasks.extend(preflight.clone().map(|it| preflight::run(clusters.objects(), clusters.store(), it, end()).boxed()));
     let aws = (ground.aws.clone(), ground.config.installation.clone());
-    let memory = Memory { shell: shell.clone(), aws, kafka, s3, summary, preflight };
+    let memory = Memory { shell: shell.clone(), aws, kafka, spark, s3, position, summary, preflight };
     tasks.extend(mirrors(&stage, memory));
     tasks.into_iter().map(tokio::spawn).collect()
 }
@@ -106,9 +108,12 @@ fn spark(stage: &Stage<'_>) -> Arc<logwise_spark::Context> {
     let ground = stage.ground;
     Arc::new(logwise_spark::Context {
         shell: stage.shell.clone(),
+        client: ground.client.clone(),
         aws: ground.aws.clone(),
         installation: ground.config.installation.clone(),
-        http: ground.http.clone(),
+        masters: logwise_spark::Masters::new(ground.http.clone()),
+        drivers: logwise_spark::Drivers::default(),
+        memory: logwise_spark::Memory::default(),
         period_seconds: ground.config.spark_seconds,
         clusters: ground.clusters.store(),
     })
@@ -153,7 +158,9 @@ struct Memory {
     /// With the name of the installation.
     aws: (Arc<AwsClients>, String),
     kafka: Arc<logwise_kafka::Context>,
+    spark: Arc<logwise_spark::Context>,
     s3: Arc<logwise_s3::Context>,
+    position: Arc<logwise_s3::position::Context>,
     summary: Arc<summary::Context>,
     /// `None`: it is switched off.
     preflight: Option<Arc<preflight::Context>>,
@@ -164,6 +171,8 @@ impl Memory {
     fn cluster_ended(&self, key: &ObjectKey, end: &End<'_, LogwiseCluster>) {
         self.shell.forget(&key.uid);
         self.kafka.in_use.forget(&key.uid);
+        self.spark.forget(&key.uid);
+        self.position.forget(&key.uid);
         self.summary.forget(&key.uid);
         self.preflight.iter().for_each(|preflight| preflight.forget(&key.uid));
         let ObjectKey { namespace, name, .. } = key;

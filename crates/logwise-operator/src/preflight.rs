@@ -140,6 +140,7 @@ async fn aws(cluster: &LogwiseCluster, context: &Context, allowed: &Allowed) -> 
     let wanted = Wanted {
         bucket: spec.storage.as_ref().map(|storage| storage.bucket_name.clone()),
         logs_prefix: spec.storage.as_ref().map(|storage| storage.logs_prefix.clone()).unwrap_or_default(),
+        checkpoint: validate::checkpoint(cluster).map(|checkpoint| checkpoint.folder),
         group: group.map(|group| group.name.clone()),
         // Twelve digits: the grants were checked when they were read.
         owner: allowed.bucket_owner.as_ref().and_then(|account| account.parse().ok()),

@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use logwise_api::{
     ChangeMode, Condition, ConditionStatus, Drift, HeldReason, KafkaStatus, LogwiseCluster, LogwiseClusterStatus,
-    PendingPlan, Time, validate,
+    PendingPlan, SparkStatus, Time, validate,
 };
 use logwise_plan::{Known, change};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
@@ -137,9 +137,8 @@ fn view(cluster: &LogwiseCluster) -> View {
     if spec.spark.is_some() {
         let share = status.spark.as_ref();
         let numbers = share.map(|s| (s.settled_generation, s.pending_changes)).unwrap_or_default();
-        let held = share.and_then(|spark| asked_about(spark.pending_plans.len(), &spark.pending_plans));
+        let held = share.map(|spark| held_by_spark(cluster, spark)).unwrap_or_default();
         let drift = drifted(share.and_then(|spark| spark.drift.as_ref()), Reason::ScalingGroupChanged);
-        let held = held.into_iter().collect();
         parts.push(PartView { held, drift, ..part("Spark", ConditionType::SparkReady, numbers) });
     }
     if spec.storage.is_some() {
@@ -167,6 +166,17 @@ fn held_by_kafka(cluster: &LogwiseCluster, kafka: &KafkaStatus) -> Vec<Held> {
         })
     });
     held.collect()
+}
+
+/// What removals of workers and restarts of the driver wait for.
+fn held_by_spark(cluster: &LogwiseCluster, spark: &SparkStatus) -> Vec<Held> {
+    let asked = asked_about(spark.pending_plans.len(), &spark.pending_plans);
+    let waiting = spark.next_opening_time.as_ref().map(|time| {
+        let asked = i64::from(words::count(spark.pending_plans.len()));
+        let changes = (i64::from(spark.pending_changes.unwrap_or_default()) - asked).max(1);
+        Held::WaitingForWindow { changes, opening: Some(opening(cluster, time)) }
+    });
+    asked.into_iter().chain(waiting).collect()
 }
 
 /// Changes that a person is asked about; status shows some of them.

@@ -238,6 +238,11 @@ pub fn raise_plan_id(group: &str, from: i32, to: i32) -> String {
     plan_id("wp", &[group], from, to)
 }
 
+/// The id that approves a change that follows the driver `id`, for the reason `why`: `dp-` and eight hexadecimal digits.
+pub fn driver_plan_id(master: &str, main_class: &str, id: &str, why: &str) -> String {
+    plan_id("dp", &[master, main_class, id, why], 0, 0)
+}
+
 fn plan_id(kind: &str, names: &[&str], from: i32, to: i32) -> String {
     let mut hash = Sha256::new();
     for name in names {

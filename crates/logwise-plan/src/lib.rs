@@ -9,8 +9,10 @@
 #![deny(missing_docs)]
 
 mod address;
+pub mod behavior;
 pub mod change;
 pub mod checks;
+pub mod driver;
 pub mod endpoint;
 pub mod grants;
 mod known;

@@ -2,79 +2,8 @@
 
 use crate::ErrorClass;
 
+pub use crate::condition_type::ConditionType;
 pub use crate::draft::{Draft, Truth};
-
-/// A condition type of one of our resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConditionType {
-    /// Everything needed for a log line to become queryable works.
-    Ready,
-    /// The current generation is not yet carried out; present only when True.
-    Reconciling,
-    /// No progress without a person; present only when True.
-    Stalled,
-    /// `spec.suspend`.
-    Suspended,
-    /// Changes are wanted but held.
-    ChangesPending,
-    /// Somebody else changed what is managed.
-    Drifted,
-    /// References, AWS permissions and Kafka ACLs were checked.
-    Validated,
-    /// The Kafka part works.
-    KafkaReady,
-    /// Topics have fewer partitions than they should have.
-    PartitionsLimited,
-    /// The Spark part works.
-    SparkReady,
-    /// The wanted number of workers is outside what is allowed.
-    ScalingLimited,
-    /// The bucket part works.
-    StorageReady,
-    /// The Orchestrator DB holds what the objects say.
-    MirrorInSync,
-    /// The retention policy takes part in the bucket's rules.
-    Accepted,
-    /// S3 holds the rules of the current generation.
-    Programmed,
-}
-
-impl ConditionType {
-    /// The name in `status.conditions`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::Suspended => "Suspended",
-            Self::ChangesPending => "ChangesPending",
-            Self::Drifted => "Drifted",
-            Self::Validated => "Validated",
-            Self::KafkaReady => "KafkaReady",
-            Self::PartitionsLimited => "PartitionsLimited",
-            Self::SparkReady => "SparkReady",
-            Self::ScalingLimited => "ScalingLimited",
-            Self::StorageReady => "StorageReady",
-            Self::MirrorInSync => "MirrorInSync",
-            Self::Accepted => "Accepted",
-            Self::Programmed => "Programmed",
-        }
-    }
-
-    /// Whether False is the state that people want to hear of.
-    pub const fn is_positive(self) -> bool {
-        !matches!(
-            self,
-            Self::Reconciling
-                | Self::Stalled
-                | Self::Suspended
-                | Self::ChangesPending
-                | Self::Drifted
-                | Self::PartitionsLimited
-                | Self::ScalingLimited
-        )
-    }
-}
 
 /// Why a condition has its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +18,8 @@ pub enum Reason {
     AuthenticationFailed,
     /// The part answers and is as wanted.
     Available,
+    /// The bounds of the spec and of what runs the workers differ.
+    BoundsDiffer,
     /// Brokers would have more replicas than they may.
     BrokerHeadroom,
     /// Fewer brokers are up than expected.
@@ -109,14 +40,36 @@ pub enum Reason {
     Conflicted,
     /// It grew a short time ago.
     Cooldown,
+    /// A worker that is to be removed has not been taken out of service yet.
+    CordonPending,
+    /// The master takes no worker out of service.
+    CordonUnavailable,
+    /// The job's own limit of cores is reached.
+    CoresMaxReached,
     /// What may be added within a day is used up.
     DailyBudget,
     /// The database does not take the mirror.
     DatabaseUnavailable,
+    /// The Deployment does not exist.
+    DeploymentNotFound,
+    /// No driver of the pipeline runs.
+    DriverNotRunning,
+    /// The driver waits for a worker.
+    DriverPending,
+    /// The pod that hosts the driver is not ready.
+    DriverPodNotReady,
+    /// Spark starts the driver anew.
+    DriverRelaunching,
+    /// The driver runs.
+    DriverRunning,
+    /// The driver runs and its query stands still.
+    DriverStalled,
     /// Foreign rules cannot be carried through a rewrite.
     ForeignRuleNotPreservable,
     /// Another writer changes the same thing again and again.
     ForeignWriterDetected,
+    /// Everything that has to be known is known.
+    Fresh,
     /// The Auto Scaling Group does not exist.
     GroupNotFound,
     /// The name of a server cannot be resolved.
@@ -131,6 +84,10 @@ pub enum Reason {
     KeyedRecords,
     /// Whether records carry keys is not known.
     KeysUnknown,
+    /// Records that were not read are about to expire.
+    LagNearsRetention,
+    /// The group cannot launch instances.
+    LaunchesFail,
     /// Somebody else changed or removed lifecycle rules of ours.
     LifecycleRuleChanged,
     /// No Spark master answers as the active one.
@@ -167,26 +124,48 @@ pub enum Reason {
     ProtocolMismatch,
     /// Growth is only recommended.
     RecommendOnly,
+    /// The group replaces its instances.
+    RefreshRunning,
     /// Rules are written, and copies of the objects elsewhere stay.
     Replicated,
     /// Topics have fewer replicas than expected.
     ReplicationBelowTarget,
+    /// The master's REST server does not answer.
+    RestUnavailable,
     /// A write or a look failed and is tried again.
     RetryingAfterError,
+    /// The Deployment replaces its pods.
+    RolloutInProgress,
     /// A policy that is being deleted cannot remove its rules.
     RulesLeft,
     /// Everything works.
     Running,
+    /// Records that were not read are far from expiring.
+    SafeMargin,
+    /// The spec lets no worker be removed.
+    ScaleInDisabled,
     /// The group is larger than allowed; it is not made smaller.
     ScaleInHeld,
+    /// A removal did not come to its end.
+    ScaleInIncomplete,
     /// Somebody else lowered the desired capacity of the workers' group.
     ScalingGroupChanged,
     /// The operator may not read a Secret.
     SecretForbidden,
     /// A Secret, or a key of it, does not exist.
     SecretNotFound,
+    /// More than one driver of the pipeline is active.
+    SeveralDrivers,
+    /// Something that has to be known is not known.
+    SignalMissing,
+    /// Something that has to be known was not read for too long.
+    SignalStale,
+    /// What was wanted before is waited for.
+    StabilizationWindow,
     /// The S3 server accepts rules and keeps less of them.
     StoreIgnoresField,
+    /// The master does not take the driver.
+    SubmissionRefused,
     /// By the user.
     SuspendedByUser,
     /// The service asks to slow down.
@@ -197,6 +176,8 @@ pub enum Reason {
     TooFewWorkers,
     /// Past S3's limit of rules.
     TooManyRules,
+    /// More workers are wanted than allowed.
+    TooManyWorkers,
     /// Kafka does not allow what the topics take.
     TopicAuthorizationFailed,
     /// The system could not be read.
@@ -207,6 +188,8 @@ pub enum Reason {
     VersionsKept,
     /// No window of the change policy is open.
     WaitingForWindow,
+    /// Instances are in service and no worker of them is alive.
+    WorkersMissing,
     /// Not every wanted worker has registered.
     WorkersNotReady,
     /// Within what is allowed.
@@ -222,6 +205,7 @@ impl Reason {
             Self::ApprovalRequired => "ApprovalRequired",
             Self::AuthenticationFailed => "AuthenticationFailed",
             Self::Available => "Available",
+            Self::BoundsDiffer => "BoundsDiffer",
             Self::BrokerHeadroom => "BrokerHeadroom",
             Self::BrokersMissing => "BrokersMissing",
             Self::BucketInOtherRegion => "BucketInOtherRegion",
@@ -232,10 +216,21 @@ impl Reason {
             Self::ComponentNotReady => "ComponentNotReady",
             Self::Conflicted => "Conflicted",
             Self::Cooldown => "Cooldown",
+            Self::CordonPending => "CordonPending",
+            Self::CordonUnavailable => "CordonUnavailable",
+            Self::CoresMaxReached => "CoresMaxReached",
             Self::DailyBudget => "DailyBudget",
             Self::DatabaseUnavailable => "DatabaseUnavailable",
+            Self::DeploymentNotFound => "DeploymentNotFound",
+            Self::DriverNotRunning => "DriverNotRunning",
+            Self::DriverPending => "DriverPending",
+            Self::DriverPodNotReady => "DriverPodNotReady",
+            Self::DriverRelaunching => "DriverRelaunching",
+            Self::DriverRunning => "DriverRunning",
+            Self::DriverStalled => "DriverStalled",
             Self::ForeignRuleNotPreservable => "ForeignRuleNotPreservable",
             Self::ForeignWriterDetected => "ForeignWriterDetected",
+            Self::Fresh => "Fresh",
             Self::GroupNotFound => "GroupNotFound",
             Self::HostNotFound => "HostNotFound",
             Self::InSync => "InSync",
@@ -243,6 +238,8 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::KeyedRecords => "KeyedRecords",
             Self::KeysUnknown => "KeysUnknown",
+            Self::LagNearsRetention => "LagNearsRetention",
+            Self::LaunchesFail => "LaunchesFail",
             Self::LifecycleRuleChanged => "LifecycleRuleChanged",
             Self::MasterUnreachable => "MasterUnreachable",
             Self::NotGranted => "NotGranted",
@@ -261,26 +258,39 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::ProtocolMismatch => "ProtocolMismatch",
             Self::RecommendOnly => "RecommendOnly",
+            Self::RefreshRunning => "RefreshRunning",
             Self::Replicated => "Replicated",
             Self::ReplicationBelowTarget => "ReplicationBelowTarget",
+            Self::RestUnavailable => "RestUnavailable",
             Self::RetryingAfterError => "RetryingAfterError",
+            Self::RolloutInProgress => "RolloutInProgress",
             Self::RulesLeft => "RulesLeft",
             Self::Running => "Running",
+            Self::SafeMargin => "SafeMargin",
+            Self::ScaleInDisabled => "ScaleInDisabled",
             Self::ScaleInHeld => "ScaleInHeld",
+            Self::ScaleInIncomplete => "ScaleInIncomplete",
             Self::ScalingGroupChanged => "ScalingGroupChanged",
             Self::SecretForbidden => "SecretForbidden",
             Self::SecretNotFound => "SecretNotFound",
+            Self::SeveralDrivers => "SeveralDrivers",
+            Self::SignalMissing => "SignalMissing",
+            Self::SignalStale => "SignalStale",
+            Self::StabilizationWindow => "StabilizationWindow",
             Self::StoreIgnoresField => "StoreIgnoresField",
+            Self::SubmissionRefused => "SubmissionRefused",
             Self::SuspendedByUser => "SuspendedByUser",
             Self::Throttled => "Throttled",
             Self::TlsFailed => "TlsFailed",
             Self::TooFewWorkers => "TooFewWorkers",
             Self::TooManyRules => "TooManyRules",
+            Self::TooManyWorkers => "TooManyWorkers",
             Self::TopicAuthorizationFailed => "TopicAuthorizationFailed",
             Self::Unreadable => "Unreadable",
             Self::UnderReplicated => "UnderReplicated",
             Self::VersionsKept => "VersionsKept",
             Self::WaitingForWindow => "WaitingForWindow",
+            Self::WorkersMissing => "WorkersMissing",
             Self::WorkersNotReady => "WorkersNotReady",
             Self::WithinRange => "WithinRange",
         }
@@ -297,6 +307,7 @@ impl Reason {
                 | Self::ClusterDeleting
                 | Self::ClusterNotFound
                 | Self::Conflicted
+                | Self::DeploymentNotFound
                 | Self::ForeignRuleNotPreservable
                 | Self::GroupNotFound
                 | Self::InvalidSpec
@@ -304,10 +315,12 @@ impl Reason {
                 | Self::PolicyUnclear
                 | Self::PermissionDenied
                 | Self::ProtocolMismatch
+                | Self::RestUnavailable
                 | Self::RulesLeft
                 | Self::SecretForbidden
                 | Self::SecretNotFound
                 | Self::StoreIgnoresField
+                | Self::SubmissionRefused
                 | Self::TlsFailed
                 | Self::TooManyRules
         )
@@ -331,12 +344,13 @@ impl Reason {
 }
 
 /// Every reason.
-const ALL: [Reason; 66] = [
+const ALL: [Reason; 93] = [
     Reason::Accepted,
     Reason::Active,
     Reason::ApprovalRequired,
     Reason::AuthenticationFailed,
     Reason::Available,
+    Reason::BoundsDiffer,
     Reason::BrokerHeadroom,
     Reason::BrokersMissing,
     Reason::BucketInOtherRegion,
@@ -347,10 +361,21 @@ const ALL: [Reason; 66] = [
     Reason::ComponentNotReady,
     Reason::Conflicted,
     Reason::Cooldown,
+    Reason::CordonPending,
+    Reason::CordonUnavailable,
+    Reason::CoresMaxReached,
     Reason::DailyBudget,
     Reason::DatabaseUnavailable,
+    Reason::DeploymentNotFound,
+    Reason::DriverNotRunning,
+    Reason::DriverPending,
+    Reason::DriverPodNotReady,
+    Reason::DriverRelaunching,
+    Reason::DriverRunning,
+    Reason::DriverStalled,
     Reason::ForeignRuleNotPreservable,
     Reason::ForeignWriterDetected,
+    Reason::Fresh,
     Reason::GroupNotFound,
     Reason::HostNotFound,
     Reason::InSync,
@@ -358,6 +383,8 @@ const ALL: [Reason; 66] = [
     Reason::InvalidSpec,
     Reason::KeyedRecords,
     Reason::KeysUnknown,
+    Reason::LagNearsRetention,
+    Reason::LaunchesFail,
     Reason::LifecycleRuleChanged,
     Reason::MasterUnreachable,
     Reason::NotGranted,
@@ -376,26 +403,39 @@ const ALL: [Reason; 66] = [
     Reason::Progressing,
     Reason::ProtocolMismatch,
     Reason::RecommendOnly,
+    Reason::RefreshRunning,
     Reason::Replicated,
     Reason::ReplicationBelowTarget,
+    Reason::RestUnavailable,
     Reason::RetryingAfterError,
+    Reason::RolloutInProgress,
     Reason::RulesLeft,
     Reason::Running,
+    Reason::SafeMargin,
+    Reason::ScaleInDisabled,
     Reason::ScaleInHeld,
+    Reason::ScaleInIncomplete,
     Reason::ScalingGroupChanged,
     Reason::SecretForbidden,
     Reason::SecretNotFound,
+    Reason::SeveralDrivers,
+    Reason::SignalMissing,
+    Reason::SignalStale,
+    Reason::StabilizationWindow,
     Reason::StoreIgnoresField,
+    Reason::SubmissionRefused,
     Reason::SuspendedByUser,
     Reason::Throttled,
     Reason::TlsFailed,
     Reason::TooFewWorkers,
     Reason::TooManyRules,
+    Reason::TooManyWorkers,
     Reason::TopicAuthorizationFailed,
     Reason::Unreadable,
     Reason::UnderReplicated,
     Reason::VersionsKept,
     Reason::WaitingForWindow,
+    Reason::WorkersMissing,
     Reason::WorkersNotReady,
     Reason::WithinRange,
 ];

@@ -39,10 +39,14 @@ pub enum System {
     Lease,
     /// Writes of the epoch.
     Epoch,
+    /// Calls of a Spark master that change something: workers that take nothing new, drivers submitted and killed.
+    Spark,
+    /// Writes of Deployments and their pods: replicas and deletion costs.
+    Deployments,
 }
 
 impl System {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Kafka,
         Self::AutoScaling,
         Self::S3,
@@ -53,6 +57,8 @@ impl System {
         Self::Finalizers,
         Self::Lease,
         Self::Epoch,
+        Self::Spark,
+        Self::Deployments,
     ];
 
     const fn name(self) -> &'static str {
@@ -67,6 +73,8 @@ impl System {
             Self::Finalizers => "finalizers",
             Self::Lease => "lease",
             Self::Epoch => "epoch",
+            Self::Spark => "spark",
+            Self::Deployments => "deployments",
         }
     }
 }
@@ -189,6 +197,13 @@ fn parse(text: &str) -> Option<(String, u32, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_system_counts_for_itself() {
+        for (place, system) in System::ALL.into_iter().enumerate() {
+            assert_eq!(system as usize, place, "{}", system.name());
+        }
+    }
 
     #[test]
     fn a_crash_point_names_system_number_and_side() {

@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Decision {
     /// What tells it from all others of its object and part, if it is one that may have to be recorded again.
     pub id: Option<String>,
+    /// What it is about, where a part decides about several things of one object; else empty.
+    pub about: &'static str,
     /// Policy and observed facts.
     pub inputs: Value,
     /// Actions of the plan; empty array: nothing was done.
@@ -61,11 +63,11 @@ pub struct Recorded {
     pub decision: Decision,
 }
 
-/// Lets through decisions that did something or that differ from the last one of the same object and part.
+/// Lets through decisions that did something or that differ from the last one of the same object, part and thing.
 pub struct DecisionLog {
     sink: Box<dyn Fn(Recorded) + Send + Sync>,
-    /// The last record of each object and part.
-    last: Mutex<HashMap<(String, Part), Gist>>,
+    /// The last record of each object, part and thing that the part decides about.
+    last: Mutex<HashMap<(String, Part, &'static str), Gist>>,
 }
 
 impl DecisionLog {
@@ -80,7 +82,7 @@ impl DecisionLog {
         let gist = Gist::of(object.generation, part, &decision);
         // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
         let acted = decision.has_acted();
-        let key = (object.uid.clone(), part);
+        let key = (object.uid.clone(), part, decision.about);
         let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if !acted && last.get(&key).is_some_and(|before| before.is_about(&gist)) {
@@ -96,8 +98,9 @@ impl DecisionLog {
             format!("{digest:016x}-{time:x}")
         };
         let name = decision.id.clone().unwrap_or_else(named);
+        let about = if decision.about.is_empty() { String::new() } else { format!("-{}", decision.about) };
         (self.sink)(Recorded {
-            id: format!("{}-{}-{name}", object.uid, part.label()),
+            id: format!("{}-{}{about}-{name}", object.uid, part.label()),
             uid: object.uid.clone(),
             namespace: object.namespace.clone(),
             name: object.name.clone(),
@@ -110,7 +113,7 @@ impl DecisionLog {
 
     /// Forgets an object that was deleted.
     pub fn forget(&self, uid: &str) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != uid);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _, _), _| of != uid);
     }
 }
 
@@ -138,11 +141,28 @@ impl Gist {
     }
 }
 
-/// Members of actions and holds whose numbers follow the load: partitions that are wanted, and what comes of them.
+/// Members of actions and holds whose numbers follow the load: partitions and workers that are wanted, and what comes of
+/// them or led to them.
 const fn that_follow_load(part: Part) -> &'static [&'static str] {
     match part {
         Part::Kafka => &["perBroker", "to", "wanted"],
-        Part::Spark | Part::Storage | Part::Retention | Part::Mirror | Part::Summary => &[],
+        Part::Spark => &[
+            "wanted",
+            "backlog",
+            "incoming",
+            "perCore",
+            "unread",
+            "ageSeconds",
+            "drainSeconds",
+            "cores",
+            "busyCores",
+            "batch",
+            "leftSeconds",
+            "needed",
+            "floor",
+            "tasks",
+        ],
+        Part::Storage | Part::Retention | Part::Mirror | Part::Summary => &[],
     }
 }
 
@@ -186,7 +206,7 @@ mod tests {
 
     fn decision(actions: Value, holds: Value) -> Decision {
         let outcome = actions.clone();
-        Decision { id: None, inputs: json!({"t": 1}), actions, holds, outcome }
+        Decision { id: None, about: "", inputs: json!({"t": 1}), actions, holds, outcome }
     }
 
     #[test]
@@ -229,7 +249,8 @@ mod tests {
         assert_eq!(record(Part::Kafka, &[100, 101, 99, 118, 100]), [100]);
         // Against the last record, not the last look: what creeps is recorded too.
         assert_eq!(record(Part::Kafka, &[100, 110, 120, 121, 130, 146, 121]), [100, 121, 146]);
-        assert_eq!(record(Part::Spark, &[10, 11, 11]), [10, 11], "of other parts each number counts");
+        assert_eq!(record(Part::Spark, &[10, 11, 11, 13]), [10, 13]);
+        assert_eq!(record(Part::Storage, &[10, 11, 11]), [10, 11], "of other parts each number counts");
     }
 
     #[test]
@@ -255,6 +276,23 @@ mod tests {
         assert!(near.iter().all(|(before, now)| Decision::is_near(*before, *now)));
         let far = [(100, 121), (100, 79), (4, 5), (0, 1), (-5, -6), (i64::MIN, i64::MAX)];
         assert!(!far.iter().any(|(before, now)| Decision::is_near(*before, *now)));
+    }
+
+    #[test]
+    fn decisions_about_different_things_do_not_take_each_others_place() {
+        let (log, seen) = log();
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        for second in 0..3 {
+            for about in ["workers", "driver"] {
+                let held = Decision { about, ..decision(json!([]), json!(["x"])) };
+                log.record(&key, Part::Spark, held, Timestamp::from_second(second).unwrap());
+            }
+        }
+        let ids: Vec<String> = seen.lock().unwrap().iter().map(|one| one.id.clone()).collect();
+        assert_eq!(ids.len(), 2, "{ids:?}");
+        assert!(ids[0].starts_with("u-spark-workers-") && ids[1].starts_with("u-spark-driver-"), "{ids:?}");
+        log.forget("u");
+        assert!(log.last.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The fact board: what one part has read and others need. One channel per pipeline and kind of fact.
 
 use crate::conditions::Draft;
+use jiff::Timestamp;
 use logwise_plan::Known;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -128,6 +129,9 @@ pub type Offsets = BTreeMap<String, BTreeMap<i32, i64>>;
 /// of it would look like less.
 pub type TopicEnds = BTreeMap<String, Known<BTreeMap<i32, i64>>>;
 
+/// First offsets per topic and partition: what lies before them has expired.
+pub type TopicStarts = BTreeMap<String, Known<BTreeMap<i32, i64>>>;
+
 /// How far a topic is from losing records that nobody has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Headroom {
@@ -165,6 +169,29 @@ pub struct CheckpointPosition {
     pub batch: i64,
     /// Next offset to read.
     pub offsets: Offsets,
+    /// When that batch was committed.
+    pub committed: Timestamp,
+    /// The newest committed batches, oldest first, at most [`MOST_BATCHES`]; those whose records could not be counted are
+    /// left out.
+    pub batches: Vec<BatchFact>,
+    /// Id of the query, if the checkpoint holds it.
+    pub query: Option<String>,
+}
+
+/// Batches of a query that are told.
+pub const MOST_BATCHES: usize = 20;
+
+/// A batch that the streaming query has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchFact {
+    /// Its number.
+    pub id: i64,
+    /// Records that it read.
+    pub records: i64,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it was committed.
+    pub committed: Timestamp,
 }
 
 /// Cores of the Spark workers that are alive.
@@ -185,6 +212,8 @@ pub struct Driver {
     pub main_class: String,
     /// State as the master names it, such as `SUBMITTED` or `RUNNING`.
     pub state: String,
+    /// Host of the worker that runs it, if it has one that the master still knows.
+    pub worker: Option<String>,
 }
 
 /// What the preflight of an object found.
@@ -202,6 +231,8 @@ pub struct Verdict {
 pub struct FactBoard {
     /// Kafka: end offsets of the selected topics.
     pub topic_ends: Channel<TopicEnds>,
+    /// Kafka: first offsets of the selected topics, some minutes old at most.
+    pub topic_starts: Channel<TopicStarts>,
     /// Kafka: the oldest unread records of the selected topics.
     pub headroom: Channel<BTreeMap<String, Known<Headroom>>>,
     /// S3: what the streaming query has committed.
@@ -220,6 +251,7 @@ impl Default for FactBoard {
     fn default() -> Self {
         Self {
             topic_ends: Channel::new("topic_ends"),
+            topic_starts: Channel::new("topic_starts"),
             headroom: Channel::new("retention_headroom"),
             position: Channel::new("checkpoint_position"),
             services: Channel::new("services"),

@@ -194,6 +194,11 @@ pub enum Request {
         /// The wish.
         wish: Wish,
     },
+    /// Go on with a wish that was prepared, perhaps by an earlier term, as it is.
+    Resume {
+        /// The record that is gone on with; another one in its place stays as it is.
+        judged: Box<Intent>,
+    },
     /// Say that the call is made now.
     Send {
         /// It starts before this time or not at all.
@@ -265,6 +270,12 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 spent,
                 changed,
             })
+        }
+        Request::Resume { judged } => {
+            let same = |current: &&Intent| **current == *judged && current.state == State::Prepared;
+            let prepared = current.filter(same).ok_or(Refused::NotOurs)?;
+            fenced(prepared, me)?;
+            Ok(write(prepared, State::Prepared))
         }
         Request::Send { before, call_timeout_seconds } => {
             let mine = current.filter(|c| c.writer == *me && c.state == State::Prepared).ok_or(Refused::NotOurs)?;
@@ -356,6 +367,27 @@ mod tests {
         let first = advance(None, prepare(), &writer(1), at(10)).unwrap();
         let second = advance(Some(&first), prepare(), &writer(2), at(10)).unwrap();
         assert_eq!(advance(Some(&second), send(), &writer(1), at(10)), Err(Refused::NotOurs));
+    }
+
+    #[test]
+    fn a_prepared_wish_is_gone_on_with_by_a_later_term_as_it_is() {
+        let first = advance(None, prepare(), &writer(1), at(10)).unwrap();
+        let resume = |judged: &Intent| Request::Resume { judged: Box::new(judged.clone()) };
+        let second = advance(Some(&first), resume(&first), &writer(2), at(20)).unwrap();
+        assert_eq!((second.id(), second.state, &second.wish), (first.id(), State::Prepared, &first.wish));
+        assert_eq!((second.writer.epoch, second.prepared, second.written), (2, first.prepared, at(20)));
+        assert!(advance(Some(&second), send(), &writer(2), at(21)).is_ok());
+        assert_eq!(advance(Some(&second), send(), &writer(1), at(21)), Err(Refused::NotOurs));
+        // Another one in its place, one that was sent or is over, or none.
+        let other = advance(Some(&first), prepare(), &writer(1), at(15)).unwrap();
+        let over = advance(Some(&first), Request::Close(Ending::Abandoned.into()), &writer(1), at(15)).unwrap();
+        for now in [Some(&other), Some(&sent(1)), Some(&over), Some(&second), None] {
+            assert_eq!(advance(now, resume(&first), &writer(2), at(20)), Err(Refused::NotOurs), "{now:?}");
+        }
+        for ended in [&sent(1), &over] {
+            assert_eq!(advance(Some(ended), resume(ended), &writer(2), at(20)), Err(Refused::NotOurs), "{ended:?}");
+        }
+        assert_eq!(advance(Some(&second), resume(&second), &writer(1), at(21)), Err(Refused::Fenced { epoch: 2 }));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 /// Records listed at once, each with a pre-image of some kilobytes at most.
@@ -324,9 +325,7 @@ impl Intents {
         fresh: impl Future<Output = Result<(), NotFresh>>,
         wish: Wish,
     ) -> Result<Prepared, IntentError> {
-        let place = self.place(resource);
-        // A growth under a quota may take a minute, and whoever waits takes a place from others.
-        let turn = timeout(TURN, place.lock_owned()).await.map_err(|_| IntentError::Busy)?;
+        let turn = self.turn(resource).await?;
         fresh.await?;
         self.few_names(resource, &wish.owner.namespace)?;
         let prepare = |_: Option<&Record>| Request::Prepare { resource: resource.to_owned(), wish: wish.clone() };
@@ -343,6 +342,17 @@ impl Intents {
         let intents = records.values().filter_map(|record| record.intent.as_ref().ok());
         let of = intents.filter(|one| one.is_shared() && one.wish.owner.namespace == namespace);
         if of.count() < MOST_NAMES { Ok(()) } else { Err(IntentError::TooMany { namespace: namespace.to_owned() }) }
+    }
+
+    /// Waits for the turn of `resource`: a growth under a quota may take a minute, and whoever waits takes a place from
+    /// others.
+    pub(crate) async fn turn(&self, resource: &str) -> Result<OwnedMutexGuard<()>, IntentError> {
+        timeout(TURN, self.place(resource).lock_owned()).await.map_err(|_| IntentError::Busy)
+    }
+
+    /// What is known of objects that the watch has not shown yet.
+    pub(crate) const fn newer(&self) -> &Newer {
+        &self.newer
     }
 
     /// Objects that share a resource take turns within this process; between processes the record decides.

@@ -1,7 +1,9 @@
 //! Metrics. Every pipeline metric carries `namespace` and `cluster`; names are part of the interface.
 
+mod spark;
 mod topics;
 
+pub use spark::{Direction, ScaleOutcome, SparkFigures, SubmissionResult};
 pub use topics::TopicFigures;
 
 use crate::Part;
@@ -11,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use spark::SparkSeries;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -39,15 +42,6 @@ pub struct Rules {
     namespace: String,
     cluster: String,
     owner: &'static str,
-}
-
-/// Labels of scaling decisions.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Scaling {
-    namespace: String,
-    cluster: String,
-    direction: &'static str,
-    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -106,32 +100,6 @@ impl Ending {
     }
 }
 
-/// What became of a change of the group's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScaleOutcome {
-    /// The group has the new size.
-    Done,
-    /// The call failed.
-    Failed,
-    /// The group was no longer as the plan assumed.
-    Superseded,
-}
-
-impl ScaleOutcome {
-    const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Superseded];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
-/// The one direction in which the group's size is changed.
-const SCALE_OUT: &str = "out";
-
 /// Owners in `logwise_s3_lifecycle_rules`.
 const RULE_OWNERS: [&str; 2] = ["logwise", "other"];
 
@@ -151,7 +119,7 @@ pub struct Metrics {
     retention_headroom: Family<Pipeline, Gauge<f64, AtomicU64>>,
     partition_increases: Family<Pipeline, Counter>,
     workers: Family<Workers, Gauge>,
-    scale_decisions: Family<Scaling, Counter>,
+    spark: SparkSeries,
     rules: Family<Rules, Gauge>,
     pending_changes: Family<Pipeline, Gauge>,
     mirror_lag_seconds: Gauge,
@@ -186,7 +154,7 @@ impl Metrics {
             retention_headroom: Family::default(),
             partition_increases: Family::default(),
             workers: Family::default(),
-            scale_decisions: Family::default(),
+            spark: SparkSeries::default(),
             rules: Family::default(),
             pending_changes: Family::default(),
             mirror_lag_seconds: Gauge::default(),
@@ -264,7 +232,7 @@ impl Metrics {
         );
         registry.register_collector(Box::new(self.topic_series.clone()));
         registry.register("logwise_spark_workers", "Spark workers by state", self.workers.clone());
-        registry.register("logwise_spark_scale_decisions", "Changes of the group's size", self.scale_decisions.clone());
+        self.spark.register(registry);
         registry.register("logwise_s3_lifecycle_rules", "Lifecycle rules of the bucket by owner", self.rules.clone());
         registry.register(
             "logwise_plan_pending_changes",
@@ -291,6 +259,7 @@ impl Metrics {
             self.topic_series.clear();
             self.retention_headroom.clear();
             self.workers.clear();
+            self.spark.clear();
             self.rules.clear();
         }
     }
@@ -366,9 +335,19 @@ impl Metrics {
         }
     }
 
-    /// The group's size was changed, or tried to be.
-    pub fn scaled_out(&self, of: &Pipeline, outcome: ScaleOutcome) {
-        self.scale_decisions.get_or_create(&scaling(of, outcome)).inc();
+    /// What is known of the query and of the workers that it wants.
+    pub fn spark(&self, of: &Pipeline, figures: &SparkFigures) {
+        self.spark.set(of, figures);
+    }
+
+    /// The number of workers was changed, or tried to be.
+    pub fn scaled(&self, of: &Pipeline, direction: Direction, outcome: ScaleOutcome) {
+        self.spark.scaled(of, direction, outcome);
+    }
+
+    /// A driver was submitted.
+    pub fn driver_submitted(&self, of: &Pipeline, result: SubmissionResult) {
+        self.spark.submitted(of, result);
     }
 
     /// Rules of the bucket.
@@ -405,15 +384,8 @@ impl Metrics {
         for owner in RULE_OWNERS {
             self.rules.remove(&Rules { namespace: namespace.clone(), cluster: cluster.clone(), owner });
         }
-        for outcome in ScaleOutcome::ALL {
-            self.scale_decisions.remove(&scaling(of, outcome));
-        }
+        self.spark.forget(of);
     }
-}
-
-fn scaling(of: &Pipeline, outcome: ScaleOutcome) -> Scaling {
-    let Pipeline { namespace, cluster } = of.clone();
-    Scaling { namespace, cluster, direction: SCALE_OUT, outcome: outcome.label() }
 }
 
 #[cfg(test)]
@@ -433,7 +405,18 @@ mod tests {
         metrics.kafka(&of, 1, 3, 0);
         metrics.partitions_increased(&of, 1);
         metrics.workers(&of, "alive", Some(2));
-        metrics.scaled_out(&of, ScaleOutcome::Done);
+        let (known, count) = (Some(true), Some(1));
+        let figures = SparkFigures {
+            driver_up: known,
+            batch_duration_seconds: count,
+            wanted_workers: count,
+            records_per_second_per_core: count,
+            backlog_records: count,
+            backlog_age_seconds: count,
+        };
+        metrics.spark(&of, &figures);
+        metrics.scaled(&of, Direction::Out, ScaleOutcome::Done);
+        metrics.driver_submitted(&of, SubmissionResult::Accepted);
         metrics.rules(&of, 4, 2);
         metrics.pending(&of, 1);
         metrics.mirror(0, 0);

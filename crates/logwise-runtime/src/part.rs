@@ -72,7 +72,7 @@ impl Part {
     pub const fn conditions(self) -> &'static [C] {
         match self {
             Self::Kafka => &[C::KafkaReady, C::PartitionsLimited],
-            Self::Spark => &[C::SparkReady, C::ScalingLimited],
+            Self::Spark => &[C::SparkReady, C::ScalingLimited, C::SignalsFresh, C::RetentionAtRisk],
             Self::Storage => &[C::StorageReady],
             Self::Retention => {
                 &[C::Ready, C::Reconciling, C::Stalled, C::Accepted, C::Programmed, C::ChangesPending, C::Drifted]

@@ -59,6 +59,14 @@ impl SecretText {
         }
     }
 
+    /// Every key with its text.
+    ///
+    /// # Errors
+    /// [`Refused`] when one is no UTF-8 text.
+    pub fn texts(&self) -> Result<BTreeMap<String, Zeroizing<String>>, Refused> {
+        self.keys.keys().map(|key| Ok((key.clone(), self.text(key)?))).collect()
+    }
+
     fn refused(&self, message: String) -> Refused {
         Refused { reason: Reason::SecretNotFound, message, class: ErrorClass::NotFound }
     }
@@ -245,6 +253,7 @@ mod tests {
         assert_eq!(missing.reason, Reason::SecretNotFound);
         assert!(missing.message.contains("secretAccessKey") && missing.message.contains("aws"), "{}", missing.message);
         assert!(secret.text("broken").unwrap_err().message.contains("UTF-8"));
+        assert!(secret.texts().unwrap_err().message.contains("`broken`"));
         assert!(!format!("{secret:?}").contains("canary"));
     }
 }

@@ -1,9 +1,10 @@
-//! What intents have taken of what may be done within a day, and which parts of a resource they have changed.
+//! What intents have taken of what may be done within a day or an hour, and which parts of a resource they have changed.
 
 use crate::intent::{Intent, State};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What came about of a wish.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,19 +16,22 @@ pub struct Effect {
 }
 
 /// What an earlier intent of the resource has taken of what may be done within a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spent {
     /// When its record was written last.
     pub at: Timestamp,
     /// How much.
     pub amount: i64,
+    /// What kind of change it was, where several are made to the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// How long what was spent counts.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Entries kept; of more, the two oldest become one with the later time.
+/// Entries kept; of more, the two oldest of one kind become one with the later time.
 const MOST_SPENT: usize = 48;
 
 /// Parts whose change is remembered; of more, those that changed last.
@@ -37,6 +41,20 @@ impl Intent {
     /// What was spent within the 24 hours before `now`, by this intent too unless it had no effect.
     pub fn spent_at(&self, now: Timestamp) -> i64 {
         self.spending(now).iter().fold(0, |sum, spent| sum.saturating_add(spent.amount))
+    }
+
+    /// What changes of one kind have spent within a time before `now`, 24 hours at most, this intent's too unless it had no
+    /// effect.
+    pub fn spent_since(&self, kind: &str, now: Timestamp, within: Duration) -> i64 {
+        let within = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
+        let spent = self.spending(now).into_iter();
+        let counts = |spent: &Spent| spent.kind.as_deref() == Some(kind) && now.duration_since(spent.at) < within;
+        spent.filter(counts).fold(0, |sum, spent| sum.saturating_add(spent.amount))
+    }
+
+    /// What kind of change it is: the targets' `kind`, where several are made to the resource.
+    pub fn kind(&self) -> Option<&str> {
+        self.wish.targets.get("kind")?.as_str()
     }
 
     /// When parts of the resource were changed within the 24 hours before `now`, by this intent too unless it had no
@@ -63,13 +81,16 @@ impl Intent {
 
     pub(crate) fn spending(&self, now: Timestamp) -> Vec<Spent> {
         let amount = self.effect.as_ref().map_or(self.wish.amount, |effect| effect.amount);
-        let own = Spent { at: self.written, amount };
+        let own = Spent { at: self.written, amount, kind: self.kind().map(str::to_owned) };
         let counts = self.had_effect() && own.amount != 0;
-        let all = self.spent.iter().copied().chain(counts.then_some(own));
+        let all = self.spent.iter().cloned().chain(counts.then_some(own));
         let mut recent: Vec<Spent> = all.filter(|spent| now.duration_since(spent.at) < DAY).collect();
         while recent.len() > MOST_SPENT {
-            let first = recent.remove(0);
-            recent[0].amount = recent[0].amount.saturating_add(first.amount);
+            let next_of =
+                |first: usize| (first + 1..recent.len()).find(|next| recent[*next].kind == recent[first].kind);
+            let Some((first, next)) = (0..recent.len()).find_map(|first| Some((first, next_of(first)?))) else { break };
+            recent[next].amount = recent[next].amount.saturating_add(recent[first].amount);
+            recent.remove(first);
         }
         recent
     }
@@ -155,6 +176,32 @@ mod tests {
         assert_eq!(topics(&third, day + 11), vec!["c".to_owned()]);
         let read: Intent = serde_json::from_value(serde_json::to_value(&third).unwrap()).unwrap();
         assert_eq!(read, third);
+    }
+
+    #[test]
+    fn kinds_of_changes_spend_apart_and_within_a_time() {
+        let change = |current: Option<&Intent>, kind: &str, amount, second| {
+            let targets = serde_json::json!({"kind": kind});
+            let open = sent(&prepared(current, Wish { amount, targets, ..wish() }, second), second);
+            closed(&open, Ending::Done, second)
+        };
+        let hour = Duration::from_secs(3_600);
+        let since = |intent: &Intent, kind, second| intent.spent_since(kind, at(second), hour);
+        let first = change(None, "raise", 5, 10);
+        let second = change(Some(&first), "remove", 1, 20);
+        let third = change(Some(&second), "raise", 2, 30);
+        let counts = |second| (since(&third, "raise", second), since(&third, "remove", second));
+        assert_eq!(counts(30), (7, 1));
+        assert_eq!((counts(3_609), counts(3_610), counts(3_620)), ((7, 1), (2, 1), (2, 0)));
+        assert_eq!((since(&third, "cost", 30), third.spent_at(at(30))), (0, 8));
+        let mut many = third;
+        for second in 31..150 {
+            many = change(Some(&many), if second % 2 == 0 { "raise" } else { "remove" }, 1, second);
+        }
+        assert_eq!((since(&many, "raise", 150), since(&many, "remove", 150)), (7 + 59, 1 + 60));
+        assert_eq!((many.spent.len(), many.spent_at(at(150))), (MOST_SPENT, 8 + 119));
+        let read: Intent = serde_json::from_value(serde_json::to_value(&many).unwrap()).unwrap();
+        assert_eq!(read, many);
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn tell(cluster: &LogwiseCluster, context: &Context, observed: &Look) {
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before.
-async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Refused> {
+pub(crate) async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<Bucket, Refused> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let aws = cluster.spec.aws.as_ref();
     let named = Named {

@@ -254,6 +254,7 @@ async fn take_away(
     let outcome = memory.tried.noted(&bucket.name, &targets.write, outcome, Instant::now());
     let decision = Decision {
         id: None,
+        about: "",
         inputs: json!({"home": home, "documentVersion": look.raw.known().map(RawDocument::version)}),
         actions: json!([targets.write]),
         holds: json!({}),

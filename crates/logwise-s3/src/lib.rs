@@ -1,4 +1,5 @@
-//! The S3 half of retention: lifecycle configurations kept byte for byte, and discovery of services.
+//! The S3 half of retention: lifecycle configurations kept byte for byte, and discovery of services. And how far the
+//! streaming query has read, from its checkpoint.
 //!
 //! A lifecycle configuration is replaced as a whole, so every rule of others travels through this crate: it is never
 //! parsed into a model and printed again, but cut out of the document that S3 sent and put back as it was.
@@ -33,6 +34,7 @@ mod own_rules;
 mod pending;
 mod policy_report;
 mod policy_status;
+pub mod position;
 mod record;
 mod replaced;
 mod report;

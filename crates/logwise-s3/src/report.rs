@@ -294,6 +294,7 @@ impl Found<'_> {
         let policy = retention::Policy { bared: BTreeMap::new(), ..self.policy.clone() };
         Some(Decision {
             id: None,
+            about: "",
             inputs: json!({"policy": policy, "documentVersion": version, "services": services}),
             actions: json!(write),
             holds: json!({"blocked": self.plan.blocked, "policies": self.notable()}),

@@ -7,6 +7,8 @@ mod accepted;
 mod ceph;
 #[path = "servers/facts.rs"]
 mod facts;
+#[path = "servers/position.rs"]
+mod position;
 
 use logwise_aws::{AwsClients, AwsSettings, Base, Identity, Owner, Pipeline};
 use logwise_plan::Known;

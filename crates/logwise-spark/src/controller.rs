@@ -1,38 +1,27 @@
 //! Validate, observe, plan, apply, report.
 
-use crate::master::{self, Master, NoActiveMaster};
-use crate::{owner, raise, report};
+use crate::apply::{self, Around};
+use crate::context::Context;
+use crate::decide::{Ground, decide};
+use crate::master::{NoActiveMaster, Page};
+use crate::pool::{Found, Place};
+use crate::signals::Signals;
+use crate::told::{Failed, Told};
+use crate::{driver, judge, owner, ranking, report, signals};
 use futures::Stream;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::Controller;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, Invalid, MasterAddress};
-use logwise_aws::group::{self, Described};
-use logwise_aws::{AwsClients, AwsError, Clients, Pipeline, Whom};
-use logwise_plan::{Known, workers};
-use logwise_runtime::facts::{Cores, Fact};
-use logwise_runtime::{Part, Refused, Report, Shell, secrets, streams};
+use logwise_aws::{Clients, Pipeline, Whom};
+use logwise_plan::workers::{self, Plan};
+use logwise_runtime::facts::{Cores, Driver, Fact};
+use logwise_runtime::intent::Intent;
+use logwise_runtime::{ErrorClass, Part, Refused, Report, secrets, streams};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What the Spark controller works with.
-pub struct Context {
-    /// Where it reports to.
-    pub shell: Arc<Shell>,
-    /// AWS clients.
-    pub aws: Arc<AwsClients>,
-    /// Name of this installation, part of the external ids.
-    pub installation: String,
-    /// Client for the masters' pages.
-    pub http: reqwest::Client,
-    /// Seconds between two looks.
-    pub period_seconds: u32,
-    /// All pipelines.
-    pub clusters: Store<LogwiseCluster>,
-}
 
 /// Looks at every LogwiseCluster until `shutdown`.
 pub async fn run(
@@ -50,94 +39,226 @@ async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Actio
     context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await
 }
 
-/// What one look at the Spark side found.
-pub(crate) struct Observed {
-    /// The active master.
-    pub master: Result<Master, NoActiveMaster>,
-    /// The facts the plan decides on; `None`: the size is not managed.
-    pub facts: Option<workers::Observed>,
-    /// ARN of the group, if there is one.
-    pub arn: Option<String>,
-    /// Why the group could not be read.
-    pub error: Option<AwsError>,
+/// What the spec says, valid.
+struct Valid {
+    masters: Vec<MasterAddress>,
+    /// None: nothing that runs workers is named, or AWS cannot be called for it.
+    workers: Option<(workers::Policy, Place)>,
+    driver: Option<logwise_plan::driver::Policy>,
 }
 
-/// One raise and what became of it.
-pub(crate) type Outcome = (workers::RaiseDesired, Result<group::Outcome, AwsError>);
+/// What was read of the outside.
+struct Observed {
+    page: Result<Arc<Page>, NoActiveMaster>,
+    found: Option<Found>,
+    signals: Signals,
+    /// When it was begun.
+    looked: Instant,
+}
 
 async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     if cluster.spec.spark.is_none() {
+        context.forget(&cluster.uid().unwrap_or_default());
         return Report::default();
     }
     let (clients, accounts) = match reach(cluster, context).await {
         Ok(reached) => reached,
         Err(refused) => return report::refused(cluster, refused),
     };
-    if let Some(owner) = owner::by_spec(cluster, context).await {
-        return report::conflicted(cluster, &owner);
+    if let Some(conflict) = owner::by_spec(cluster, context).await {
+        return report::conflicted(cluster, &conflict);
     }
-    let (policy, masters) = match validated(cluster, context.period_seconds) {
+    let valid = match validated(cluster, context, clients.as_ref()) {
         Ok(valid) => valid,
         Err(invalid) => return report::invalid(cluster, &invalid),
     };
-    let looked = Instant::now();
-    let observed = observe(cluster, context, clients.as_ref(), &masters).await;
-    tell(cluster, context, &observed.master, looked);
-    if let Some(refused) = owner::foreign(cluster, observed.arn.as_deref(), &accounts) {
+    work(cluster, context, &valid, &accounts).await
+}
+
+/// Observe, plan, apply, report. `accounts` are those that the group may be of; none: any.
+async fn work(cluster: &LogwiseCluster, context: &Context, valid: &Valid, accounts: &[String]) -> Report {
+    let mut observed = observe(cluster, context, valid).await;
+    tell(cluster, context, &observed);
+    let arn = observed.found.as_ref().and_then(Found::arn);
+    if let Some(refused) = owner::foreign(cluster, arn, accounts) {
         return report::refused(cluster, refused);
     }
-    if let Some(owner) = owner::by_record(cluster, observed.arn.as_deref(), context).await {
-        return report::conflicted(cluster, &owner);
+    if let Some(conflict) = owner::by_record(cluster, arn, context).await {
+        return report::conflicted(cluster, &conflict);
     }
-    let cleared = raise::clear_the_way(&context.shell.intents, &observed, looked).await;
-    let plan = policy.as_ref().zip(observed.facts.as_ref()).map(|(p, facts)| workers::plan(p, facts, Timestamp::now()));
-    let outcomes = match &plan {
-        Some(plan) if validate::may_change(cluster) => {
-            raise::carry_out((cluster, context), clients.as_ref(), plan, cleared).await
-        }
+    let found = observed.found.take();
+    let backlog = observed.signals.backlog;
+    let around = driver::Around { cluster, context, masters: &valid.masters, page: &observed.page, backlog };
+    let of_driver: Option<(_, driver::Found)> = match &valid.driver {
+        Some(policy) => Some((policy, driver::observe(policy, around).await)),
+        None => None,
+    };
+    // Both plans are about the same moment.
+    let now = Timestamp::now();
+    let decided = match (&valid.workers, found) {
+        (Some(workers), Some(found)) => Some(decided((cluster, context), workers, (found, &observed), now).await),
+        _ => None,
+    };
+    let planned = of_driver.as_ref().map(|(policy, found)| logwise_plan::driver::plan(policy, &found.facts, now));
+    let told = match &decided {
+        Some(decided) => carry_out((cluster, context), (valid, &observed), decided).await,
+        None => Vec::new(),
+    };
+    let done: Vec<driver::Told> = match (&of_driver, &planned) {
+        (Some((_, found)), Some(plan)) if validate::may_change(cluster) => driver::carry_out(around, found, plan).await,
         _ => Vec::new(),
     };
-    let look = report::Look {
-        cluster,
-        policy: policy.as_ref(),
-        observed: &observed,
-        plan: plan.as_ref(),
-        outcomes: &outcomes,
+    let driver = of_driver.as_ref().zip(planned.as_ref()).map(|((policy, found), plan)| driver::Look {
+        around,
+        policy,
+        found,
+        plan,
+        told: &done,
+        now,
+    });
+    if !told.is_empty() || !done.is_empty() {
+        context.memory.with(&cluster.uid().unwrap_or_default(), |of| of.acted = Some(Instant::now()));
+    }
+    conclude((cluster, context), (valid, &observed), (decided.as_ref(), &told), driver)
+}
+
+/// What was decided about the workers.
+struct Decided {
+    found: Found,
+    facts: workers::Observed,
+    plan: Plan,
+    /// The name under which changes are written down, or why nothing may be sent.
+    cleared: Result<String, String>,
+    /// A change of an earlier look that has come to light.
+    late: Option<Told>,
+    now: Timestamp,
+}
+
+/// Judges what is open, and plans.
+async fn decided(
+    (cluster, context): (&LogwiseCluster, &Context),
+    (policy, place): &(workers::Policy, Place),
+    (mut found, observed): (Found, &Observed),
+    now: Timestamp,
+) -> Decided {
+    let (uid, intents) = (cluster.uid().unwrap_or_default(), &context.shell.intents);
+    let (cleared, late) = judge::clear_the_way(intents, (&found, observed.looked), &uid).await;
+    let ground = Ground { cluster, context, policy, place, page: &observed.page, signals: &observed.signals };
+    let (facts, plan) = decide(ground, &mut found, now).await;
+    Decided { found, facts, plan, cleared, late, now }
+}
+
+/// Carries the plan out, if anything may be changed, and remembers what came of it.
+async fn carry_out(
+    (cluster, context): (&LogwiseCluster, &Context),
+    (valid, observed): (&Valid, &Observed),
+    decided: &Decided,
+) -> Vec<Told> {
+    let Some((policy, place)) = &valid.workers else { return Vec::new() };
+    let Decided { found, plan, cleared, late, now, .. } = decided;
+    let done = match cleared {
+        _ if !validate::may_change(cluster) || plan.is_idle() && !apply::is_withdrawn(plan) => Vec::new(),
+        Err(why) => apply::not_sent(plan, ErrorClass::Conflict, why),
+        Ok(resource) => {
+            let page = observed.page.as_deref().ok();
+            let masters = &valid.masters;
+            let around = Around { cluster, context, policy, place, found, resource, masters, page };
+            apply::carry_out(around, plan).await
+        }
     };
+    let told: Vec<Told> = late.iter().cloned().chain(done).collect();
+    context.memory.with(&cluster.uid().unwrap_or_default(), |of| {
+        if let Some(size) = &plan.size {
+            of.scaling.recommended(size.recommended, *now);
+        }
+        told.iter().filter_map(Told::resized).for_each(|sizes| of.scaling.changed(sizes, *now));
+    });
+    told
+}
+
+/// Metrics, and the report.
+fn conclude(
+    (cluster, context): (&LogwiseCluster, &Context),
+    (valid, observed): (&Valid, &Observed),
+    (decided, told): (Option<&Decided>, &[Told]),
+    driver: Option<driver::Look<'_>>,
+) -> Report {
+    let denied: Option<Failed> =
+        context.memory.with(&cluster.uid().unwrap_or_default(), |of| of.scaling.denied.clone());
+    let resource = decided.and_then(|decided| decided.found.resource.as_ref());
+    let last: Option<Intent> = resource.and_then(|resource| context.shell.intents.last(resource).ok().flatten());
+    let workers = valid.workers.as_ref().zip(decided).map(|((policy, place), decided)| report::Workers {
+        policy,
+        place,
+        found: &decided.found,
+        facts: &decided.facts,
+        plan: &decided.plan,
+        told,
+        now: decided.now,
+        nearest: observed.signals.nearest.as_ref(),
+        denied: denied.as_ref(),
+        last: last.as_ref(),
+    });
+    let look = report::Look { cluster, page: &observed.page, workers, driver };
     look.measure(&context.shell.metrics);
     look.report(context.period_seconds)
 }
 
-fn validated(cluster: &LogwiseCluster, period_seconds: u32) -> Result<(Option<workers::Policy>, Vec<String>), Invalid> {
-    let policy = validate::workers(cluster, period_seconds).transpose()?;
-    let masters = validate::spark_masters(cluster).transpose()?.unwrap_or_default();
-    Ok((policy, masters.iter().map(MasterAddress::ui).collect()))
+fn validated(cluster: &LogwiseCluster, context: &Context, clients: Option<&Clients>) -> Result<Valid, Invalid> {
+    let period = context.period_seconds;
+    let policy = validate::workers(cluster, period).transpose()?;
+    let place = |policy: &workers::Policy| Place::of(cluster, context, &policy.pool, clients);
+    Ok(Valid {
+        masters: validate::spark_masters(cluster).transpose()?.unwrap_or_default(),
+        workers: policy.and_then(|policy| place(&policy).map(|place| (policy, place))),
+        driver: validate::driver(cluster, period).transpose()?.map(driver::sooner),
+    })
 }
 
-async fn observe(
-    cluster: &LogwiseCluster,
-    context: &Context,
-    clients: Option<&Clients>,
-    masters: &[String],
-) -> Observed {
-    let (master, group) = futures::join!(master::look(&context.http, masters), describe(cluster, clients));
-    let (facts, arn, error) = match group {
-        None => (None, None, None),
-        Some(Ok(Described { group, arn })) => (Some(workers::Observed { group }), arn, None),
-        Some(Err(error)) => (Some(workers::Observed { group: Known::Unknown(error.to_string()) }), None, Some(error)),
+async fn observe(cluster: &LogwiseCluster, context: &Context, valid: &Valid) -> Observed {
+    let looked = Instant::now();
+    let (depth, acted) = context.memory.with(&cluster.uid().unwrap_or_default(), |of| (of.scaling.depth(), of.acted));
+    // One fetch serves all objects of a master that look at about the same time; what this one has done shows in it.
+    let half = Duration::from_secs(context.period_seconds.into()) / 2;
+    let recent = looked.checked_sub(half).unwrap_or(looked);
+    let not_before = acted.map_or(recent, |acted| acted.max(recent));
+    let found = async {
+        match &valid.workers {
+            Some((_, place)) => Some(place.read(depth).await),
+            None => None,
+        }
     };
-    Observed { master, facts, arn, error }
+    let (page, found) = futures::join!(context.masters.page(&valid.masters, not_before), found);
+    let app_cores = page.as_ref().ok().and_then(|page| ranking::cluster_of(cluster, page).app_cores);
+    let signals = signals::gather(cluster, context, app_cores, (Instant::now(), Timestamp::now()));
+    Observed { page, found, signals, looked }
 }
 
 /// Tells the other parts what the masters' cores and drivers are.
-fn tell(cluster: &LogwiseCluster, context: &Context, master: &Result<Master, NoActiveMaster>, taken: Instant) {
-    let master = master.as_ref().map_err(NoActiveMaster::to_string);
-    let (shell, of) = (&context.shell, cluster.uid().unwrap_or_default());
+fn tell(cluster: &LogwiseCluster, context: &Context, observed: &Observed) {
+    let page = observed.page.as_ref().map_err(NoActiveMaster::to_string);
+    let (shell, of, taken) = (&context.shell, cluster.uid().unwrap_or_default(), observed.looked);
     let period = Duration::from_secs(context.period_seconds.into());
-    let cores = master.clone().map(|master| Cores { total: master.cores, used: master.cores_used });
+    let cores = page.clone().map(|page| {
+        let (total, used) = page.cores();
+        Cores { total, used }
+    });
     shell.tell(&shell.facts.cores, &of, Fact { value: cores.into(), taken, period });
-    let drivers = master.map(|master| master.drivers.clone());
+    let drivers = page.map(|page| drivers(page));
     shell.tell(&shell.facts.drivers, &of, Fact { value: drivers.into(), taken, period });
+}
+
+/// Drivers that have not ended.
+fn drivers(page: &Page) -> Vec<Driver> {
+    let lives = |id: &str| page.cluster.drivers.iter().any(|driver| driver.id == id);
+    let rows = page.all_drivers.iter().filter(|row| lives(&row.id));
+    let driver = rows.map(|row| Driver {
+        id: row.id.clone(),
+        main_class: row.main_class.clone(),
+        state: row.state.clone(),
+        worker: row.worker.as_ref().and_then(|worker| page.host_of(worker)).map(str::to_owned),
+    });
+    driver.collect()
 }
 
 /// Whether the operator may call what this object refers to, and as whom: nothing is called before. No clients: no
@@ -160,14 +281,11 @@ async fn reach(cluster: &LogwiseCluster, context: &Context) -> Result<(Option<Cl
     Ok((Some(clients), allowed.group_accounts))
 }
 
-/// The group, if the spec names one.
-async fn describe(cluster: &LogwiseCluster, clients: Option<&Clients>) -> Option<Result<Described, AwsError>> {
-    let name = group_name(cluster)?;
-    Some(group::describe(&clients?.autoscaling(), name).await)
-}
-
 /// The Auto Scaling Group that the spec names.
 pub(crate) fn group_name(cluster: &LogwiseCluster) -> Option<&str> {
     let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
     workers.auto_scaling_group.as_ref().map(|group| group.name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

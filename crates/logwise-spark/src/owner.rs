@@ -1,7 +1,9 @@
-//! Who owns the Auto Scaling group that a LogwiseCluster names. A name and a region are one group only within one AWS
-//! account.
+//! Who owns what a LogwiseCluster names and others may name too: the Auto Scaling group or the Deployment of its
+//! workers, and the driver. A name and a region are one group only within one AWS account.
 
-use crate::controller::{Context, group_name};
+use crate::context::Context;
+use crate::controller::group_name;
+use crate::{deployment, driver};
 use kube::ResourceExt;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate;
@@ -9,9 +11,50 @@ use logwise_runtime::conditions::Reason;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{ErrorClass, Refused};
 
-/// The LogwiseCluster that owns the group, if it is not this one, as far as can be told without a call. One that may not
-/// use it does not own it.
-pub(crate) async fn by_spec(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
+/// Another LogwiseCluster owns something that this one names: nothing is done for this one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// What belongs to whom, and the next step.
+    pub words: String,
+}
+
+impl Conflict {
+    fn of_group(cluster: &LogwiseCluster, owner: &str) -> Self {
+        let group = group_name(cluster).unwrap_or_default();
+        Self::over(&format!("Auto Scaling group {group}"), owner, "group")
+    }
+
+    fn of_deployment(cluster: &LogwiseCluster, owner: &str) -> Self {
+        let deployment = deployment_name(cluster).unwrap_or_default();
+        Self::over(&format!("Deployment {deployment}"), owner, "Deployment")
+    }
+
+    fn over(what: &str, owner: &str, kind: &str) -> Self {
+        let fact = format!("{what} belongs to LogwiseCluster {owner}; nothing is done for this one");
+        Self { words: format!("{fact}. Use one LogwiseCluster per {kind}") }
+    }
+}
+
+/// Whether another LogwiseCluster owns the group, the Deployment or the driver, as far as can be told without a call.
+pub(crate) async fn by_spec(cluster: &LogwiseCluster, context: &Context) -> Option<Conflict> {
+    if let Some(owner) = of_group(cluster, context).await {
+        return Some(Conflict::of_group(cluster, &owner));
+    }
+    if let Some(owner) = deployment::rival(cluster, context).await {
+        return Some(Conflict::of_deployment(cluster, &owner));
+    }
+    let owner = driver::rival(cluster, context).await?;
+    Some(Conflict { words: driver::conflict_words(&owner) })
+}
+
+/// The Deployment that the spec names.
+fn deployment_name(cluster: &LogwiseCluster) -> Option<&str> {
+    let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
+    workers.deployment.as_ref().map(|deployment| deployment.name.as_str())
+}
+
+/// The LogwiseCluster that owns the group, if it is not this one. One that may not use it does not own it.
+async fn of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let wanted = Wanted::of(cluster)?;
     let contends =
         |other: &LogwiseCluster| Wanted::of(other).is_some_and(|other| other.is_as(&wanted)) && may_use(other, context);
@@ -21,7 +64,12 @@ pub(crate) async fn by_spec(cluster: &LogwiseCluster, context: &Context) -> Opti
 
 /// The LogwiseCluster that the record of the group with this ARN names, if it is not this one and still names the group:
 /// of two that reach it in different ways only AWS can tell that it is the same.
-pub(crate) async fn by_record(cluster: &LogwiseCluster, arn: Option<&str>, context: &Context) -> Option<String> {
+pub(crate) async fn by_record(cluster: &LogwiseCluster, arn: Option<&str>, context: &Context) -> Option<Conflict> {
+    let owner = recorded(cluster, arn, context).await?;
+    Some(Conflict::of_group(cluster, &owner))
+}
+
+async fn recorded(cluster: &LogwiseCluster, arn: Option<&str>, context: &Context) -> Option<String> {
     let wanted = Wanted::of(cluster)?;
     let recorded = context.shell.intents.owner(&format!("group/{}", arn?)).await?;
     if Some(&recorded.uid) == cluster.metadata.uid.as_ref() {
@@ -128,6 +176,14 @@ mod tests {
 
     fn role(account: &str) -> Value {
         json!({"roleARN": format!("arn:aws:iam::{account}:role/logwise")})
+    }
+
+    #[test]
+    fn a_conflict_says_what_belongs_to_whom_and_what_to_do() {
+        let group = Conflict::of_group(&cluster("a", json!({})), "b/other").words;
+        let said = "Auto Scaling group workers belongs to LogwiseCluster b/other; nothing is done for this one. Use one \
+                    LogwiseCluster per group";
+        assert_eq!(group, said);
     }
 
     fn record(account: &str) -> String {

@@ -1,134 +1,82 @@
-//! Raises of the group's desired capacity under an intent: written down before AWS is asked, closed when the effect was
-//! seen.
+//! Raises of the desired number: of an Auto Scaling Group, or of the replicas of a Deployment.
 
-use crate::controller::{Context, Observed, Outcome};
-use logwise_api::LogwiseCluster;
-use logwise_aws::{AutoScaling, AwsError, Clients, Failure, group};
-use logwise_plan::workers::{Group, Plan, RaiseDesired};
-use logwise_runtime::intent::{Ending, Intent, Wish};
-use logwise_runtime::{ErrorClass, IntentError, Intents, ObjectKey, chain};
-use serde_json::json;
-use std::time::{Duration, Instant};
+use crate::apply::{Around, asked, once};
+use crate::deployment::{self, At, Checked, Scaled, Version};
+use crate::judge::{kind, targets};
+use crate::pool::Place;
+use crate::told::{Failed, Outcome};
+use logwise_aws::{AutoScaling, group};
+use logwise_plan::workers::Raise;
+use logwise_runtime::term::Permit;
+use std::sync::OnceLock;
 
-/// Longest time the call takes: one attempt, and a moment more.
-const CALL_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// What the intent's name of a group begins with; its ARN follows.
-const KIND: &str = "group/";
-
-/// Judges an intent that an earlier look or an earlier leader left open, by a look that began at `looked`. Returns the
-/// name under which the next one may be written, or why nothing may be sent.
-pub(crate) async fn clear_the_way(intents: &Intents, observed: &Observed, looked: Instant) -> Result<String, String> {
-    // The ARN, not the name: a group that was made again under the same name is another one.
-    let arn = observed.arn.as_ref().ok_or("the ARN of the group is not known")?;
-    let resource = format!("{KIND}{arn}");
-    let judge = async |intent: &Intent| {
-        let group = observed.facts.as_ref().and_then(|facts| facts.group.known()).ok_or("the group was not read")?;
-        Ok((ending(intent, group), looked))
-    };
-    intents.clear(&resource, judge).await?;
-    Ok(resource)
-}
-
-/// What became of the raise that `intent` names.
-fn ending(intent: &Intent, group: &Group) -> Ending {
-    match serde_json::from_value::<RaiseDesired>(intent.wish.targets.clone()) {
-        Ok(raise) if group.desired == raise.to => Ending::Done,
-        Ok(raise) if group.desired == raise.from => Ending::Abandoned,
-        _ => Ending::Superseded,
-    }
-}
-
-/// Carries out the raise of `plan` under an intent; `cleared` is the answer of [`clear_the_way`].
-pub(crate) async fn carry_out(
-    of: (&LogwiseCluster, &Context),
-    clients: Option<&Clients>,
-    plan: &Plan,
-    cleared: Result<String, String>,
-) -> Vec<Outcome> {
-    let Some(client) = clients.map(Clients::autoscaling) else { return Vec::new() };
-    let mut outcomes = Vec::new();
-    for raise in &plan.actions {
-        let outcome = match &cleared {
-            Ok(resource) => carry_out_one(of, &client, raise, resource).await,
-            Err(why) => Err(not_sent(raise, ErrorClass::Conflict, why)),
-        };
-        outcomes.push((raise.clone(), outcome));
-    }
-    outcomes
-}
-
-async fn carry_out_one(
-    (cluster, context): (&LogwiseCluster, &Context),
-    client: &AutoScaling,
-    raise: &RaiseDesired,
-    resource: &str,
-) -> Result<group::Outcome, AwsError> {
-    let failed = |error: IntentError| not_sent(raise, error.class(), &chain(&error));
-    let wish = Wish {
-        owner: ObjectKey::of(cluster).into(),
-        targets: json!(raise),
-        pre_image: None,
-        amount: 0,
-        parts: Vec::new(),
-    };
-    let prepared = context.shell.intents.prepare(resource, cluster, wish).await.map_err(failed)?;
-    let arn = resource.strip_prefix(KIND).unwrap_or(resource);
-    match group::check(client, raise, arn).await {
-        Ok(None) => {}
-        other => {
-            prepared.abandon(Ending::Superseded).await;
-            return other.map(|outcome| outcome.unwrap_or(group::Outcome::AlreadySo));
+/// Raises the desired number from the one that the plan has seen to the one that it names, or says why not.
+pub(crate) async fn raise(around: Around<'_>, raise: &Raise) -> Result<Outcome, Failed> {
+    let wish = (targets(kind::RAISE, raise), i64::from(raise.to) - i64::from(raise.from));
+    match around.place {
+        Place::Group { clients, .. } => {
+            let client = clients.autoscaling();
+            let arn = around.found.arn().unwrap_or_default();
+            once(around, wish, check(&client, raise, arn), |permit| send(&client, raise, permit)).await
+        }
+        Place::Deployment { client, namespace, name } => {
+            let uid = around.found.uid.as_deref().unwrap_or_default();
+            let scale = Scale { client, of: At { namespace, name, uid }, sizes: (raise.from, raise.to) };
+            let version = OnceLock::new();
+            once(around, wish, scale.check(&version), |permit| scale.send(&version, asked(permit))).await
         }
     }
-    let sent = prepared.send(CALL_TIMEOUT).await.map_err(failed)?;
-    let permit = sent.permit();
-    match group::send(client, raise, move || permit.check().map_err(|error| chain(&error))).await {
-        Ok(()) => {
-            sent.close(Ending::Done).await;
-            Ok(group::Outcome::Done)
+}
+
+async fn check(client: &AutoScaling, raise: &Raise, arn: &str) -> Result<Option<Outcome>, Failed> {
+    let outcome = |outcome| match outcome {
+        group::Outcome::Done => Outcome::Done,
+        group::Outcome::AlreadySo => Outcome::AlreadySo,
+        group::Outcome::Superseded { desired, max_size } => {
+            Outcome::Superseded { why: format!("desired capacity is {desired} and the maximum {max_size}") }
         }
-        Err(error) => {
-            // Without an answer nobody knows: the next look judges.
-            if error.class() != ErrorClass::Transient {
-                sent.close(Ending::Abandoned).await;
+    };
+    Ok(group::check(client, raise, arn).await?.map(outcome))
+}
+
+async fn send(client: &AutoScaling, raise: &Raise, permit: Permit) -> Result<Outcome, Failed> {
+    group::send(client, raise, asked(permit)).await?;
+    Ok(Outcome::Done)
+}
+
+/// A change of the replicas of a Deployment, from one number to another.
+pub(crate) struct Scale<'a> {
+    pub client: &'a kube::Client,
+    pub of: At<'a>,
+    pub sizes: (i32, i32),
+}
+
+impl Scale<'_> {
+    /// Reads the Deployment again; `version` is where it is noted what may be changed. None: it may.
+    pub async fn check(&self, version: &OnceLock<Version>) -> Result<Option<Outcome>, Failed> {
+        let (from, to) = self.sizes;
+        Ok(match deployment::check(self.client, &self.of, from, to).await? {
+            Checked::Go(seen) => {
+                version.get_or_init(|| seen);
+                None
             }
-            Err(error)
-        }
+            Checked::AlreadySo => Some(Outcome::AlreadySo),
+            Checked::Superseded { why } => Some(Outcome::Superseded { why }),
+        })
     }
-}
 
-fn not_sent(raise: &RaiseDesired, class: ErrorClass, why: &str) -> AwsError {
-    let failure = Failure::stated(class, format!("nothing was sent: {why}"));
-    AwsError::SetDesiredCapacity { group: raise.group.clone(), failure, source: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-    use logwise_runtime::intent::{Owner, State, Writer};
-
-    #[test]
-    fn an_open_intent_is_judged_by_the_capacity_that_the_group_has() {
-        let owner = Owner { namespace: "n".into(), name: "a".into(), uid: "u".into(), generation: 1 };
-        let raise = RaiseDesired { group: "g".into(), from: 1, to: 3 };
-        let intent = Intent {
-            resource: "group/arn".into(),
-            wish: Wish { owner, targets: json!(raise), pre_image: None, amount: 0, parts: Vec::new() },
-            writer: Writer { epoch: 1, shard: String::new(), identity: "p".into() },
-            state: State::Sent,
-            send_before: None,
-            call_timeout_seconds: 6,
-            written: Timestamp::UNIX_EPOCH,
-            prepared: None,
-            effect: None,
-            spent: Vec::new(),
-            changed: std::collections::BTreeMap::new(),
+    /// Sets the replicas, if nothing has changed since the check.
+    pub async fn send(
+        &self,
+        version: &OnceLock<Version>,
+        permit: impl Fn() -> Result<(), String> + Send + Sync,
+    ) -> Result<Outcome, Failed> {
+        let Some(version) = version.get() else {
+            return Ok(Outcome::Superseded { why: "the Deployment was not read".to_owned() });
         };
-        let group = |desired| Group { min_size: 0, max_size: 9, desired, in_service: 1 };
-        assert_eq!(ending(&intent, &group(3)), Ending::Done);
-        assert_eq!(ending(&intent, &group(1)), Ending::Abandoned);
-        assert_eq!(ending(&intent, &group(2)), Ending::Superseded);
+        Ok(match deployment::scale(self.client, &self.of, version, self.sizes.1, permit).await? {
+            Scaled::Done => Outcome::Done,
+            Scaled::Superseded { why } => Outcome::Superseded { why },
+        })
     }
 }

@@ -10,14 +10,20 @@ import static org.apache.spark.sql.functions.not;
 import static org.apache.spark.sql.functions.trim;
 import static org.apache.spark.sql.functions.when;
 
+import java.io.IOException;
 import java.util.HashMap;
 import java.util.Map;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.api.java.function.FilterFunction;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.streaming.StreamingQuery;
+import org.apache.spark.sql.streaming.StreamingQueryProgress;
 import org.apache.spark.sql.streaming.Trigger;
 import org.apache.spark.sql.types.StructType;
+import org.apache.spark.util.SerializableConfiguration;
 
 /**
  * The test bed's streaming job: log lines from every Kafka topic that matches a pattern, written as
@@ -25,6 +31,10 @@ import org.apache.spark.sql.types.StructType;
  *
  * <p>Arguments are {@code key=value}: bootstrap, pattern, output, checkpoint, query, trigger, maxOffsets.
  * A value that is no JSON object, or names no usable service, goes to the service "unknown".
+ *
+ * <p>For tests there are two more: {@code pause} names an object, and while that exists a batch that has
+ * something to read does not come to its end; {@code failAt} makes the program fail, at {@code start} or
+ * once the batch of that number is committed.
  */
 public final class StreamApp {
   // A longer name would make an S3 key beyond 1024 bytes, and the failed write would end the query.
@@ -34,6 +44,10 @@ public final class StreamApp {
 
   public static void main(String[] args) throws Exception {
     Map<String, String> settings = settings(args);
+    String failAt = settings.get("failAt");
+    if ("start".equals(failAt)) {
+      throw new IllegalStateException("this driver was told to fail at its start");
+    }
     SparkSession session = SparkSession.builder().getOrCreate();
     Dataset<Row> records =
         session
@@ -45,16 +59,59 @@ public final class StreamApp {
             .option("maxOffsetsPerTrigger", wanted(settings, "maxOffsets"))
             .option("failOnDataLoss", "false")
             .load();
-    lines(records)
-        .writeStream()
-        .queryName(wanted(settings, "query"))
-        .format("parquet")
-        .partitionBy("service_name", "year", "month", "day", "hour")
-        .option("path", wanted(settings, "output"))
-        .option("checkpointLocation", wanted(settings, "checkpoint"))
-        .trigger(Trigger.ProcessingTime(wanted(settings, "trigger")))
-        .start()
-        .awaitTermination();
+    if (settings.containsKey("pause")) {
+      records = records.filter(new Gate(session, wanted(settings, "pause")));
+    }
+    StreamingQuery query =
+        lines(records)
+            .writeStream()
+            .queryName(wanted(settings, "query"))
+            .format("parquet")
+            .partitionBy("service_name", "year", "month", "day", "hour")
+            .option("path", wanted(settings, "output"))
+            .option("checkpointLocation", wanted(settings, "checkpoint"))
+            .trigger(Trigger.ProcessingTime(wanted(settings, "trigger")))
+            .start();
+    System.out.println("query " + query.id() + " run " + query.runId());
+    if (failAt == null) {
+      query.awaitTermination();
+      return;
+    }
+    while (!query.awaitTermination(200)) {
+      StreamingQueryProgress progress = query.lastProgress();
+      if (progress != null && progress.batchId() >= Long.parseLong(failAt)) {
+        throw new IllegalStateException("this driver was told to fail after batch " + failAt);
+      }
+    }
+  }
+
+  /** Lets every record pass, but none while an object exists. */
+  private static final class Gate implements FilterFunction<Row> {
+    private static final long serialVersionUID = 1L;
+    private static final long LOOK_MILLIS = 500;
+
+    private final SerializableConfiguration configuration;
+    private final String object;
+    // Of one task: each has a copy of its own, which looks before its first record.
+    private transient boolean open;
+
+    Gate(SparkSession session, String object) {
+      this.configuration =
+          new SerializableConfiguration(session.sparkContext().hadoopConfiguration());
+      this.object = object;
+    }
+
+    @Override
+    public boolean call(Row record) throws IOException, InterruptedException {
+      while (!open) {
+        Path path = new Path(object);
+        open = !path.getFileSystem(configuration.value()).exists(path);
+        if (!open) {
+          Thread.sleep(LOOK_MILLIS);
+        }
+      }
+      return true;
+    }
   }
 
   /** Kafka records as rows of the sink; total: no value makes it fail. */

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -69,7 +70,7 @@ impl Sql {
     }
 }
 
-/// The Spark master.
+/// A Spark master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spark {
     /// Its address.
@@ -80,6 +81,23 @@ pub struct Spark {
     pub ui_port: u16,
     /// Its submission server.
     pub rest_port: u16,
+}
+
+impl Spark {
+    /// `host:port` of its pages.
+    pub fn ui(&self) -> String {
+        format!("{}:{}", self.host, self.ui_port)
+    }
+
+    /// `host:port` of its submission server.
+    pub fn rest(&self) -> String {
+        format!("{}:{}", self.host, self.rest_port)
+    }
+
+    /// As an element of `spec.spark.masters`.
+    pub fn spec(&self) -> Value {
+        json!({"host": self.host, "port": self.port, "uiPort": self.ui_port, "restPort": self.rest_port})
+    }
 }
 
 /// A running bed.

@@ -4,40 +4,30 @@
 //! its data removed; what a killed test leaves is ended by the next cluster of the bed, the next `up`, or `down`.
 
 mod layout;
-mod lease;
 mod tools;
 mod topics;
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
-use rustix::process::Signal;
-use tempfile::TempDir;
 
 use self::layout::{CLIENT, Layout, Ports, TlsPorts, User};
-use self::lease::Lease;
 use crate::address::random_word;
 use crate::bed::Bed;
-use crate::folder::{Folder, write_atomically};
-use crate::proc::{self, Identity};
-use crate::process::{self, Ending, Record, Server, complete, probe};
+use crate::folder::write_atomically;
+use crate::home::{self, Home, Kind};
+use crate::lease::Lease;
+use crate::process::{self, Ending, Server, complete, probe};
 use crate::site::Site;
 use crate::world::wait_until;
-use crate::{certificates, kafka, prerequisites, state};
+use crate::{certificates, kafka, prerequisites, proc, state};
 
-/// The folder of all clusters in a bed's folder; what the names of their processes begin with.
-const CLUSTERS: &str = "brokers";
-/// In a cluster's folder: the process whose test it belongs to.
-const OWNER: &str = "owner.json";
-const LONGEST_NAME: usize = 20;
 /// Somebody else may take a port before its broker does.
 const ATTEMPTS: u32 = 3;
 const FORMATTED_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(120);
-const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// What a cluster is made of. The default is one plain broker.
 #[derive(Debug, Clone)]
@@ -73,10 +63,8 @@ pub struct Brokers {
     layout: Layout,
     /// In the order of their numbers.
     servers: Vec<Server>,
-    /// What the names of this cluster's processes begin with, and no other's.
-    prefix: String,
-    // Removed before the ports are given back, after `drop` has ended the brokers.
-    _home: TempDir,
+    // Ends the brokers, before the ports are given back.
+    _home: Home,
     _lease: Lease,
 }
 
@@ -85,7 +73,7 @@ impl Brokers {
     pub async fn start(bed: &Bed, name: &str, setup: Setup) -> Result<Brokers> {
         setup.check()?;
         let site = bed.site()?;
-        end_abandoned(&site.folder)?;
+        home::end_abandoned(&site.folder)?;
         let mut attempt = 1;
         loop {
             let brokers = Brokers::prepare(&site, name, &setup).await?;
@@ -201,10 +189,7 @@ impl Brokers {
 impl Brokers {
     /// Everything but running processes. Even what comes before is recorded under the cluster's prefix.
     async fn prepare(site: &Site, name: &str, setup: &Setup) -> Result<Brokers> {
-        let home = tempfile::Builder::new().prefix(&format!("{}-", short(name))).tempdir_in(site.folder.sub(CLUSTERS)?);
-        let home = home.context("creating a cluster's folder")?;
-        let own = serde_json::to_vec(&proc::identity(std::process::id())?).context("writing a cluster's owner")?;
-        write_atomically(&home.path().join(OWNER), &own)?;
+        let home = Home::create(&site.folder, Kind::Brokers, name)?;
         let host = site.addresses.host();
         let mut lease = Lease::open(&site.folder, host)?;
         let mut ports = Vec::new();
@@ -213,10 +198,10 @@ impl Brokers {
         }
         let (user, other_user) = (random_user()?, random_user()?);
         let layout = Layout { setup: setup.clone(), host, home: home.path().to_owned(), ports, user, other_user };
-        let prefix = prefix(home.path());
+        let prefix = home.prefix();
         let servers = layout.brokers().map(|(id, ports)| server(site, &layout, &prefix, id, ports));
         let servers = servers.collect::<Result<Vec<Server>>>()?;
-        let brokers = Brokers { site: site.clone(), layout, servers, prefix, _home: home, _lease: lease };
+        let brokers = Brokers { site: site.clone(), layout, servers, _home: home, _lease: lease };
         brokers.write().await?;
         let id = kafka::cluster_id(&random_word()?);
         try_join_all(brokers.servers.iter().map(|server| brokers.format(server, &id))).await?;
@@ -271,13 +256,6 @@ impl Brokers {
     }
 }
 
-impl Drop for Brokers {
-    fn drop(&mut self) {
-        // Best effort: the bed's next cluster, `up` or `down` ends what is left.
-        drop(end(&self.site.folder, &self.prefix));
-    }
-}
-
 async fn take(lease: &mut Lease, secure: bool) -> Result<Ports> {
     let (plain, controller) = (lease.port().await?, lease.port().await?);
     if !secure {
@@ -313,59 +291,6 @@ fn server(site: &Site, layout: &Layout, prefix: &str, id: u32, ports: &Ports) ->
     })
 }
 
-/// The letters and digits of a test's name, not too many.
-fn short(name: &str) -> String {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
-    letters.take(LONGEST_NAME).collect()
-}
-
-/// A folder's name holds one dash, so that no cluster's prefix begins another one's.
-fn prefix(home: &Path) -> String {
-    format!("{CLUSTERS}-{}-", home.file_name().unwrap_or_default().to_string_lossy())
-}
-
-/// Kills the recorded processes of a cluster, waits until they are gone, forgets them.
-fn end(folder: &Folder, prefix: &str) -> Result<()> {
-    let all = state::load(folder)?.servers.into_iter();
-    let own: Vec<(String, Record)> = all.filter(|(name, _)| name.starts_with(prefix)).collect();
-    let left = || -> Vec<Identity> {
-        own.iter().flat_map(|(_, record)| proc::members(&record.identity, folder.dir())).collect()
-    };
-    proc::signal(&left(), Signal::KILL)?;
-    let late = Instant::now() + LONGEST_END;
-    while !left().is_empty() {
-        ensure!(Instant::now() < late, "brokers are still there {} s after SIGKILL", LONGEST_END.as_secs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    own.iter().try_for_each(|(name, record)| state::forget(folder, name, record))
-}
-
-/// The name of the folder of the cluster that a process belongs to, by the process's name.
-fn home_of(process: &str) -> Option<String> {
-    let mut words = process.strip_prefix(CLUSTERS)?.strip_prefix('-')?.splitn(3, '-');
-    let (name, random) = (words.next()?, words.next()?);
-    words.next().map(|_| format!("{name}-{random}"))
-}
-
-/// Ends the clusters whose test was killed before it could, and removes their folders.
-pub(crate) fn end_abandoned(folder: &Folder) -> Result<()> {
-    let clusters = folder.sub(CLUSTERS)?;
-    for entry in fs::read_dir(&clusters).with_context(|| format!("listing {}", clusters.display()))?.flatten() {
-        // No owner: no cluster, or one whose test is about to write it.
-        let Ok(bytes) = fs::read(entry.path().join(OWNER)) else { continue };
-        let owner: Identity = serde_json::from_slice(&bytes).context("reading a cluster's owner")?;
-        if !proc::alive(&owner) {
-            end(folder, &prefix(&entry.path()))?;
-            // Another test may be at it too.
-            drop(fs::remove_dir_all(entry.path()));
-        }
-    }
-    // A cluster has its folder before its first process and until its last one is forgotten.
-    let processes = state::load(folder)?.servers.into_keys();
-    let mut homeless = processes.filter(|name| home_of(name).is_some_and(|home| !clusters.join(home).exists()));
-    homeless.try_for_each(|name| end(folder, &name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,56 +301,5 @@ mod tests {
         assert!(Setup { count: 3, secure: true, authorize: true, ..Setup::default() }.check().is_ok());
         assert!(Setup { count: 2, ..Setup::default() }.check().is_err());
         assert!(Setup { authorize: true, ..Setup::default() }.check().is_err());
-    }
-
-    #[test]
-    fn names_of_processes_are_short_and_begin_with_the_folder() {
-        assert_eq!(short("Three brokers, one of them gone"), "threebrokersoneofthe");
-        assert_eq!(short("--"), "");
-        assert_eq!(prefix(Path::new("/bed/brokers/three-aB3dEf")), "brokers-three-aB3dEf-");
-        for process in ["brokers-three-aB3dEf-1", "brokers-three-aB3dEf-1-format"] {
-            assert_eq!(home_of(process).as_deref(), Some("three-aB3dEf"));
-        }
-        assert_eq!(home_of("brokers--aB3dEf-1").as_deref(), Some("-aB3dEf"), "a test without a name");
-        assert!(["brokers", "brokers-three", "kafka-format"].iter().all(|process| home_of(process).is_none()));
-    }
-
-    #[test]
-    fn only_the_cluster_of_a_dead_test_is_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
-        let own = proc::identity(std::process::id()).unwrap();
-        let dead = Identity { boot_id: "another run".into(), ..own.clone() };
-        let cluster = |name: &str, owner: Option<&Identity>| {
-            let home = folder.sub(&format!("{CLUSTERS}/{name}")).unwrap();
-            owner.iter().for_each(|owner| fs::write(home.join(OWNER), serde_json::to_vec(owner).unwrap()).unwrap());
-            home
-        };
-        let homes = [cluster("dead", Some(&dead)), cluster("alive", Some(&own)), cluster("young", None)];
-        end_abandoned(&folder).unwrap();
-        assert_eq!(homes.map(|home| home.exists()), [false, true, true]);
-    }
-
-    #[test]
-    fn the_end_takes_the_processes_of_one_cluster_only() {
-        use std::os::unix::process::CommandExt;
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
-        let start = |name: &str| {
-            let child = std::process::Command::new("sleep").arg("300").process_group(0).spawn().unwrap();
-            let identity = proc::identity(child.id()).unwrap();
-            let (log, started_at) = (folder.log(name), jiff::Timestamp::now());
-            let record = Record { identity, command: Vec::new(), log, ending: Ending::Kill, started_at };
-            state::record(&folder, name, &record).unwrap();
-            (child, record)
-        };
-        let (mut one, gone) = start("brokers-a-123456-1");
-        let (mut other, stays) = start("brokers-b-123456-1");
-        end(&folder, "brokers-a-123456-").unwrap();
-        assert!(!gone.alive() && stays.alive());
-        assert_eq!(state::load(&folder).unwrap().servers.into_keys().collect::<Vec<_>>(), ["brokers-b-123456-1"]);
-        other.kill().unwrap();
-        one.wait().unwrap();
-        other.wait().unwrap();
     }
 }

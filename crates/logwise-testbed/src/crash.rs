@@ -46,7 +46,8 @@ impl Side {
 /// A place in an operator's life: `kafka:1:after`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Point {
-    /// `kafka`, `autoscaling`, `s3`, `sql`, `kubernetes` (intents), `status`, `events`, `finalizers`, `lease` or `epoch`.
+    /// `kafka`, `autoscaling`, `s3`, `spark`, `deployments`, `sql`, `kubernetes` (intents), `status`, `events`,
+    /// `finalizers`, `lease` or `epoch`.
     pub system: String,
     /// Which write to it since the start, from 1.
     pub number: u32,

@@ -61,6 +61,14 @@ pub async fn tenant(bed: &Bed, namespace: &str, secrets: &[&str]) -> Result<()> 
     apply_objects(bed, &objects).await
 }
 
+/// Lets the operator scale Deployments of a namespace and say which pod goes first, as
+/// `deploy/components/tenant-workers` does for users.
+pub async fn tenant_workers(bed: &Bed, namespace: &str) -> Result<()> {
+    let kustomization = json!({"namespace": namespace, "components": ["deploy/components/tenant-workers"]});
+    let objects = rendered(bed, &format!("tenant-workers-{namespace}"), &kustomization).await?;
+    apply_objects(bed, &objects).await
+}
+
 /// Lets the operator see the labels of namespaces, for the life of the bed.
 pub async fn namespace_labels(bed: &Bed) -> Result<()> {
     let kustomization = json!({"components": ["deploy/components/namespace-labels"]});

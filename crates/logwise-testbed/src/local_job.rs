@@ -15,6 +15,7 @@ use crate::prerequisites;
 use crate::process::{Ending, Running, Server, last_words, spawn, stop};
 use crate::s3::{Request, S3};
 use crate::site::Site;
+use crate::spark::credentials;
 use crate::stream::{self, Job, MAIN_CLASS, QUERY};
 use crate::workspace::crate_path;
 use crate::{proc, state};
@@ -82,9 +83,15 @@ fn server(site: &Site, job: &Job, name: &str) -> Result<Server> {
     args.push(MAIN_CLASS.to_owned());
     args.extend(stream::arguments(job));
     let mut server = Server::once(name, prerequisites::jdk()?.join("bin/java"), args, &home, LONGEST_READING);
-    server.env = vec![("SPARK_LOCAL_IP".to_owned(), site.addresses.host().to_string())];
+    server.env = environment(site);
     server.ending = Ending::Terminate { seconds: 20 };
     Ok(server)
+}
+
+/// Where Spark listens, and what the job's S3 asks for.
+fn environment(site: &Site) -> Vec<(String, String)> {
+    let host = ("SPARK_LOCAL_IP".to_owned(), site.addresses.host().to_string());
+    std::iter::once(host).chain(credentials()).collect()
 }
 
 /// What a killed Java leaves behind goes with the bed.
@@ -120,7 +127,8 @@ pub async fn rows(bed: &Bed, job: &Job) -> Result<BTreeMap<(String, String), usi
     let home = home(&site, "rows")?;
     let mut read = command(prerequisites::jdk()?.join("bin/java"), java_arguments(&site, job, &home)?);
     read.arg(crate_path(ROWS)?).arg(format!("s3a://{}/logs", job.bucket));
-    read.env("SPARK_LOCAL_IP", site.addresses.host().to_string()).current_dir(&home);
+    // A session of the caller's own would belong to another key.
+    read.envs(environment(&site)).env_remove("AWS_SESSION_TOKEN").current_dir(&home);
     let text = output(read, LONGEST_READING).await.context("reading the table of the streaming job")?;
     let mut rows = BTreeMap::new();
     for line in text.lines() {
@@ -130,14 +138,29 @@ pub async fn rows(bed: &Bed, job: &Job) -> Result<BTreeMap<(String, String), usi
     Ok(rows)
 }
 
+/// Where a query stands, as its checkpoint tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The newest committed batch.
+    pub batch: u64,
+    /// The sum of the next offsets to read, over all partitions.
+    pub read: i64,
+}
+
 /// Up to where the job has read and committed: the sum of its next offsets over all partitions.
 pub async fn committed(s3: &S3, bucket: &str) -> Result<i64> {
+    Ok(position(s3, bucket).await?.read)
+}
+
+/// Where the job stands. Errors while no batch is committed.
+pub async fn position(s3: &S3, bucket: &str) -> Result<Position> {
     let commits = s3.objects(bucket, &format!("{CHECKPOINT}/{QUERY}/commits/")).await?;
     let numbers = commits.keys().filter_map(|key| key.rsplit('/').next()?.parse::<u64>().ok());
     let last = numbers.max().context("no batch is committed")?;
     let path = format!("{bucket}/{CHECKPOINT}/{QUERY}/offsets/{last}");
     let offsets = s3.get(&Request { path, ..Request::default() }).await?.good("reading the offsets of a batch")?.body;
-    sum(&offsets).with_context(|| format!("no offsets of a batch: {offsets}"))
+    let read = sum(&offsets).with_context(|| format!("no offsets of a batch: {offsets}"))?;
+    Ok(Position { batch: last, read })
 }
 
 /// The last line of a batch's offsets is `{"topic":{"0":12,"1":3}}`.

@@ -273,6 +273,8 @@ pub(crate) fn server(bed: &Bed, name: &str, files: Files, listen: &str) -> Resul
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
         // A write that was never sent is sent sooner than S3 allows for; tests of old answers set their own time.
         ("LOGWISE_OLD_ANSWERS_SECONDS", "15".to_owned()),
+        // A driver that is missing is submitted sooner than after a minute and a half.
+        ("LOGWISE_DRIVER_ABSENT_SECONDS", "2".to_owned()),
     ];
     let listen = listen.to_owned();
     Ok(Server {

@@ -17,7 +17,7 @@ use crate::tools::{copy_dependencies, virtual_environment};
 use crate::workspace::crate_path;
 
 const POM: &str = include_str!("../spark/pom.xml");
-const PROGRAMS: [&str; 2] = ["StreamApp.java", "Rehearsal.java"];
+const PROGRAMS: [&str; 3] = ["StreamApp.java", "Idle.java", "Rehearsal.java"];
 const LOGGING: &str = "log4j2.properties";
 /// The jar of the streaming job.
 const JOB_JAR: &str = "logwise-stream.jar";

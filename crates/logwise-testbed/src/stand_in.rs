@@ -194,6 +194,12 @@ impl StandIn {
         self.tell(Method::POST, "/_groups", &[], Some(body)).await
     }
 
+    /// Makes a launch template, or one more version of it. Returns the number of the version.
+    pub async fn add_template_version(&self, name: &str) -> Result<u64> {
+        let made: Value = self.ask(Method::POST, "/_templates", &[], Some(json!({"name": name}))).await?;
+        made["version"].as_u64().with_context(|| format!("no version in {made}"))
+    }
+
     /// Reads an Auto Scaling group.
     pub async fn group(&self, name: &str) -> Result<Group> {
         self.ask(Method::GET, "/_groups", &[("name", name)], None).await

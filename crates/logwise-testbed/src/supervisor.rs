@@ -20,11 +20,14 @@ use crate::folder::{Folder, write_atomically};
 use crate::http;
 use crate::process::{self, Ending, Record, Server, probe};
 use crate::site::Site;
-use crate::spark::{self, Size, Spark};
+use crate::spark::{self, Post, Property, Size, Spark};
 use crate::state;
 
-/// The tag that a group carries (with the value `true`) for its instances to become Spark workers.
+/// The tag that a group carries for its instances to become Spark workers: with the value `true` of the bed's master,
+/// with `spark://host:port` of the master there.
 pub const TAG: &str = "logwise-testbed/spark";
+/// The tag with properties for the workers of a group: `name=value`, separated by spaces.
+pub const PROPERTIES_TAG: &str = "logwise-testbed/spark-properties";
 /// The name of the supervisor's process, record and log.
 pub const NAME: &str = "spark-supervisor";
 const PREFIX: &str = "spark-worker-";
@@ -47,21 +50,43 @@ pub struct Config {
 /// An instance whose machine runs, as the stand-in tells it. Its worker runs before it is in service and as long as a
 /// hook holds it back, as a machine's would.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Instance {
-    id: String,
-    private_ip: Ipv4Addr,
+pub(crate) struct Instance {
+    /// `i-...`.
+    pub id: String,
+    /// The name of its group.
+    #[serde(default)]
+    pub group: String,
+    /// In the bed's subnet.
+    pub private_ip: Ipv4Addr,
+    /// Those of its group.
     #[serde(default)]
     tags: BTreeMap<String, String>,
 }
 
 impl Instance {
-    fn wanted(&self) -> bool {
-        self.tags.get(TAG).is_some_and(|value| value == "true")
+    /// The master of its worker, which may be the bed's `own`; none: it is no worker.
+    fn master(&self, own: &str) -> Option<String> {
+        match self.tags.get(TAG)?.as_str() {
+            "true" => Some(own.to_owned()),
+            url if url.starts_with("spark://") => Some(url.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn properties(&self) -> Vec<Property> {
+        let words = self.tags.get(PROPERTIES_TAG).map(String::as_str).unwrap_or_default().split_whitespace();
+        let pairs = words.filter_map(|word| word.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     fn worker(&self) -> String {
-        format!("{PREFIX}{}", self.id)
+        worker_name(&self.id)
     }
+}
+
+/// The name of the process, record and log of the worker on an instance.
+pub(crate) fn worker_name(instance: &str) -> String {
+    format!("{PREFIX}{instance}")
 }
 
 /// What has to be done for the workers to match the instances.
@@ -74,7 +99,7 @@ struct Changes {
 /// `alive` says of each recorded worker whether its process runs. A recorded one that does not is started again.
 fn changes(instances: &[Instance], alive: &BTreeMap<String, bool>) -> Changes {
     let wanted: BTreeMap<String, &Instance> =
-        instances.iter().filter(|one| one.wanted()).map(|one| (one.worker(), one)).collect();
+        instances.iter().filter(|one| one.master("").is_some()).map(|one| (one.worker(), one)).collect();
     let missing = |name: &String| !alive.get(name).copied().unwrap_or(false);
     Changes {
         start: wanted.iter().filter(|(name, _)| missing(name)).map(|(_, one)| (*one).clone()).collect(),
@@ -179,7 +204,7 @@ impl Keeper<'_> {
 
     async fn round(&mut self) -> Result<()> {
         let folder = &self.config.site.folder;
-        let instances = instances(&aws::endpoint(&self.config.site)).await?;
+        let instances = running(&aws::endpoint(&self.config.site)).await?;
         let records = workers(folder)?;
         let alive = records.iter().map(|(name, record)| (name.clone(), record.alive())).collect();
         let changes = changes(&instances, &alive);
@@ -212,6 +237,8 @@ impl Keeper<'_> {
             return Ok(());
         }
         let Config { site, spark, size } = self.config;
+        let own = spark::master_url(&site.addresses);
+        let (master, properties) = (instance.master(&own).unwrap_or(own), instance.properties());
         if let Some(record) = old {
             let failures =
                 if ran(record) >= SOUND { 0 } else { self.pauses.get(&name).map_or(0, |pause| pause.failures) };
@@ -219,9 +246,10 @@ impl Keeper<'_> {
             process::stop(&site.folder, &name).await?;
             say(format_args!("{name} had ended by itself"));
         }
-        let server = spark::worker(site, spark, &name, instance.private_ip, *size)?;
+        let post = Post { name: name.clone(), host: instance.private_ip, master, properties };
+        let server = spark::worker(site, spark, &post, *size)?;
         let running = process::spawn(&site.folder, &server).await?;
-        say(format_args!("{name} started on {}", instance.private_ip));
+        say(format_args!("{name} started on {} for {}", instance.private_ip, post.master));
         self.children.insert(name, running.child);
         Ok(())
     }
@@ -244,7 +272,8 @@ fn workers(folder: &Folder) -> Result<BTreeMap<String, Record>> {
     Ok(state::load(folder)?.servers.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect())
 }
 
-async fn instances(endpoint: &str) -> Result<Vec<Instance>> {
+/// Asks the stand-in at `endpoint` for the instances whose machines run.
+pub(crate) async fn running(endpoint: &str) -> Result<Vec<Instance>> {
     let answer = http::client()?
         .get(format!("{endpoint}/_instances?running=true"))
         .send()
@@ -268,8 +297,12 @@ mod tests {
     use super::*;
 
     fn instance(id: &str, last: u8, marked: bool) -> Instance {
-        let tags = if marked { BTreeMap::from([(TAG.to_owned(), "true".to_owned())]) } else { BTreeMap::new() };
-        Instance { id: id.into(), private_ip: Ipv4Addr::new(127, 0, 9, last), tags }
+        tagged(id, last, if marked { &[(TAG, "true")] } else { &[] })
+    }
+
+    fn tagged(id: &str, last: u8, tags: &[(&str, &str)]) -> Instance {
+        let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Instance { id: id.into(), group: "g".into(), private_ip: Ipv4Addr::new(127, 0, 9, last), tags }
     }
 
     fn alive(entries: &[(&str, bool)]) -> BTreeMap<String, bool> {
@@ -315,6 +348,21 @@ mod tests {
     fn the_stand_ins_answer_is_read() {
         let text = r#"[{"id":"i-0a","group":"g","private_ip":"127.0.9.4","tags":{"logwise-testbed/spark":"true"}},{"id":"i-0b","group":"h","private_ip":"127.0.9.5","tags":{}}]"#;
         let instances: Vec<Instance> = serde_json::from_str(text).unwrap();
-        assert_eq!(instances.iter().map(Instance::wanted).collect::<Vec<_>>(), [true, false]);
+        let masters: Vec<_> = instances.iter().map(|one| one.master("spark://own:7077")).collect();
+        assert_eq!(masters, [Some("spark://own:7077".to_owned()), None]);
+        assert_eq!((instances[0].group.as_str(), instances[1].group.as_str()), ("g", "h"));
+    }
+
+    #[test]
+    fn a_group_chooses_its_master_and_the_properties_of_its_workers() {
+        let two = "spark://127.0.9.1:20000,127.0.9.1:20003";
+        let one = tagged("i-1", 4, &[(TAG, two), (PROPERTIES_TAG, "spark.decommission.enabled=false a=b=c no-value")]);
+        assert_eq!(one.master("spark://own:7077").as_deref(), Some(two));
+        let wanted = [("spark.decommission.enabled", "false"), ("a", "b=c")];
+        assert_eq!(one.properties(), wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for other in ["", "false", "127.0.9.1:20000"] {
+            assert_eq!(tagged("i-2", 5, &[(TAG, other)]).master("spark://own:7077"), None, "{other}");
+        }
+        assert!(instance("i-3", 6, true).properties().is_empty());
     }
 }

@@ -74,13 +74,19 @@ pub async fn produce_at(bootstrap: &str, topic: &str, age: Duration) -> Result<(
 }
 
 async fn send(producer: &FutureProducer, topic: &str, service: &str, key: Option<u32>, number: u32) -> Result<()> {
-    let now = jiff::Timestamp::now();
-    let value = serde_json::json!({"service_name": service, "timestamp": format!("{now:.3}"), "level": "INFO", "message": format!("record {number}")}).to_string();
+    let value = line(service, number.into());
     let key = key.map(|key| format!("key-{key}"));
     let mut record = FutureRecord::to(topic).payload(&value);
     record.key = key.as_ref();
     let sent = producer.send(record, DEADLINE).await;
     sent.map(drop).map_err(|(error, _)| error).with_context(|| format!("producing to {topic}"))
+}
+
+/// A log line in JSON, of this moment.
+pub(crate) fn line(service: &str, number: u64) -> String {
+    let now = jiff::Timestamp::now();
+    let (time, message) = (format!("{now:.3}"), format!("record {number}"));
+    serde_json::json!({"service_name": service, "timestamp": time, "level": "INFO", "message": message}).to_string()
 }
 
 /// The sum of the end offsets of a topic, read by a client of its own.

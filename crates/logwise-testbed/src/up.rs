@@ -17,9 +17,7 @@ use crate::process::{self, Record, Server};
 use crate::profile::Part;
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{
-    address, aws, brokers, ceph, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools,
-};
+use crate::{address, aws, ceph, home, kafka, kubernetes, mariadb, minio, operator, spark, state, supervisor, tools};
 
 /// Another command on the same bed may be in the middle of a start.
 const BED_PATIENCE: Duration = Duration::from_secs(900);
@@ -99,14 +97,14 @@ pub async fn up(folder: &Folder, cache: &Cache, parts: &BTreeSet<Part>, progress
     Ok(site)
 }
 
-/// A test that was killed left its operators recorded, which nobody starts again, and its Kafka clusters running.
+/// A test that was killed left its operators recorded, which nobody starts again, and servers of its own running.
 async fn end_what_tests_left(folder: &Folder) -> Result<()> {
     for (name, record) in state::load(folder)?.servers {
         if name.starts_with(operator::PREFIX) && !record.alive() {
             process::stop(folder, &name).await?;
         }
     }
-    brokers::end_abandoned(folder)
+    home::end_abandoned(folder)
 }
 
 async fn bed_lock(folder: &Folder, progress: &Progress) -> Result<Lock> {

@@ -1,5 +1,8 @@
 //! A corner of a bed for one test: its own namespace, topics, bucket, group and schema, so that tests run side by side.
 
+mod deployment;
+mod spark;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,6 +18,8 @@ use crate::process::last_words;
 use crate::stand_in::{Call, Fault, Group, Lifecycle, NewObject, Object, StandIn};
 use crate::supervisor::TAG;
 use crate::topics;
+
+pub use self::deployment::WorkerPod;
 
 const LOOK: Duration = Duration::from_millis(100);
 /// Lines of each operator's log that a wait in vain shows.

@@ -23,7 +23,7 @@ const PROVOKED: &str = "denied";
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let bed = Bed::attach_with(&[Part::Kube])?;
-    let components = ["deploy/components/namespace-labels", "deploy/components/tenant"];
+    let components = ["namespace-labels", "tenant", "tenant-workers"].map(|name| format!("deploy/components/{name}"));
     let kustomization = json!({"resources": ["deploy/base"], "components": components});
     let objects = install::rendered(&bed, "audit", &kustomization).await?;
     let granted = granted(&objects);

@@ -14,6 +14,7 @@ mod coowned;
 mod crash;
 mod demo;
 mod deploy;
+mod driver;
 mod effect;
 mod fairness;
 mod first_light;

@@ -217,6 +217,16 @@ async fn objects_at_every_limit_stay_within_the_cost_that_the_server_allows() ->
             "changePolicy": {"windows": windows,
                 "approvedPlans": (0..4).map(|i| format!("rp-{i:012x}")).collect::<Vec<_>>()}}});
     let masters: Vec<Value> = long(8, 255, "").iter().map(|host| json!({"host": host})).collect();
+    let texts = |count: usize, begin: &str| -> Value {
+        let entry = |key: String| (format!("{begin}{key}"), Value::from("v".repeat(4096)));
+        Value::Object(long(count, 240, "").into_iter().map(entry).collect())
+    };
+    let driver = json!({"mainClass": "c".repeat(255), "appResource": format!("file:{}", "j".repeat(1019)),
+        "arguments": long(64, 4096, ""), "sparkProperties": texts(64, "spark."), "environment": texts(32, "E"),
+        "appName": "n".repeat(63), "environmentSecretRef": secret});
+    let policies = vec![json!({"type": "Percent", "value": 10000, "periodSeconds": 1800}); 8];
+    let autoscaling = json!({"minReplicas": 1, "maxReplicas": 9,
+        "behavior": {"scaleUp": {"policies": policies}, "scaleDown": {"policies": policies}}});
     let cluster = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster", "metadata": {"name": "largest"},
         "spec": {"changePolicy": {"windows": windows,
                 "approvedPlans": (0..4).map(|i| format!("kp-{i:08x}")).collect::<Vec<_>>()},
@@ -227,8 +237,9 @@ async fn objects_at_every_limit_stay_within_the_cost_that_the_server_allows() ->
             "kafka": {"bootstrapServers": long(16, 261, ":65535"), "topics": {"pattern": "(a|b)".repeat(51)},
                 "tls": {"caSecretRef": {"name": "s".repeat(253), "key": "k".repeat(253)}, "clientSecretRef": secret},
                 "authentication": {"type": "PLAIN", "secretRef": secret}},
-            "spark": {"masters": masters, "workers": {"type": "AutoScalingGroup",
-                "autoScalingGroup": {"name": "g".repeat(255)}, "autoscaling": {"minReplicas": 1, "maxReplicas": 9}}}}});
+            "spark": {"masters": masters, "queryName": "q".repeat(128), "driver": driver,
+                "workers": {"type": "AutoScalingGroup", "autoscaling": autoscaling, "autoScalingGroup":
+                    {"name": "g".repeat(255), "terminationHookName": "h".repeat(255)}}}}});
     for object in [policy, cluster] {
         kubectl(&world, &["create", "--dry-run=server", "-f", "-"], &object.to_string()).await?;
     }
@@ -242,6 +253,7 @@ fn converts(stored: Value) -> Result<()> {
         validate::change_policy(&cluster)?;
         validate::kafka_topics(&cluster, 60).transpose()?;
         validate::workers(&cluster, 60).transpose()?;
+        validate::driver(&cluster, 60).transpose()?;
         validate::spark_masters(&cluster).transpose()?;
         validate::retention(&cluster, Vec::new(), Default::default(), 60).transpose()?;
         return Ok(());

@@ -44,7 +44,7 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     futures::try_join!(world.create_topic("api", 1), world.create_group(0, 4, 0))?;
     install::tenant(&world.bed, &world.namespace, &["aws"]).await?;
     let key = format!("AKIA{}", world.id.to_uppercase());
-    let but_one = ["autoscaling:*", "s3:Get*", "s3:PutLifecycleConfiguration"];
+    let but_one = ["autoscaling:*", "ec2:DescribeInstances", "s3:Get*", "s3:PutLifecycleConfiguration"];
     allow(&world, &key, &but_one).await?;
     let mut object = with_spark(&world, cluster(&world, "demo"), (0, 4))?;
     object["spec"]["aws"]["credentialsSecretRef"] = json!({"name": "aws"});
@@ -59,7 +59,7 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     let denied = message(&wait_condition(&world, DEMO, ("Validated", "False", "PermissionDenied")).await?)?;
     let what = format!("s3:ListBucket on arn:aws:s3:::{} is denied", world.bucket);
     ensure!(denied.starts_with(&what) && denied.contains("the keys in Secret aws"), "{denied}");
-    ensure!(denied.contains("6 of 7 AWS permissions and 4 of 4 Kafka ACLs verified"), "{denied}");
+    ensure!(denied.contains("10 of 12 AWS permissions and 4 of 4 Kafka ACLs verified"), "{denied}");
     let statement: Value = serde_json::from_str(denied.get(denied.find('{').context("no statement")?..).context("{")?)?;
     let bucket = format!("arn:aws:s3:::{}", world.bucket);
     ensure!(statement == json!({"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": bucket}), "{statement}");
@@ -71,8 +71,11 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     let all = [&but_one[..], &["s3:ListBucket"]].concat();
     allow(&world, &key, &all).await?;
     let passed = message(&wait_condition(&world, DEMO, ("Validated", "True", "PreflightPassed")).await?)?;
-    let wanted = "7 of 7 AWS permissions and 4 of 4 Kafka ACLs verified; not tested, because it changes something: \
-                  autoscaling:SetDesiredCapacity, s3:PutLifecycleConfiguration";
+    let wanted = "12 of 12 AWS permissions and 4 of 4 Kafka ACLs verified; not tested, because it changes something: \
+                  autoscaling:SetDesiredCapacity, autoscaling:TerminateInstanceInAutoScalingGroup, \
+                  autoscaling:SetInstanceProtection, autoscaling:UpdateAutoScalingGroup, \
+                  autoscaling:RecordLifecycleActionHeartbeat, autoscaling:CompleteLifecycleAction, \
+                  s3:PutLifecycleConfiguration";
     ensure!(passed == wanted, "{passed}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
     stays_at_rest(&world, &operator, &key).await?;

@@ -4,12 +4,16 @@
 //! object that is older than a rule could still violate with harm.
 
 mod change;
+mod driver;
 mod home;
 mod references;
+mod spark;
 
 pub use change::{change_policy, pending_growths, retention_change_policy};
+pub use driver::{Submission, driver, submission};
 pub use home::{home, home_references, is_home};
 pub use references::{references, secrets};
+pub use spark::{Checkpoint, MasterAddress, checkpoint, master_name, spark_masters, workers};
 
 use crate::{
     ChangeMode, DeletionPolicy, Fold, Kafka, KeyedTopics, LogwiseCluster, PartitionScaling, PartitionScalingMode,
@@ -17,15 +21,9 @@ use crate::{
 };
 use kube::ResourceExt;
 use logwise_plan::selector::{ServiceSelector, TopicPattern, TopicSelector};
-use logwise_plan::{change::ChangePolicy, change::Mode, partitions, retention, workers};
+use logwise_plan::{change::ChangePolicy, change::Mode, partitions, retention};
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// Port of a Spark master if none is given.
-const SPARK_PORT: u16 = 7077;
-
-/// Port of a Spark master's web interface if none is given.
-const SPARK_UI_PORT: u16 = 8080;
 
 /// A field whose value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,24 +47,6 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
-
-/// Where a Spark master listens, defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MasterAddress {
-    /// Host name or IP address; IPv6 in square brackets.
-    pub host: String,
-    /// Port for workers and submissions.
-    pub port: u16,
-    /// Port of the web interface, which serves the state as JSON.
-    pub ui_port: u16,
-}
-
-impl MasterAddress {
-    /// `host:uiPort`, as status shows it.
-    pub fn ui(&self) -> String {
-        format!("{}:{}", self.host, self.ui_port)
-    }
-}
 
 /// Whether nothing may be changed for this pipeline, its retention policies included: it is suspended or only observed.
 pub fn observe_only(cluster: &LogwiseCluster) -> bool {
@@ -113,6 +93,11 @@ fn partition_policy(
     }
 }
 
+/// The number; what is below zero, which the API server refuses, counts as zero.
+fn unsigned(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
 /// Which topics belong to the pipeline; `None`: none are watched.
 pub fn topics(cluster: &LogwiseCluster) -> Option<Result<TopicSelector, Invalid>> {
     Some(topic_selector(cluster.spec.kafka.as_ref()?.topics.as_ref()?))
@@ -126,13 +111,12 @@ pub fn daily_budget(cluster: &LogwiseCluster) -> Option<i32> {
 
 /// How load becomes partitions. The ranges are those of the CRD; what is below them all the same counts as the least.
 fn partition_sizing(scaling: &PartitionScaling) -> partitions::Scaling {
-    let seconds = |number: i32| u32::try_from(number).unwrap_or(0);
     partitions::Scaling {
         target_rate: Some(scaling.target_records_per_second_per_partition.max(1).into()),
-        window_seconds: seconds(scaling.window_seconds),
-        catch_up_seconds: seconds(scaling.catch_up_seconds),
+        window_seconds: unsigned(scaling.window_seconds),
+        catch_up_seconds: unsigned(scaling.catch_up_seconds),
         max_step_factor: scaling.max_step_factor,
-        cooldown_seconds: seconds(scaling.cooldown_seconds),
+        cooldown_seconds: unsigned(scaling.cooldown_seconds),
         max_replicas_per_broker: scaling.max_replicas_per_broker,
         daily_budget: scaling.max_new_partitions_per_day,
         keyed_topics: match scaling.keyed_topics {
@@ -151,50 +135,6 @@ fn topic_selector(topics: &Topics) -> Result<TopicSelector, Invalid> {
         }),
         _ => Err(Invalid::new("spec.kafka.topics", "must specify exactly one of `namePrefix` and `pattern`")),
     }
-}
-
-/// What is wanted of the number of Spark workers; `None` while it is not managed.
-pub fn workers(cluster: &LogwiseCluster, look_period_seconds: u32) -> Option<Result<workers::Policy, Invalid>> {
-    let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
-    let bounds = workers.autoscaling.as_ref()?;
-    let Some(group) = &workers.auto_scaling_group else {
-        return Some(Err(Invalid::new("spec.spark.workers.autoScalingGroup", "must be specified")));
-    };
-    if bounds.min_replicas > bounds.max_replicas {
-        let problem = format!("must be less than or equal to `maxReplicas` ({})", bounds.max_replicas);
-        return Some(Err(Invalid::new("spec.spark.workers.autoscaling.minReplicas", problem)));
-    }
-    Some(change_policy(cluster).map(|change| workers::Policy {
-        group: group.name.clone(),
-        min_replicas: bounds.min_replicas,
-        max_replicas: bounds.max_replicas,
-        change,
-        look_period_seconds,
-    }))
-}
-
-/// Where the Spark masters listen; `None` while Spark is not managed.
-pub fn spark_masters(cluster: &LogwiseCluster) -> Option<Result<Vec<MasterAddress>, Invalid>> {
-    let masters = &cluster.spec.spark.as_ref()?.masters;
-    Some(
-        masters
-            .iter()
-            .enumerate()
-            .map(|(i, master)| {
-                let field = format!("spec.spark.masters[{i}]");
-                Ok(MasterAddress {
-                    host: master.host.clone(),
-                    port: port(&format!("{field}.port"), master.port, SPARK_PORT)?,
-                    ui_port: port(&format!("{field}.uiPort"), master.ui_port, SPARK_UI_PORT)?,
-                })
-            })
-            .collect(),
-    )
-}
-
-fn port(field: &str, given: Option<i32>, default: u16) -> Result<u16, Invalid> {
-    let Some(given) = given else { return Ok(default) };
-    u16::try_from(given).ok().filter(|port| *port > 0).ok_or_else(|| Invalid::new(field, "must be from 1 to 65535"))
 }
 
 /// What is wanted of the bucket's lifecycle rules, given the entries of its retention policies (see

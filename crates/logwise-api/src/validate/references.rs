@@ -1,11 +1,12 @@
 //! What an object refers to outside itself, each with the path of the field that does.
 
 use super::spark_masters;
-use crate::LogwiseCluster;
+use crate::{DriverMode, LogwiseCluster, SparkDriver};
 use logwise_plan::grants::Reference;
 
 /// Everything outside the cluster that the operator calls or changes for this pipeline: to be granted before the first
-/// call. Of a Spark master it is the address of the web interface, from which the state is read.
+/// call. Of a Spark master it is the address of the web interface, from which the state is read, and where the driver is
+/// managed that of the REST server, to which it is submitted.
 pub fn references(cluster: &LogwiseCluster) -> Vec<(String, Reference)> {
     let spec = &cluster.spec;
     let mut found = Vec::new();
@@ -23,6 +24,9 @@ pub fn references(cluster: &LogwiseCluster) -> Vec<(String, Reference)> {
     // Masters that cannot be used are not called either.
     for (i, master) in spark_masters(cluster).and_then(Result::ok).into_iter().flatten().enumerate() {
         found.push((format!("spec.spark.masters[{i}]"), Reference::Spark(master.ui())));
+        if managed_driver(cluster).is_some() {
+            found.push((format!("spec.spark.masters[{i}].restPort"), Reference::Spark(master.rest())));
+        }
     }
     let workers = spec.spark.as_ref().and_then(|spark| spark.workers.as_ref());
     if let Some(group) = workers.and_then(|workers| workers.auto_scaling_group.as_ref()) {
@@ -31,6 +35,12 @@ pub fn references(cluster: &LogwiseCluster) -> Vec<(String, Reference)> {
         found.push((field, Reference::Group { region, name: group.name.clone() }));
     }
     found
+}
+
+/// The driver, if the operator submits it.
+fn managed_driver(cluster: &LogwiseCluster) -> Option<&SparkDriver> {
+    let driver = cluster.spec.spark.as_ref()?.driver.as_ref()?;
+    (driver.mode == DriverMode::Managed).then_some(driver)
 }
 
 /// The Secrets, in the object's own namespace, that the operator reads for this pipeline.
@@ -47,5 +57,7 @@ pub fn secrets(cluster: &LogwiseCluster) -> Vec<(String, String)> {
     add("kafka.tls.clientSecretRef", tls.and_then(|tls| tls.client_secret_ref.as_ref()).map(|secret| &secret.name));
     let login = spec.kafka.as_ref().and_then(|kafka| kafka.authentication.as_ref());
     add("kafka.authentication.secretRef", login.map(|login| &login.secret_ref.name));
+    let environment = managed_driver(cluster).and_then(|driver| driver.environment_secret_ref.as_ref());
+    add("spark.driver.environmentSecretRef", environment.map(|secret| &secret.name));
     found
 }

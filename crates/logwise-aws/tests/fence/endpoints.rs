@@ -47,7 +47,7 @@ async fn each_service_is_called_where_the_grant_says_and_the_rest_where_everybod
     let (all, s3, sts) = (wire().await, wire().await, wire().await);
     let aws = AwsClients::open(only(all.url())).expect("an endpoint that the switch allows");
     let url = |wire: &Wire| Some(wire.url().to_owned());
-    let granted = identity("granted", Endpoints { s3: url(&s3), sts: url(&sts), auto_scaling: None });
+    let granted = identity("granted", Endpoints { s3: url(&s3), sts: url(&sts), ..Endpoints::default() });
     call_both(&aws.for_identity(&granted, REGION)).await;
     assert_eq!((calls(&all), calls(&s3), calls(&sts)), ((0, 0, 1), (0, 1, 0), (1, 0, 0)));
     assert!(
@@ -60,12 +60,27 @@ async fn each_service_is_called_where_the_grant_says_and_the_rest_where_everybod
 }
 
 #[tokio::test]
+async fn ec2_has_an_endpoint_of_its_own() {
+    let (all, ec2) = (wire().await, wire().await);
+    let aws = AwsClients::open(only(all.url())).expect("an endpoint that the switch allows");
+    let granted = Endpoints { ec2: Some(ec2.url().to_owned()), ..Endpoints::default() };
+    for (name, endpoints) in [("granted", granted), ("plain", Endpoints::default())] {
+        let clients = aws.for_identity(&identity(name, endpoints), REGION);
+        // What the wire answers is no list of instances: that it was asked is what counts.
+        let _ = clients.ec2().describe_instances().instance_ids("i-1").send().await;
+    }
+    let asked = |wire: &Wire| wire.requests().iter().filter(|r| r.form("InstanceId.1").is_some()).count();
+    assert_eq!((asked(&ec2), asked(&all)), (1, 1));
+    assert!(ec2.requests()[0].headers["authorization"].contains("/eu-west-1/ec2/"), "{:?}", ec2.requests());
+}
+
+#[tokio::test]
 async fn a_changed_endpoint_takes_effect_and_equal_ones_share_clients() {
     let (all, one, other) = (wire().await, wire().await, wire().await);
     let aws = AwsClients::open(only(all.url())).expect("an endpoint that the switch allows");
     let at = |wire: &Wire| {
         let url = Some(wire.url().to_owned());
-        identity("granted", Endpoints { auto_scaling: url.clone(), sts: url, s3: None })
+        identity("granted", Endpoints { auto_scaling: url.clone(), sts: url, ..Endpoints::default() })
     };
     for wire in [&one, &one, &other] {
         let clients = aws.for_identity(&at(wire), REGION);
@@ -83,7 +98,7 @@ async fn an_endpoint_that_may_not_be_called_is_called_by_nobody() {
     for (settings, class) in [(denied, ErrorClass::Invalid), (only(all.url()), ErrorClass::Denied)] {
         let aws = AwsClients::open(settings).expect("an endpoint that the switch allows");
         let url = Some(forbidden.url().to_owned());
-        let granted = identity("granted", Endpoints { auto_scaling: url.clone(), sts: url, s3: None });
+        let granted = identity("granted", Endpoints { auto_scaling: url.clone(), sts: url, ..Endpoints::default() });
         let clients = aws.for_identity(&granted, REGION);
         let error = describe(&clients.autoscaling(), "workers").await.expect_err("nobody answers");
         assert_eq!(error.class(), class, "{error}");

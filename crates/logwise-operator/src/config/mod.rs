@@ -300,8 +300,8 @@ mod tests {
             "grants:\n- {namespaces: [a], endpoints: {s3: https://one.example.com}}\n- {namespaces: ['*'], endpoints: {s3: https://two.example.com}}\n",
         );
         assert!(two.contains("grants[1].endpoints.s3") && two.contains("one.example.com"), "{two}");
-        let unknown = problem("grants:\n- {namespaces: [a], endpoints: {ec2: https://one.example.com}}\n");
-        assert!(unknown.contains("ec2") && unknown.contains("autoScaling"), "{unknown}");
+        let unknown = problem("grants:\n- {namespaces: [a], endpoints: {glue: https://one.example.com}}\n");
+        assert!(unknown.contains("glue") && unknown.contains("autoScaling"), "{unknown}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct Endpoints {
     /// EC2 Auto Scaling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_scaling: Option<String>,
+    /// EC2, where the addresses of a group's instances are looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ec2: Option<String>,
     /// STS, where roles are assumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts: Option<String>,
@@ -29,8 +32,13 @@ impl Endpoints {
     }
 
     /// Keys of a grant's `endpoints` with their URLs.
-    fn named(&self) -> [(&'static str, Option<&str>); 3] {
-        [("s3", self.s3.as_deref()), ("autoScaling", self.auto_scaling.as_deref()), ("sts", self.sts.as_deref())]
+    fn named(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("s3", self.s3.as_deref()),
+            ("autoScaling", self.auto_scaling.as_deref()),
+            ("ec2", self.ec2.as_deref()),
+            ("sts", self.sts.as_deref()),
+        ]
     }
 }
 
@@ -95,10 +103,11 @@ pub fn endpoints(grants: &Grants, namespace: &Namespace) -> Result<Endpoints, No
                 if let Some((key, urls)) = differing(&chosen, &grant.endpoints) {
                     return Err(NoEndpoint::Two { namespace: namespace.name.clone(), key, urls });
                 }
-                let Endpoints { s3, auto_scaling, sts } = grant.endpoints.clone();
+                let Endpoints { s3, auto_scaling, ec2, sts } = grant.endpoints.clone();
                 chosen = Endpoints {
                     s3: chosen.s3.or(s3),
                     auto_scaling: chosen.auto_scaling.or(auto_scaling),
+                    ec2: chosen.ec2.or(ec2),
                     sts: chosen.sts.or(sts),
                 };
             }

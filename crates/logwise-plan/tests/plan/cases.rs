@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use logwise_plan::retention::{Blocked, Decision, Effective, ObservedRule};
-use logwise_plan::{Known, checks, partitions, retention, workers};
+use logwise_plan::{Known, checks, driver, partitions, retention, workers};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -170,17 +170,47 @@ fn partitions() {
 
 #[test]
 fn workers() {
-    use workers::Hold;
-    let part = Part {
-        folder: "workers",
-        decide: workers::plan,
-        violations: |policy, observed, plan, _| checks::workers::violations(policy, observed, plan),
-        crowd: |_, _| (),
-    };
+    use workers::{Clamp, Hold, HookStep, Rank, Signal, Step};
+    let part =
+        Part { folder: "workers", decide: workers::plan, violations: checks::workers::violations, crowd: |_, _| () };
     let plans = part.run();
-    assert!(plans.iter().any(|plan| !plan.actions.is_empty()));
+    assert!(plans.iter().any(|plan| plan.raise.is_some()) && plans.iter().any(|plan| !plan.protect.is_empty()));
+    assert!(plans.iter().any(|plan| plan.abandon) && plans.iter().any(|plan| !plan.costs.is_empty()));
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.holds), Hold:
-        WithinRange, ScaleIn, GroupMaximum, ApprovalRequired, GroupAbsent, Unreadable);
+        WithinRange, RecommendOnly, Disabled, PoolAbsent, Unreadable, SignalsMissing, DriverHost, CordonPending,
+        CordonUnavailable, CordonLost, SecondLook, DriverLanded, GateClosed, BelowTarget, Stabilizing, Policy, Cooldown,
+        Budget, Refresh, Rebalance, Suspended, Rollout, DriverPodNotReady, Compaction, IntentOpen, WorkerNotInPool,
+        AddressUnknown, GroupMaximum, GroupMinimum, LaunchesFail, NoEffect, AboveMaximum, ApprovalRequired,
+        WaitingForWindow, ScaleInDisabled, TimeToLoss, Draining, Unprotected);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.removal).map(|removal| &removal.step), Step:
+        Cordon, Drain, Terminate);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.hook), HookStep: Heartbeat, Complete);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.signals), Signal:
+        Ends, Position, Master, Rate, Retention, Implausible);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.size).flat_map(|size| &size.clamps), Clamp:
+        MinReplicas, MaxReplicas, GroupMinimum, GroupMaximum, CoresMax, Partitions, TimeToLoss);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.ranking).map(|ranked| &ranked.reason), Rank:
+        HostsDriver, NotServing, Unhealthy, NotAlive, Cordoned, Idle, Tasks, ZoneSurplus, OldTemplate, Age);
+}
+
+#[test]
+fn driver() {
+    use driver::{Cause, Hold, KillWhy, State, Why};
+    let part =
+        Part { folder: "driver", decide: driver::plan, violations: checks::driver::violations, crowd: |_, _| () };
+    let plans = part.run();
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.holds), Hold:
+        Disabled, Pending, Relaunching, TooSoon, Unreachable, ProgressUnknown, NotStalled, ProgressMoves,
+        RestartedInVain, Failing, Several, IntentOpen, ApprovalRequired, WaitingForWindow, NoCapacity);
+    assert_all_occur!(plans.iter().map(|plan| &plan.state), State:
+        Running, Pending, Relaunching, Absent, Several, Stalled, Failing, Unreachable, Disabled);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.submit).map(|submit| &submit.why), Why: Missing, Stalled);
+    assert_all_occur!(plans.iter().flat_map(|plan| &plan.kill).map(|kill| &kill.why), KillWhy: Stalled, Extra);
+    let asked = plans.iter().flat_map(|plan| &plan.holds).filter_map(|hold| match hold {
+        Hold::ApprovalRequired { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_all_occur!(asked, Cause: Missing, Stalled, Extra);
 }
 
 #[test]

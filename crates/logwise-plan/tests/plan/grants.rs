@@ -122,6 +122,7 @@ fn sent(grants: &str, namespace: &str, labels: Known<BTreeMap<String, String>>) 
 const PLACES: &str = r#"
 - {namespaces: [a, b], endpoints: {s3: "https://s3.a.example.com"}}
 - {namespaces: [a], endpoints: {s3: "https://S3.a.example.com:443/", sts: "https://sts.a.example.com"}}
+- {namespaces: [b], endpoints: {autoScaling: "https://asg.b.example.com", ec2: "https://ec2.b.example.com"}}
 - {namespaceSelector: {matchLabels: {tiers.example.com/tier: gold}}, endpoints: {sts: "https://sts.gold.example.com"}}
 - {namespaces: ["*"], kafka: ["k:9092"]}
 "#;
@@ -135,6 +136,7 @@ fn grants_for_one_namespace_say_together_where_aws_is_called() {
     assert_eq!((of_a.s3, of_a.auto_scaling, of_a.sts), (url("s3.a"), None, url("sts.a")), "equal URLs agree");
     let of_b = sent(PLACES, "b", gold()).unwrap();
     assert_eq!((of_b.s3, of_b.sts), (url("s3.a"), url("sts.gold")));
+    assert_eq!((of_b.auto_scaling, of_b.ec2, of_a.ec2), (url("asg.b"), url("ec2.b"), None));
     assert_eq!(sent(PLACES, "c", none()), Ok(Endpoints::default()));
 }
 

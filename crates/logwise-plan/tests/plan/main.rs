@@ -6,11 +6,15 @@ mod ageing;
 #[cfg(test)]
 mod bad_rules;
 #[cfg(test)]
+mod behavior;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod change;
 #[cfg(test)]
 mod classify;
+#[cfg(test)]
+mod driver;
 #[cfg(test)]
 mod effective;
 #[cfg(test)]
@@ -27,6 +31,8 @@ mod partitions;
 mod planted;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod survival;
 #[cfg(test)]

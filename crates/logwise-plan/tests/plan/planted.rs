@@ -2,20 +2,20 @@
 
 use crate::NOW;
 use jiff::ToSpan;
-use logwise_plan::change::{ChangePolicy, Window, growth_plan_id, raise_plan_id};
+use logwise_plan::change::{ChangePolicy, Window, growth_plan_id};
 use logwise_plan::retention::{
     Approval, ApprovalRequest, Blocked, Change, Decision, Document, Meaning, ObservedRule, PolicyEntry, Removal, Rule,
     Settings, rule_id,
 };
 use logwise_plan::selector::{ServiceSelector, TopicSelector};
-use logwise_plan::{Known, checks, partitions, retention, workers};
+use logwise_plan::{Known, checks, partitions, retention};
 use std::collections::BTreeMap;
 
 /// A way to break a plan.
-type Spoil<'a, L> = &'a dyn Fn(&mut L);
+pub type Spoil<'a, L> = &'a dyn Fn(&mut L);
 
 /// Fails unless `spoil` breaks a good plan in the way that `text` says.
-fn bites<L: Clone>(good: &L, check: impl Fn(&L) -> Vec<String>, planted: &[(&str, Spoil<L>)]) {
+pub fn bites<L: Clone>(good: &L, check: impl Fn(&L) -> Vec<String>, planted: &[(&str, Spoil<L>)]) {
     assert_eq!(check(good), Vec::<String>::new(), "the plan must be good before it is spoilt");
     for (text, spoil) in planted {
         let mut bad = good.clone();
@@ -202,73 +202,6 @@ fn partition_plans_that_ask_nobody() {
             p.holds.insert("logs.yes".into(), Hold::WaitingForWindow { wanted: 12, next_opening: opening });
         })],
     );
-}
-
-#[test]
-fn worker_plans_that_ask_nobody() {
-    use workers::{Group, Hold, Observed, Plan, Policy, RaiseDesired, plan};
-    let change = ChangePolicy { approval: Approval::Always, ..ChangePolicy::default() };
-    let policy = Policy { group: "workers".into(), min_replicas: 4, max_replicas: 8, change, look_period_seconds: 30 };
-    let group = Group { min_size: 0, max_size: 6, desired: 2, in_service: 1 };
-    let observed = Observed { group: Known::Known(group) };
-    let good = plan(&policy, &observed, NOW);
-    let asks = |from, to, plan_id: &str| Hold::ApprovalRequired { from, to, plan_id: plan_id.to_owned() };
-    bites(
-        &good,
-        |plan| checks::workers::violations(&policy, &observed, plan),
-        &[
-            ("without approval", &|p: &mut Plan| {
-                p.actions.push(RaiseDesired { group: "workers".into(), from: 2, to: 4 });
-            }),
-            ("neither acts nor says why", &|p| p.holds.clear()),
-            ("although there is room", &|p| p.holds = vec![Hold::WithinRange]),
-            ("does not apply", &|p| p.holds = vec![asks(2, 4, "wp-00000000")]),
-            ("does not apply", &|p| p.holds = vec![asks(2, 5, &raise_plan_id("workers", 2, 5))]),
-            ("does not apply", &|p| p.holds = vec![asks(3, 4, &raise_plan_id("workers", 3, 4))]),
-        ],
-    );
-}
-
-#[test]
-fn bad_worker_plans() {
-    use workers::{Group, Hold, Observed, Plan, Policy, RaiseDesired, plan};
-    let policy = Policy {
-        group: "workers".into(),
-        min_replicas: 4,
-        max_replicas: 8,
-        change: Default::default(),
-        look_period_seconds: 30,
-    };
-    let group =
-        |desired, max_size| Observed { group: Known::Known(Group { min_size: 0, max_size, desired, in_service: 1 }) };
-    let observed = group(2, 6);
-    let good = plan(&policy, &observed, NOW);
-    bites(
-        &good,
-        |plan| checks::workers::violations(&policy, &observed, plan),
-        &[
-            ("more than one action", &|p: &mut Plan| p.actions.push(p.actions[0].clone())),
-            ("another group", &|p| p.actions[0].group = "other".into()),
-            ("another desired capacity", &|p| p.actions[0].from = 3),
-            ("does not raise", &|p| p.actions[0].to = 2),
-            ("does not raise", &|p| p.actions[0].to = 1),
-            ("passes maxReplicas", &|p| p.actions[0].to = 9),
-            ("passes the group's own maximum", &|p| p.actions[0].to = 7),
-            ("further than minReplicas", &|p| p.actions[0].to = 5),
-            ("neither acts nor says why", &|p| p.actions.clear()),
-            ("although there is room", &|p| p.actions.clear()),
-            ("does not apply", &|p| p.holds.push(Hold::WithinRange)),
-            ("does not apply", &|p| p.holds.push(Hold::GroupAbsent)),
-            ("does not apply", &|p| p.holds.push(Hold::ScaleIn { desired: 2, max_replicas: 8 })),
-            ("does not apply", &|p| p.holds.push(Hold::GroupMaximum { wanted: 4, max_size: 6 })),
-        ],
-    );
-    let raise = RaiseDesired { group: "workers".into(), from: 2, to: 4 };
-    for group in [Known::Absent, Known::Unknown("denied".into())] {
-        let mut plan = plan(&policy, &Observed { group: group.clone() }, NOW);
-        plan.actions.push(raise.clone());
-        assert!(checks::workers::violations(&policy, &Observed { group }, &plan)[0].contains("was not read"));
-    }
 }
 
 fn expire(days: i32) -> Settings {

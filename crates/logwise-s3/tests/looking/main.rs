@@ -4,6 +4,7 @@
 mod stand_in;
 
 mod effect;
+mod position;
 mod services;
 mod settings;
 

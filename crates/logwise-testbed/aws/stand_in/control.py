@@ -33,6 +33,7 @@ class Control:
             ("GET", "/_groups"): groups.show,
             ("DELETE", "/_groups"): groups.delete,
             ("GET", "/_instances"): groups.instances,
+            ("POST", "/_templates"): groups.add_template_version,
             ("POST", "/_buckets"): buckets.create,
             ("DELETE", "/_buckets"): buckets.delete,
             ("POST", "/_objects"): buckets.add_objects,

@@ -51,6 +51,14 @@ class Groups:
         self._perform({"Action": "DeleteAutoScalingGroup", **form})
         return {}
 
+    def add_template_version(self, query: Query, wish: Any) -> Any:
+        """A launch template, or one more version of it."""
+        fields = Fields(wish)
+        name = fields.need("name", str)
+        fields.done()
+        with self._stand_in.serial:
+            return {"name": name, "version": self._ground.add_template_version(name)}
+
     def _subnets(self, letters: list[Any] | None) -> str:
         known = self._ground.subnets
         zones = [f"{self._ground.region}{letter}" for letter in letters or ["a"]]

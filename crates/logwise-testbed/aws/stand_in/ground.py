@@ -15,6 +15,7 @@ from .group import Group, install
 
 IMAGE = "ami-0123456789abcdef0"
 TEMPLATE = "logwise-worker"
+_WORKER = {"ImageId": IMAGE, "InstanceType": "m5.large"}
 
 # Addresses of ended instances go back to the subnet late and in portions, the longest dead first: a
 # program that still listens on an address should not meet its successor there.
@@ -41,6 +42,13 @@ class Ground:
     def ec2(self) -> EC2Backend:
         """moto's EC2."""
         return _ec2(self.region)
+
+    def add_template_version(self, name: str) -> int:
+        """Makes a launch template of that name, or one more version of it; the number of the version."""
+        ec2 = self.ec2()
+        if name not in ec2.launch_template_name_to_ids:
+            return int(ec2.create_launch_template(name, "", dict(_WORKER), {}).default_version_number)
+        return int(ec2.get_launch_template_by_name(name).create_version(dict(_WORKER), "").number)
 
     def instance(self, instance_id: str) -> Instance | None:
         """A machine by its id, also when it has ended."""
@@ -82,7 +90,7 @@ def lay(region: str, subnet: str) -> Ground:
         f"{region}{letter}": str(ec2.create_subnet(network.id, str(part), availability_zone=f"{region}{letter}").id)
         for letter, part in zip("abc", parts, strict=False)
     }
-    ec2.create_launch_template(TEMPLATE, "", {"ImageId": IMAGE, "InstanceType": "m5.large"}, {})
+    ec2.create_launch_template(TEMPLATE, "", dict(_WORKER), {})
     install(_scaling(region))
     return Ground(region, subnets)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from moto.autoscaling import models
 from moto.autoscaling.models import ASG_NAME_TAG, AutoScalingBackend, FakeAutoScalingGroup, InstanceState
-from moto.ec2.models.instances import Reservation
+from moto.ec2.models.instances import Instance, Reservation
+from moto.ec2.models.launch_templates import LaunchTemplateVersion
 
 # What DescribeAutoScalingGroups may be told to suspend.
 PROCESSES = frozenset(
@@ -15,6 +16,25 @@ PROCESSES = frozenset(
     ScheduledActions Terminate
     """.split()
 )
+
+
+class Member(InstanceState):
+    """An instance that goes on knowing what it was launched from, whatever the group launches from by now."""
+
+    def __init__(self, launched: Instance, origin: LaunchTemplateVersion | None) -> None:
+        super().__init__(launched, lifecycle_state="Pending", protected_from_scale_in=False)
+        self._origin = origin
+
+    @property
+    def launch_template(self) -> dict[str, Any] | None:
+        if self._origin is None:
+            return None
+        template = self._origin.template
+        return {
+            "LaunchTemplateId": template.id,
+            "LaunchTemplateName": template.name,
+            "Version": str(self._origin.number),
+        }
 
 
 class Group(FakeAutoScalingGroup):
@@ -45,13 +65,14 @@ class Group(FakeAutoScalingGroup):
     def run_instance(self, zone: str) -> InstanceState:
         """Starts one machine in a zone and takes it into the group, not yet in service."""
         template = self.ec2_launch_template
+        origin = template.get_version(self.launch_template_version) if template else None
         reservation = self.ec2_backend.run_instances(
             self.image_id, 1, self.user_data, self.security_groups,
             instance_type=self.instance_type,
             tags={"instance": {**self.get_propagated_tags(), ASG_NAME_TAG: self.name, **self.instance_tags}},
             placement=zone,
             launch_config=self.launch_config,
-            launch_template={"LaunchTemplateId": template.id} if template else None,
+            launch_template={"LaunchTemplateId": origin.template.id, "Version": origin.number} if origin else None,
             is_instance_type_default=True,  # spares a search through all types that there are
             associate_public_ip=self.launch_config.associate_public_ip_address if self.launch_config else None,
             subnet_id=self.subnet_of(zone),
@@ -60,7 +81,7 @@ class Group(FakeAutoScalingGroup):
         self._keep_together(reservation)
         made: Any = launched
         made.autoscaling_group = self
-        state = InstanceState(launched, lifecycle_state="Pending", protected_from_scale_in=False)
+        state = Member(launched, origin)
         self.instance_states.append(state)
         return state
 

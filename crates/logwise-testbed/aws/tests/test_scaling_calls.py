@@ -28,6 +28,24 @@ class Protection(Case):
         self.assertIn("must not exceed 50", message)
 
 
+    def test_an_update_protects_newcomers_and_nothing_else(self) -> None:
+        (old,) = self.group(1, 4, 1)
+        update = client("autoscaling").update_auto_scaling_group
+        update(AutoScalingGroupName=self.name, NewInstancesProtectedFromScaleIn=True)
+        self.desire(2)
+        seen = self.seen()
+        self.assertEqual((seen["min"], seen["max"], seen["desired"]), (1, 4, 2))
+        protected = {one["id"]: one["protected"] for one in seen["instances"]}
+        self.assertEqual((protected.pop(old), list(protected.values())), (False, [True]))
+        (group,) = client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])[
+            "AutoScalingGroups"
+        ]
+        self.assertTrue(group["NewInstancesProtectedFromScaleIn"])
+        update(AutoScalingGroupName=self.name, MaxSize=5)
+        self.desire(3)
+        self.assertEqual(sum(one["protected"] for one in self.seen()["instances"]), 2, "the setting stays")
+
+
 class Detaching(Case):
     def test_not_below_min(self) -> None:
         (only,) = self.group(1, 4, 1)

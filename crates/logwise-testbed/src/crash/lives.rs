@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{COUNT_WRITES, CRASH_AT, Counts, Point, Side};
+use crate::bed::Spark;
 use crate::operator::{Operator, Options};
 use crate::oracles::end_state::topics;
+use crate::proxy::http::Request;
 use crate::proxy::kubernetes::KubernetesProxy;
+use crate::proxy::master::{MasterProxy, WRITES};
 use crate::proxy::rules::{Action, Rule};
 use crate::proxy::tcp::TcpProxy;
 use crate::stand_in::{Fault, Mode};
@@ -24,6 +27,10 @@ const UNDER_WAY: Duration = Duration::from_millis(400);
 /// The part of it after which a commit has been carried out.
 const CARRIED_OUT: Duration = Duration::from_millis(100);
 
+/// Calls of Auto Scaling that an operator makes and that change something.
+const SCALING: &str = "^(SetDesiredCapacity|TerminateInstanceInAutoScalingGroup|SetInstanceProtection|\
+                       UpdateAutoScalingGroup|RecordLifecycleActionHeartbeat|CompleteLifecycleAction)$";
+
 /// How the operator that lives now will end.
 enum Death {
     /// Not at all.
@@ -32,6 +39,9 @@ enum Death {
     Own,
     /// When the proxy has dropped the answer of a write that was carried out.
     AnswerDropped(KubernetesProxy),
+    /// When the proxy before the Spark master has dropped more answers than so many, each of a call that was carried
+    /// out.
+    MasterUnheard(usize),
     /// When the stand-in has dropped more answers about this resource than so many, each of a call that it carried out.
     AnswerLost(String, usize),
     /// When Kafka has more partitions than these; the answer is on its way.
@@ -51,6 +61,7 @@ pub struct Lives<'a> {
     ended: usize,
     kafka: TcpProxy,
     database: TcpProxy,
+    master: Option<MasterProxy>,
     death: Death,
 }
 
@@ -59,8 +70,18 @@ impl<'a> Lives<'a> {
     pub async fn new(world: &'a World, database: &str, points: &[Point]) -> Result<Lives<'a>> {
         let (kafka, proxy) = futures::try_join!(world.kafka_proxy(), world.database_proxy())?;
         let config = json!({"database": {"url": proxy.instead(database)}});
-        let points = points.to_vec();
-        Ok(Lives { world, config, points, started: 0, ended: 0, kafka, database: proxy, death: Death::None })
+        let (points, death) = (points.to_vec(), Death::None);
+        Ok(Lives { world, config, points, started: 0, ended: 0, kafka, database: proxy, master: None, death })
+    }
+
+    /// Before this Spark master, real or fake, a proxy shall stand; needed for points of `spark`.
+    pub async fn with_master(self, master: &Spark) -> Result<Lives<'a>> {
+        Ok(Lives { master: Some(MasterProxy::start(master).await?), ..self })
+    }
+
+    /// What objects have to name as Spark master, if there is a proxy before one.
+    pub fn master(&self) -> Option<&Spark> {
+        self.master.as_ref().map(|proxy| &proxy.address)
     }
 
     /// What objects have to name as bootstrap server.
@@ -115,6 +136,7 @@ impl<'a> Lives<'a> {
     async fn next(&mut self) -> Result<Operator> {
         self.kafka.heal().await?;
         self.database.heal().await?;
+        self.master.iter().for_each(|proxy| proxy.http.clear());
         let point = self.points.get(self.started).cloned();
         self.started += 1;
         let counted = self.counted();
@@ -132,7 +154,12 @@ impl<'a> Lives<'a> {
     async fn arrange(&self, point: &Point, options: Options) -> Result<(Death, Options)> {
         let earlier = point.number - 1;
         let death = match point.system.as_str() {
-            "autoscaling" => self.lost(&self.world.group, "^SetDesiredCapacity$", earlier).await,
+            "autoscaling" => self.lost(&self.world.group, SCALING, earlier).await,
+            "spark" => {
+                let proxy = self.master.as_ref().context("no proxy stands before a Spark master")?;
+                proxy.http.add(Rule::new(WRITES, Action::DropAnswer)?.writes().after(earlier));
+                Ok(Death::MasterUnheard(unheard(&proxy.http.requests())))
+            }
             "s3" => self.lost(&self.world.bucket, "^PutBucketLifecycleConfiguration$", earlier).await,
             "kafka" => {
                 ensure!(earlier == 0, "only the first growth is told apart: {point}");
@@ -177,6 +204,7 @@ impl<'a> Lives<'a> {
             "status" => "/apis/logwise[.]io/.*/status($|[?])",
             "events" => "/events($|[?/])",
             "finalizers" => "/retentionpolicies/[^/?]+($|[?])",
+            "deployments" => "/deployments/[^/?]+/scale($|[?])|/pods/[^/?]+($|[?])",
             other => bail!("nobody writes to {other:?}"),
         };
         Ok(Rule::new(path, Action::DropAnswer)?.writes().after(point.number - 1 + epochs))
@@ -203,8 +231,9 @@ impl<'a> Lives<'a> {
     async fn is_due(&self) -> Result<bool> {
         Ok(match &self.death {
             Death::None | Death::Own => false,
-            Death::AnswerDropped(proxy) => {
-                proxy.requests().iter().any(|one| one.done.is_some() && one.faults.contains(&Action::DropAnswer))
+            Death::AnswerDropped(proxy) => unheard(&proxy.requests()) > 0,
+            Death::MasterUnheard(before) => {
+                self.master.as_ref().is_some_and(|proxy| unheard(&proxy.http.requests()) > *before)
             }
             Death::AnswerLost(resource, before) => self.answers_lost(resource).await? > *before,
             Death::Grown(before) => self.partitions().await? > *before,
@@ -226,5 +255,27 @@ impl<'a> Lives<'a> {
 
     fn counted(&self) -> PathBuf {
         self.world.bed.folder.path(&format!("worlds/{}/writes-{}.json", self.world.id, self.started))
+    }
+}
+
+/// Requests that were carried out and whose answers were dropped.
+fn unheard(requests: &[Request]) -> usize {
+    requests.iter().filter(|one| one.done.is_some() && one.faults.contains(&Action::DropAnswer)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex::Regex;
+
+    #[test]
+    fn every_call_that_scales_is_known_and_no_other() {
+        let scaling = Regex::new(SCALING).unwrap();
+        for action in ["SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup", "CompleteLifecycleAction"] {
+            assert!(scaling.is_match(action), "{action}");
+        }
+        for action in ["DescribeAutoScalingGroups", "SetDesiredCapacityX", "DeleteAutoScalingGroup"] {
+            assert!(!scaling.is_match(action), "{action}");
+        }
     }
 }

@@ -1,13 +1,19 @@
-//! O2: how often each resource was really changed, from the ledger of the AWS stand-in.
+//! O2: how often each resource was really changed, from the ledger of the AWS stand-in and from what a Spark master
+//! tells.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::verdict;
+use crate::fake_master::FakeMaster;
+use crate::spark::Overview;
 use crate::stand_in::Call;
 use crate::world::World;
+
+/// The resource of what was done to a Spark master.
+const MASTER: &str = "master";
 
 /// A change that was carried out, whatever its sender was answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +45,31 @@ impl Effects {
             by_resource.entry(call.resource.clone().unwrap_or_default()).or_default().push(effect);
         }
         Effects { world: world.to_owned(), by_resource }
+    }
+
+    /// These, and what a fake master did and learnt: workers decommissioned, drivers submitted, killed, and ended
+    /// otherwise.
+    #[must_use]
+    pub fn with_master(mut self, master: &FakeMaster) -> Effects {
+        let numbered = (0..).zip(master.events());
+        let effects =
+            numbered.map(|(seq, event)| Effect { seq, action: event.action.to_owned(), params: event.params });
+        self.by_resource.entry(MASTER.to_owned()).or_default().extend(effects);
+        self
+    }
+
+    /// These, and a submission for each driver of this class that a real master knows: those that run, wait or are
+    /// over. A supervised one that was begun again on another worker is one more.
+    #[must_use]
+    pub fn with_drivers(mut self, master: &Overview, main_class: &str) -> Effects {
+        let drivers = master.activedrivers.iter().chain(&master.completeddrivers);
+        let ours = drivers.filter(|driver| driver.mainclass == main_class);
+        let effects = (0..).zip(ours).map(|(seq, driver)| {
+            let params = json!({"id": driver.id});
+            Effect { seq, action: "SubmitDriver".to_owned(), params }
+        });
+        self.by_resource.entry(MASTER.to_owned()).or_default().extend(effects);
+        self
     }
 
     /// Number of effects by resource (without the world's name) and operation.
@@ -91,7 +122,6 @@ pub(super) fn took_effect(call: &Call) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn call(seq: u64, action: &str, params: &Value, outcome: &Value) -> Call {
         let text = json!({"seq": seq, "time": 0, "service": "autoscaling", "action": action, "resource": "w1-workers",
@@ -120,6 +150,23 @@ mod tests {
         let back =
             Effects::in_ledger("w1", &[raise(1, "2", 200, None), raise(2, "3", 200, None), raise(3, "2", 200, None)]);
         assert!(back.duplicates().is_empty());
+    }
+
+    #[test]
+    fn drivers_of_a_class_count_whether_they_run_or_are_over() {
+        let driver =
+            |id: &str, class: &str| json!({"id": id, "state": "RUNNING", "worker": "None", "mainclass": class});
+        let page = |over: &[Value]| -> Overview {
+            let page = json!({"status": "ALIVE", "workers": [], "activeapps": [],
+                "activedrivers": [driver("d-2", "M"), driver("d-9", "X")], "completeddrivers": over});
+            serde_json::from_value(page).unwrap()
+        };
+        let of = |over: &[Value]| Effects::in_ledger("w1", &[]).with_drivers(&page(over), "M");
+        let (once, twice) = (of(&[]), of(&[driver("d-1", "M")]));
+        assert_eq!(once.counts(), BTreeMap::from([(("master".to_owned(), "SubmitDriver".to_owned()), 1)]));
+        assert!(twice.duplicates().is_empty());
+        let error = twice.same_as(&once).unwrap_err().to_string();
+        assert!(error.contains("master: SubmitDriver took effect 2 times instead of 1"), "{error}");
     }
 
     #[test]

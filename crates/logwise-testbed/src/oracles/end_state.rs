@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{conditions, objects, title, verdict};
 use crate::kafka::client_config;
 use crate::stand_in::Group;
-use crate::world::World;
+use crate::world::{WorkerPod, World};
 
 const CALL: Duration = Duration::from_secs(10);
 /// Stands for the world's name, which differs from run to run.
@@ -23,8 +23,9 @@ const SHORT_UID: usize = 8;
 pub struct EndState(BTreeMap<String, Value>);
 
 impl EndState {
-    /// Looks at topics with partitions, bounds, size and instances of the group, the lifecycle document, and, for each
-    /// object of the operator, finalizers and conditions (status and reason).
+    /// Looks at topics with partitions, bounds, size and instances of the group, the lifecycle document, replicas and
+    /// deletion costs of Deployments, and, for each object of the operator, finalizers and conditions (status and
+    /// reason).
     pub async fn of(world: &World) -> Result<EndState> {
         let mut found = BTreeMap::new();
         for (topic, partitions) in topics(world).await? {
@@ -37,6 +38,10 @@ impl EndState {
         };
         found.insert("group".to_owned(), group);
         found.insert("lifecycle".to_owned(), json!(world.lifecycle(&world.bucket).await?.document));
+        for deployment in world.deployments().await? {
+            let pods = world.worker_pods(&deployment).await?;
+            found.insert(format!("deployment {deployment}"), costs(&pods));
+        }
         let objects = objects(world).await?;
         found.extend(objects.iter().map(|object| (title(object), summary(object))));
         Ok(EndState(normalised(found, &world.id, &objects)))
@@ -78,6 +83,15 @@ fn numbers(group: &Group) -> Value {
         *instances.entry(format!("{}/{}{protected}", one.lifecycle_state, one.health)).or_default() += 1;
     }
     json!({"min": group.min, "max": group.max, "desired": group.desired, "instances": instances})
+}
+
+/// How many pods there are by what their deletion costs.
+fn costs(pods: &[WorkerPod]) -> Value {
+    let mut costs: BTreeMap<&str, u32> = BTreeMap::new();
+    for pod in pods {
+        *costs.entry(pod.cost.as_deref().unwrap_or("none")).or_default() += 1;
+    }
+    json!(costs)
 }
 
 fn summary(object: &Value) -> Value {

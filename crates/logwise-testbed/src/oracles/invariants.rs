@@ -29,8 +29,20 @@ pub async fn kept(world: &World, bounds: &Bounds) -> Result<()> {
     verdict("forbidden calls", &findings)
 }
 
-/// Wishes below an earlier one (ended instances count) or above the bound, in the order of the ledger; a refused call
-/// counts as a wish too.
+/// Calls that no operator makes of a group. A lower wish, a lower bound or a detached instance would leave it to AWS
+/// which instance goes, or leave machines behind.
+const NEVER: [&str; 6] = [
+    "CreateAutoScalingGroup",
+    "DeleteAutoScalingGroup",
+    "DetachInstances",
+    "EnterStandby",
+    "SetInstanceHealth",
+    "SuspendProcesses",
+];
+
+/// Wishes below an earlier one (ended instances count) or above the bound, in the order of the ledger, ends of
+/// instances that would be replaced, protection that is taken away, and calls that nobody makes; a refused call counts
+/// too.
 pub fn of_group(calls: &[Call], bounds: &Bounds) -> Vec<String> {
     let (mut desired, mut findings) = (bounds.desired, Vec::new());
     for call in calls {
@@ -49,7 +61,16 @@ pub fn of_group(calls: &[Call], bounds: &Bounds) -> Vec<String> {
                 findings.push(format!("call {} {} wants {name} {wanted} above {max}", call.seq, call.action));
             }
         }
-        let fewer = call.params["ShouldDecrementDesiredCapacity"].as_str() == Some("true");
+        let says = |name: &str, word: &str| call.params[name].as_str() == Some(word);
+        let fewer = says("ShouldDecrementDesiredCapacity", "true");
+        let action = call.action.as_str();
+        if action == "TerminateInstanceInAutoScalingGroup" && !fewer {
+            findings.push(format!("call {} ends an instance that will be replaced", call.seq));
+        }
+        let bared = says("ProtectedFromScaleIn", "false") || says("NewInstancesProtectedFromScaleIn", "false");
+        if NEVER.contains(&action) || bared || says("HonorCooldown", "true") {
+            findings.push(format!("call {} {action} is never made: {}", call.seq, call.params));
+        }
         if fewer && took_effect(call) {
             desired -= 1;
         }
@@ -133,6 +154,24 @@ mod tests {
         assert!(of_group(&[set(1, "3", 200), end(2, 200), end(3, 200), set(4, "2", 200)], &bounds).is_empty());
         assert_eq!(of_group(&[set(1, "3", 200), end(2, 500), set(3, "2", 200)], &bounds).len(), 1);
         assert!(of_group(&[set(1, "3", 500), set(2, "2", 200)], &bounds).is_empty(), "nothing was raised");
+    }
+
+    #[test]
+    fn what_leaves_the_choice_to_aws_is_found() {
+        let bounds = Bounds { desired: 2, max: 5, ..Bounds::default() };
+        let replaced = call(1, "TerminateInstanceInAutoScalingGroup", json!({"InstanceId": "i-1"}), 200);
+        assert_eq!(of_group(&[replaced], &bounds), ["call 1 ends an instance that will be replaced"]);
+        for (action, params) in [
+            ("DetachInstances", json!({"InstanceIds.member.1": "i-1"})),
+            ("SetInstanceProtection", json!({"ProtectedFromScaleIn": "false"})),
+            ("UpdateAutoScalingGroup", json!({"NewInstancesProtectedFromScaleIn": "false"})),
+            ("SetDesiredCapacity", json!({"DesiredCapacity": "3", "HonorCooldown": "true"})),
+        ] {
+            assert_eq!(of_group(&[call(2, action, params, 400)], &bounds).len(), 1, "{action}");
+        }
+        let protect = call(3, "SetInstanceProtection", json!({"ProtectedFromScaleIn": "true"}), 200);
+        let raise = call(4, "SetDesiredCapacity", json!({"DesiredCapacity": "3", "HonorCooldown": "false"}), 200);
+        assert!(of_group(&[protect, raise], &bounds).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | O1 | is the end state that of a run without faults? | [`end_state`] |
 //! | O2 | did each effect happen once? | [`effects`] |
-//! | O3 | was nothing forbidden asked for on the way? | [`invariants`], [`lifecycle`] |
+//! | O3 | was nothing forbidden asked for on the way? | [`invariants`], [`lifecycle`], [`workers`] |
 //! | O4 | is it quiet afterwards? | [`quiet`] |
 //! | O5 | do conditions tell the truth? | [`truth`] |
 //! | O6 | is no secret anywhere? | [`secrets`] |
@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod quiet;
 pub mod secrets;
 pub mod truth;
+pub mod workers;
 
 use anyhow::{Result, bail};
 use serde_json::Value;

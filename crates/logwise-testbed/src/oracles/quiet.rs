@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::end_state::topics;
 use super::verdict;
 use crate::audit::{self, Mark};
+use crate::fake_master::FakeMaster;
 use crate::install::{ACCOUNT, NAMESPACE};
 use crate::operator::Operator;
 use crate::proxy::tcp::TcpProxy;
@@ -30,6 +31,8 @@ pub struct Quiet<'a> {
     aws: u64,
     topics: BTreeMap<String, usize>,
     kafka_writes: u64,
+    /// With the number of its calls at the begin.
+    master: Option<(&'a FakeMaster, usize)>,
 }
 
 impl<'a> Quiet<'a> {
@@ -39,7 +42,13 @@ impl<'a> Quiet<'a> {
         let audited = audit::end(&world.bed)?;
         let aws = calls(world, 0).await?.iter().map(|(seq, _)| *seq).max().unwrap_or_default();
         let (topics, kafka_writes) = (topics(world).await?, writes(kafka));
-        Ok(Quiet { world, kafka, audited, aws, topics, kafka_writes })
+        Ok(Quiet { world, kafka, audited, aws, topics, kafka_writes, master: None })
+    }
+
+    /// This fake master may not be asked for any change either.
+    #[must_use]
+    pub fn with_master(self, master: &'a FakeMaster) -> Quiet<'a> {
+        Quiet { master: Some((master, master.calls().len())), ..self }
     }
 
     /// Every write since the begin, one line each: at AWS, on the world's objects at Kubernetes by the operator's
@@ -51,6 +60,10 @@ impl<'a> Quiet<'a> {
         let sent = writes(self.kafka) - self.kafka_writes;
         if sent > 0 {
             findings.push(format!("Kafka: {sent} requests that change topics"));
+        }
+        if let Some((master, before)) = self.master {
+            let later = master.calls().into_iter().skip(before).filter(|call| call.kind.is_mutating());
+            findings.extend(later.map(|call| format!("Spark: {}", call.line)));
         }
         let now = topics(self.world).await?;
         if now != self.topics {

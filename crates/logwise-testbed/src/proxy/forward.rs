@@ -1,4 +1,4 @@
-//! How one request passes through the Kubernetes proxy.
+//! How one request passes through an HTTP proxy.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::kubernetes::Shared;
+use super::http::Shared;
 use super::rules::{Action, Facts, RuleId};
 use super::watching::Watch;
 
@@ -32,24 +32,33 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// The connection is closed without an answer.
 type Answer = Result<Response<Body>, io::Error>;
 
-/// Serves connections until it is aborted; then all of them end.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves connections to `server` until it is aborted; then all of them end.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, server: Arc<str>) {
+    let door = Door { shared, server };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            Ok((stream, _)) = listener.accept() => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
+            Ok((stream, _)) = listener.accept() => drop(connections.spawn(serve(stream, door.clone()))),
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let answer = service_fn(move |request| handle(Arc::clone(&shared), request));
+/// One port of a proxy, and the server behind it.
+#[derive(Clone)]
+struct Door {
+    shared: Arc<Shared>,
+    server: Arc<str>,
+}
+
+async fn serve(stream: TcpStream, door: Door) {
+    let answer = service_fn(move |request| handle(door.clone(), request));
     // A dropped answer ends the connection with an error, as it should.
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
 }
 
-async fn handle(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Answer {
+async fn handle(door: Door, request: hyper::Request<Incoming>) -> Answer {
+    let shared = &door.shared;
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let facts = Facts::of(request.method().as_str(), path);
     let seq = shared.enter(&facts);
@@ -62,20 +71,20 @@ async fn handle(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Answe
         Some(Action::Answer { status, reason, retry_after }) => Ok(refusal(*status, reason, *retry_after)),
         Some(Action::Reply(text)) => Ok(json(StatusCode::OK, text.clone())),
         Some(Action::Gone) => Ok(refusal(410, "Expired", None)),
-        _ => pass(&shared, request, (seq, facts), hit, last).await,
+        _ => pass(&door, request, (seq, facts), hit, last).await,
     }?;
     shared.note(seq, |entry| entry.status = Some(answer.status().as_u16()));
     Ok(answer)
 }
 
 async fn pass(
-    shared: &Arc<Shared>,
+    door: &Door,
     request: hyper::Request<Incoming>,
     (seq, facts): (u64, Facts),
     hit: Option<(RuleId, Action)>,
     last: RuleId,
 ) -> Answer {
-    let sent = send(Arc::clone(shared), request, facts.watch, hit.clone(), seq);
+    let sent = send(door.clone(), request, facts.watch, hit.clone(), seq);
     // A write that has arrived is carried out, also when its sender has given up.
     let answer = if facts.mutating { tokio::spawn(sent).await.map_err(closed)? } else { sent.await }?;
     let (status, headers) = (answer.status(), kept(answer.headers()));
@@ -91,7 +100,7 @@ async fn pass(
             Ok(response)
         }
         hit if facts.watch && status.is_success() => {
-            let watch = Watch::begin(Arc::clone(shared), answer, (seq, facts), hit, last);
+            let watch = Watch::begin(Arc::clone(&door.shared), answer, (seq, facts), hit, last);
             Ok(respond(status, headers, watch.body()))
         }
         _ => Ok(respond(status, headers, whole(answer.bytes().await.map_err(closed)?))),
@@ -99,12 +108,13 @@ async fn pass(
 }
 
 async fn send(
-    shared: Arc<Shared>,
+    door: Door,
     request: hyper::Request<Incoming>,
     watch: bool,
     hit: Option<(RuleId, Action)>,
     seq: u64,
 ) -> io::Result<reqwest::Response> {
+    let Door { shared, server } = door;
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(closed)?.to_bytes();
     match hit {
@@ -113,7 +123,7 @@ async fn send(
         _ => {}
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut onward = shared.client.request(parts.method, format!("{}{path}", shared.server));
+    let mut onward = shared.client.request(parts.method, format!("{server}{path}"));
     onward = onward.headers(kept(&parts.headers)).body(body);
     if !watch {
         onward = onward.timeout(DEADLINE);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::forward::{Body, closed};
-use super::kubernetes::Shared;
+use super::http::Shared;
 use super::rules::{Action, Facts, RuleId};
 
 /// Dropped with its connection.

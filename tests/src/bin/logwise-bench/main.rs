@@ -1,5 +1,5 @@
 //! Figures for `docs/benchmarks.md`: memory and CPU at rest, the time from an edit to its conditions, hand-over, what
-//! a thousand lifecycle rules cost, and what thousands of topics do.
+//! a thousand lifecycle rules and a checkpoint of ten thousand batches cost, and what thousands of topics do.
 //!
 //! Runs in the environment of a bed (`make bench`); arguments choose parts. Prints a table. A figure is no test: only
 //! those with an aim are judged, and one that misses it makes the exit code 1 after everything was measured.
@@ -9,7 +9,9 @@ mod aims;
 mod handover;
 mod kafka;
 mod machine;
+mod position;
 mod rules;
+mod workers;
 
 use aims::Aims;
 use anyhow::{Context, Result, ensure};
@@ -41,17 +43,21 @@ enum Part {
     Operator,
     Handover,
     Rules,
+    Position,
     Plan,
+    Workers,
     Growth,
     Look,
     Memory,
 }
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 9] = [
     ("operator", Part::Operator),
     ("handover", Part::Handover),
     ("rules", Part::Rules),
+    ("position", Part::Position),
     ("plan", Part::Plan),
+    ("workers", Part::Workers),
     ("growth", Part::Growth),
     ("look", Part::Look),
     ("memory", Part::Memory),
@@ -95,7 +101,9 @@ async fn measure(part: Part, topics: &mut Option<Topics>, aims: &mut Aims) -> Re
         Part::Operator => at_rest().await,
         Part::Handover => handover::measure().await,
         Part::Rules => rules::measure(aims).await,
+        Part::Position => position::measure(aims).await,
         Part::Plan => kafka::plan::measure(aims),
+        Part::Workers => workers::measure(aims),
         Part::Growth => kafka::growth::measure().await,
         Part::Look => kafka::look::measure(Topics::of(topics).await?, aims).await,
         Part::Memory => kafka::memory::measure(Topics::of(topics).await?, aims).await,

@@ -1,0 +1,43 @@
+//! Deletion costs of pods: Kubernetes ends the cheapest one of a ReplicaSet first.
+
+use super::facts::MemberState;
+use super::seat::{Seat, Seats};
+use std::collections::BTreeMap;
+
+/// Cost of a pod where a driver runs.
+const DRIVER: i32 = i32::MAX;
+
+/// Cost of the pod that goes next.
+const VICTIM: i32 = i32::MIN;
+
+/// Cost of a pod without the annotation.
+const PLAIN: i32 = 0;
+
+/// Costs that differ from what they should be, by pod: the driver's pod is the dearest, always, and the victim the
+/// cheapest. A cost of ours is taken back where its reason is gone; those of others stay.
+pub(super) fn costs(seats: &Seats<'_>, victim: Option<&str>) -> BTreeMap<String, i32> {
+    let wanted = |seat: &Seat<'_>| {
+        let (is_victim, cost) = (victim == Some(seat.member.id.as_str()), seat.member.cost);
+        match cost {
+            _ if seat.driver.is_some() => Some(DRIVER),
+            _ if is_victim => Some(VICTIM),
+            // Where it runs is not known: it may be here.
+            Some(DRIVER) if seats.lost_driver.is_some() => None,
+            Some(DRIVER | VICTIM) => Some(PLAIN),
+            _ => None,
+        }
+    };
+    let stays = seats.all.iter().filter(|seat| seat.member.state != MemberState::Leaving);
+    let wanted = stays.filter_map(|seat| Some((seat, wanted(seat)?)));
+    let differing = wanted.filter(|(seat, cost)| seat.member.cost != Some(*cost));
+    differing.map(|(seat, cost)| (seat.member.id.clone(), cost)).collect()
+}
+
+/// Whether the victim shows the lowest cost, and nothing else does; and pods with drivers show the highest.
+pub(super) fn are_seen(seats: &Seats<'_>, victim: &str) -> bool {
+    seats.all.iter().all(|seat| match seat.member.cost {
+        cost if seat.member.id == victim => cost == Some(VICTIM),
+        cost if seat.driver.is_some() => cost == Some(DRIVER),
+        cost => cost != Some(VICTIM),
+    })
+}

@@ -1,0 +1,98 @@
+//! More workers: the desired number goes up, never down.
+
+use super::facts::MemberState;
+use super::goal::{About, Goal};
+use super::hold::Hold;
+use super::{Autoscaling, Plan, PoolRef, Raise, gate};
+use crate::Known;
+use crate::change::{self, Held, Kind, raise_plan_id};
+use jiff::SignedDuration;
+
+/// The largest desired number that there may be.
+pub(super) fn bound(about: &About<'_>, goal: &Goal<'_>) -> i32 {
+    goal.most.min(about.pool.max_size)
+}
+
+/// The desired number, or that in service if more are and AWS ends none of them: an older call that came late has
+/// lowered it, and as long as the two differ nothing can be removed.
+pub(super) fn agreed(about: &About<'_>, goal: &Goal<'_>) -> i32 {
+    let pool = about.pool;
+    let stay = matches!(about.policy.pool, PoolRef::AutoScalingGroup(_)) && gate::bare(pool).is_empty();
+    let agreed = if stay && pool.obstacles.is_empty() { pool.in_service() } else { pool.desired };
+    agreed.min(bound(about, goal)).max(pool.desired)
+}
+
+/// Plans the raise towards the goal.
+pub(super) fn raise(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
+    let pool = about.pool;
+    let from = pool.desired;
+    let wished = goal.target.saturating_add(goal.cordoned);
+    let bound = bound(about, goal);
+    if wished > goal.most && from >= goal.most {
+        plan.holds.push(Hold::AboveMaximum { desired: from });
+    }
+    if wished.min(goal.most) > pool.max_size {
+        plan.holds.push(Hold::GroupMaximum { wanted: wished.min(goal.most), max_size: pool.max_size });
+    }
+    // What the spec asks for in any case needs no signal and is held by nothing but bounds.
+    let floor = goal.least.saturating_add(goal.cordoned).min(bound).max(from);
+    let mut to = wished.min(bound).max(floor);
+    if let Some(scaling) = goal.scaling
+        && to > floor
+    {
+        to = for_load(about, scaling, (floor, to), plan);
+    }
+    to = to.max(agreed(about, goal));
+    if to <= from {
+        return;
+    }
+    let name = about.policy.pool.name();
+    let plan_id = raise_plan_id(name, from, to);
+    match change::waits(&about.policy.change, Kind::ScaleOut, false, &plan_id, about.now) {
+        None => plan.raise = Some(Raise { pool: name.to_owned(), from, to }),
+        Some(Held::ApprovalRequired { plan_id }) => plan.holds.push(Hold::ApprovalRequired { from, to, plan_id }),
+        // Neither is looked at here, and more workers never wait for a window.
+        Some(Held::Suspended | Held::ObserveOnly | Held::WaitingForWindow { .. }) => {}
+    }
+}
+
+/// How far above the floor the load may take the desired number.
+fn for_load(about: &About<'_>, scaling: &Autoscaling, (floor, to): (i32, i32), plan: &mut Plan) -> i32 {
+    let (pool, past) = (about.pool, &about.observed.history);
+    if let Some(until) = past.backoff_until.filter(|until| *until > about.now) {
+        let text = pool.failed_launch.as_ref().map(|launch| launch.text.clone()).unwrap_or_default();
+        plan.holds.push(Hold::LaunchesFail { text, until });
+        return floor;
+    }
+    let missing = missing(about, scaling);
+    if missing > 0 {
+        plan.holds.push(Hold::NoEffect { missing });
+        plan.holds.extend(stranger(about));
+        return floor;
+    }
+    let (spent, limit) = (past.launched_last_hour.max(0), scaling.launches_per_hour);
+    let most = pool.desired.saturating_add(limit.saturating_sub(spent).max(0)).max(floor);
+    if to > most {
+        plan.holds.push(Hold::Budget { spent, limit });
+    }
+    to.min(most)
+}
+
+/// Members in service for longer than a start takes, of which the master knows no worker; none where that is not known.
+pub(super) fn missing(about: &About<'_>, scaling: &Autoscaling) -> i32 {
+    if !matches!(about.observed.cluster, Known::Known(_)) {
+        return 0;
+    }
+    let warmup = SignedDuration::from_secs(scaling.warmup_seconds.into());
+    let absent = about.seats.all.iter().filter(|seat| {
+        let since = seat.member.since.and_then(|since| since.saturating_add(warmup).ok());
+        let is_old = since.is_some_and(|warm| warm <= about.now);
+        is_old && seat.alone && seat.live == 0 && seat.member.state == MemberState::InService
+    });
+    super::seat::count(absent)
+}
+
+/// A worker at the master that is none of the pool's: perhaps one that is missed, under another address.
+pub(super) fn stranger(about: &About<'_>) -> Option<Hold> {
+    about.seats.stranger.map(|worker| Hold::WorkerNotInPool { host: worker.host.clone() })
+}

@@ -1,0 +1,180 @@
+//! From a look to what is changed outside, on the pods of a Deployment.
+
+use super::look;
+use crate::fake::World;
+use logwise_plan::workers::{self, Observed, Policy};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use logwise_runtime::{Decision, Report};
+use serde_json::{Value, json};
+
+/// Two workers are wanted of the three that there are.
+fn two() -> Value {
+    json!({"replicas": 2})
+}
+
+/// The decision about the workers, planned again from what is on record.
+fn of_workers(report: &Report) -> Decision {
+    let decision = report.decisions.iter().find(|decision| decision.about == "workers").unwrap();
+    let policy: Policy = serde_json::from_value(decision.inputs["policy"].clone()).unwrap();
+    let observed: Observed = serde_json::from_value(decision.inputs["observed"].clone()).unwrap();
+    let now = serde_json::from_value(decision.inputs["now"].clone()).unwrap();
+    let plan = workers::plan(&policy, &observed, now);
+    let mut actions = json!(plan);
+    let members = actions.as_object_mut().unwrap();
+    for reason in ["size", "signals", "ranking", "holds", "nextLookSeconds"] {
+        members.remove(reason);
+    }
+    assert_eq!((&actions, &json!(plan.holds)), (&decision.actions, &decision.holds), "it plans the same again");
+    decision.clone()
+}
+
+fn condition(report: &Report, kind: ConditionType) -> Draft {
+    report.status.conditions.iter().find(|draft| draft.kind == kind).unwrap().clone()
+}
+
+fn events(report: &Report) -> Vec<&'static str> {
+    report.events.iter().map(|event| event.reason).collect()
+}
+
+#[tokio::test]
+async fn a_surplus_worker_is_cordoned_looked_at_again_and_ended_and_never_the_drivers() {
+    let world = World::new(two()).await;
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    let decision = of_workers(&report);
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2", "scale 2"], "{:?}", decision.outcome);
+    assert_eq!(world.outside().pods.keys().collect::<Vec<_>>(), ["a", "c"]);
+    let record = world.record();
+    assert_eq!((&record["state"], &record["wish"]["targets"]["kind"]), (&json!("Done"), &json!("remove")));
+    assert_eq!(record["wish"]["parts"], json!(["b"]));
+    assert_eq!(events(&report), ["WorkerCordoned", "WorkersScaledIn"]);
+    let workers = &report.status.fields["spark"]["workers"];
+    assert!(workers["lastScaleTime"].is_string() && workers["selector"] == "app=spark", "{workers}");
+    // At rest nothing is done and nothing written.
+    let report = look(&world.cluster, &context).await;
+    assert!(world.changes().is_empty() && world.record() == record, "{:?}", of_workers(&report));
+    assert_eq!(condition(&report, ConditionType::SparkReady).reason, Reason::Available);
+    assert_eq!(condition(&report, ConditionType::ScalingLimited).reason, Reason::WithinRange);
+    assert_eq!(report.status.fields["spark"]["settledGeneration"], 1);
+}
+
+#[tokio::test]
+async fn tasks_on_the_cordoned_worker_get_their_time() {
+    let world = World::new(two()).await;
+    world.outside().tasks = 3;
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2"]);
+    assert_eq!(report.status.fields["spark"]["removing"]["id"], "b");
+    assert_eq!(world.record()["state"], "Prepared");
+    let report = look(&world.cluster, &context).await;
+    assert!(world.changes().is_empty(), "{:?}", of_workers(&report).outcome);
+    assert!(of_workers(&report).holds.to_string().contains("draining"), "{:?}", of_workers(&report).holds);
+    world.outside().tasks = 0;
+    look(&world.cluster, &context).await;
+    assert_eq!((world.changes(), world.record()["state"].clone()), (vec!["scale 2".to_owned()], json!("Done")));
+}
+
+#[tokio::test]
+async fn the_next_leader_goes_on_with_the_same_worker() {
+    let world = World::new(two()).await;
+    world.outside().tasks = 3;
+    look(&world.cluster, &world.context(1).await).await;
+    let prepared = world.record();
+    world.changes();
+    world.outside().tasks = 0;
+    let context = world.context(2).await;
+    of_workers(&look(&world.cluster, &context).await);
+    // Nobody knows whether the cordon has been taken: it is asked for once more.
+    assert_eq!(world.changes(), ["cordon 127.0.0.2", "scale 2"]);
+    let record = world.record();
+    assert_eq!((&record["prepared"], &record["wish"]), (&prepared["prepared"], &prepared["wish"]));
+    assert_eq!((&record["state"], &record["writer"]["epoch"]), (&json!("Done"), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_worker_that_a_driver_came_to_stays() {
+    let world = World::new(two()).await;
+    world.outside().lands = Some("b");
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2"]);
+    assert_eq!(world.record()["state"], "Abandoned");
+    assert!(of_workers(&report).outcome.to_string().contains("driver driver-1 came to b"), "{:?}", report.decisions);
+    // It is no capacity any more, and the driver's: neither it nor another one goes while two are needed.
+    look(&world.cluster, &context).await;
+    assert!(!world.changes().iter().any(|change| change.starts_with("scale")), "{:?}", world.outside());
+    assert_eq!(world.outside().pods.len(), 3);
+}
+
+#[tokio::test]
+async fn without_a_cordon_no_worker_goes_and_the_condition_says_what_to_set() {
+    let world = World::new(two()).await;
+    world.outside().cordon = 405;
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    assert!(world.changes().contains(&"cordon 127.0.0.2".to_owned()));
+    assert_eq!(world.record()["state"], "Abandoned");
+    of_workers(&report);
+    let report = look(&world.cluster, &context).await;
+    let again = world.changes();
+    assert!(!again.iter().any(|change| change.starts_with("cordon") || change.starts_with("scale")), "{again:?}");
+    let limited = condition(&report, ConditionType::ScalingLimited);
+    assert_eq!((limited.truth, limited.reason), (Truth::True, Reason::CordonUnavailable));
+    for setting in ["spark.master.ui.decommission.allow.mode", "spark.decommission.enabled"] {
+        assert!(limited.message.contains(setting), "{}", limited.message);
+    }
+}
+
+#[tokio::test]
+async fn what_only_observes_changes_nothing_and_counts_what_it_would() {
+    let mut world = World::new(two()).await;
+    world.cluster.spec.suspend = true;
+    let report = look(&world.cluster, &world.context(1).await).await;
+    of_workers(&report);
+    assert!(world.changes().is_empty() && world.record().is_null());
+    // The removal, and the costs of pods.
+    assert_eq!(report.status.fields["spark"]["pendingChanges"], 2);
+}
+
+#[tokio::test]
+async fn more_workers_are_asked_for_by_an_absolute_number() {
+    let world = World::new(json!({"replicas": 5})).await;
+    let report = look(&world.cluster, &world.context(1).await).await;
+    let changes = world.changes();
+    assert!(changes.contains(&"scale 5".to_owned()), "{changes:?} {:?}", of_workers(&report).outcome);
+    assert!(events(&report).contains(&"WorkersScaledOut"));
+    let ready = condition(&report, ConditionType::SparkReady);
+    assert_eq!((ready.truth, ready.reason), (Truth::False, Reason::WorkersNotReady));
+}
+
+#[tokio::test]
+async fn without_signals_the_condition_names_the_sections_that_are_missing() {
+    let world = World::new(json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 5}})).await;
+    let report = look(&world.cluster, &world.context(1).await).await;
+    of_workers(&report);
+    assert!(!world.changes().iter().any(|change| !change.starts_with("cost")));
+    let fresh = condition(&report, ConditionType::SignalsFresh);
+    assert_eq!((fresh.truth, fresh.reason), (Truth::False, Reason::SignalMissing));
+    for section in ["`spec.kafka.topics`", "`spec.storage`"] {
+        assert!(fresh.message.contains(section), "{}", fresh.message);
+    }
+    let risk = condition(&report, ConditionType::RetentionAtRisk);
+    assert_eq!((risk.truth, risk.reason), (Truth::Unknown, Reason::SignalMissing));
+}
+
+#[tokio::test]
+async fn a_removal_that_is_no_longer_wanted_is_given_up_before_anything_else() {
+    let mut world = World::new(two()).await;
+    world.outside().tasks = 3;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    world.changes();
+    world.cluster.spec.spark.as_mut().unwrap().workers.as_mut().unwrap().replicas = Some(4);
+    let report = look(&world.cluster, &context).await;
+    let outcome = of_workers(&report).outcome.to_string();
+    assert!(outcome.contains("give up removing b") && outcome.contains("raise workers from 3 to 5"), "{outcome}");
+    // One of the five is cordoned, and no capacity.
+    assert!(world.changes().contains(&"scale 5".to_owned()));
+    assert_eq!(world.record()["spent"][0]["kind"], "raise", "costs are set after it, and the removal took nothing");
+}

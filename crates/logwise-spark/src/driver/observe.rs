@@ -1,0 +1,239 @@
+//! What one look finds out about the driver. An earlier call that was left open is judged here, before anything is
+//! planned.
+
+use super::Around;
+use super::memory::{Counted, Shown, active};
+use super::targets::{self, Past};
+use crate::master::{DriverRow, NoActiveMaster, Page, SparkError};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use logwise_api::validate;
+use logwise_plan::Known;
+use logwise_plan::driver::{Active, Attempt, Ended, Mode, Observed, Policy, Stand};
+use logwise_runtime::Refused;
+use logwise_runtime::intent::Intent;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// Field that names the Secret with environment variables.
+const SECRET: &str = "spec.spark.driver.environmentSecretRef.name";
+
+/// Id that no driver has: asked for to see whether somebody answers.
+const NOBODY: &str = "driver-none";
+
+/// States of drivers of which a worker may have more to say.
+const FAILED: [&str; 2] = ["ERROR", "FAILED"];
+
+/// What one look at the driver found.
+pub(crate) struct Found {
+    /// The facts the plan decides on.
+    pub facts: Observed,
+    /// What the active master says.
+    pub(super) page: Result<Arc<Page>, NoActiveMaster>,
+    /// Name under which the next intent may be written, or why nothing may be sent.
+    pub(super) cleared: Result<String, String>,
+    /// What was done before.
+    pub(super) past: Past,
+    /// Why no driver can be submitted, if one may have to be.
+    pub(super) obstacle: Option<Obstacle>,
+    /// Drivers that an unanswered submission was found to have become.
+    pub(super) turned_up: Vec<String>,
+}
+
+/// Why no driver can be submitted.
+#[derive(Clone, Debug)]
+pub(super) enum Obstacle {
+    /// The REST server of the active master gives no usable answer.
+    Rest(SparkError),
+    /// The Secret with its environment variables cannot be used.
+    Secret(Refused),
+}
+
+/// Drivers of a page, ours apart.
+struct Rows<'a> {
+    active: Vec<&'a DriverRow>,
+    ours: Vec<&'a DriverRow>,
+    done: Vec<&'a DriverRow>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(page: &'a Page, class: &str) -> Self {
+        let lives: BTreeSet<&str> = page.cluster.drivers.iter().map(|driver| driver.id.as_str()).collect();
+        let is_ours = |row: &&DriverRow| !class.is_empty() && row.main_class == class;
+        let (active, over): (Vec<_>, Vec<_>) = page.all_drivers.iter().partition(|row| lives.contains(row.id.as_str()));
+        let ours = active.iter().copied().filter(is_ours).collect();
+        let done = page.completed.iter().chain(over).filter(is_ours).collect();
+        Self { active, ours, done }
+    }
+
+    /// Every active driver, whatever its class.
+    fn facts(&self) -> Vec<Active> {
+        let ours: BTreeSet<&str> = self.ours.iter().map(|row| row.id.as_str()).collect();
+        self.active.iter().map(|row| active(row, ours.contains(row.id.as_str()))).collect()
+    }
+
+    /// Those of ours that are history; of one it is known what its worker says.
+    fn history(&self, said: Option<&(String, String)>) -> Vec<Ended> {
+        let text = |row: &DriverRow| said.filter(|(id, _)| *id == row.id).map(|(_, text)| text.clone());
+        let ended = |row: &&DriverRow| Ended { id: row.id.clone(), state: row.state.clone(), text: text(row) };
+        self.done.iter().map(ended).collect()
+    }
+}
+
+/// The policy, with the time for which a driver has to be missing that `LOGWISE_DRIVER_ABSENT_SECONDS` names, in builds
+/// with debug assertions: tests do not wait for a minute and a half.
+pub(crate) fn sooner(policy: Policy) -> Policy {
+    static CHOSEN: OnceLock<Option<u32>> = OnceLock::new();
+    let named = || std::env::var("LOGWISE_DRIVER_ABSENT_SECONDS").ok()?.parse().ok();
+    let chosen = CHOSEN.get_or_init(|| named().filter(|_| cfg!(debug_assertions)));
+    Policy { absent_seconds: chosen.unwrap_or(policy.absent_seconds), ..policy }
+}
+
+/// Looks at the driver.
+pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
+    let now = Timestamp::now();
+    around.context.drivers.with(&around.uid(), |memory| memory.begin(around.cluster.metadata.generation, now));
+    let page = newest(around).await;
+    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
+    let (said, obstacle) = match &rows {
+        Some(rows) if policy.mode == Mode::Managed && rows.ours.is_empty() => {
+            before_a_submission(around, &page, rows).await
+        }
+        _ => (None, None),
+    };
+    let resource = resource(around, policy);
+    let (cleared, closed) = match &resource {
+        Ok(resource) => clear(around, resource, &page, rows.as_ref()).await,
+        Err(why) => (Err(why.clone()), None),
+    };
+    let last = resource.as_ref().ok().and_then(|resource| around.context.shell.intents.last(resource).ok().flatten());
+    let past = Past::after(last.as_ref());
+    let Remembered { recorded, counted, progress, attempts } = remembered(around, &page, rows.as_ref());
+    let facts = Observed {
+        master: validate::master_name(around.cluster).unwrap_or_default(),
+        drivers: match &page {
+            Ok(_) => Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
+            Err(error) => Known::Unknown(error.to_string()),
+        },
+        done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
+        // The record is as old as the last change; what is active has been adopted since.
+        recorded: recorded.or_else(|| past.recorded.clone()),
+        absent_for: counted.absent_for,
+        running_for: counted.running_for,
+        progress,
+        attempts,
+        open: targets::open(last.as_ref()),
+        restarted: past.restarted,
+    };
+    let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec());
+    drop(rows);
+    Found { facts, page, cleared, past, obstacle, turned_up: turned_up.unwrap_or_default() }
+}
+
+/// The page of this look, or a newer one if that is older than our last call.
+async fn newest(around: Around<'_>) -> Result<Arc<Page>, NoActiveMaster> {
+    let last_call = around.context.drivers.with(&around.uid(), |memory| memory.last_call());
+    match (around.page, last_call) {
+        (Ok(known), Some(last_call)) if known.began < last_call => {
+            around.context.masters.page(around.masters, last_call).await
+        }
+        (page, _) => page.clone(),
+    }
+}
+
+/// The record's name of the driver.
+fn resource(around: Around<'_>, policy: &Policy) -> Result<String, String> {
+    if policy.mode == Mode::Disabled || policy.main_class.is_empty() {
+        return Err("`driver.mode` is Disabled".to_owned());
+    }
+    let masters = validate::master_name(around.cluster).ok_or("no master is named")?;
+    Ok(targets::resource(&masters, &policy.main_class))
+}
+
+/// What the worker of the newest failed driver says, and whether a submission could be made: asked while none is
+/// active, so that what is missing shows before one is due.
+async fn before_a_submission(
+    around: Around<'_>,
+    page: &Result<Arc<Page>, NoActiveMaster>,
+    rows: &Rows<'_>,
+) -> (Option<(String, String)>, Option<Obstacle>) {
+    let Ok(page) = page else { return (None, None) };
+    let failed = rows.done.iter().filter(|row| FAILED.contains(&row.state.as_str()));
+    // Ids of one master grow with time.
+    let newest = failed.map(|row| row.id.as_str()).max().unwrap_or(NOBODY);
+    let (state, secret) = futures::join!(around.context.masters.status(page, newest), environment(around));
+    let said = state.as_ref().ok().and_then(|state| state.message.clone()).map(|text| (newest.to_owned(), text));
+    let obstacle = match (state, secret) {
+        (Err(error), _) => Some(Obstacle::Rest(error)),
+        (_, Err(refused)) => Some(Obstacle::Secret(refused)),
+        (Ok(_), Ok(_)) => None,
+    };
+    (said, obstacle)
+}
+
+/// The environment variables that the Secret holds which the spec names.
+pub(super) async fn environment(around: Around<'_>) -> Result<BTreeMap<String, Zeroizing<String>>, Refused> {
+    let submission = validate::submission(around.cluster);
+    let Some(name) = submission.and_then(|submission| submission.environment_secret) else {
+        return Ok(BTreeMap::new());
+    };
+    let namespace = around.cluster.namespace().unwrap_or_default();
+    around.context.shell.secrets.read(&namespace, SECRET, &name).await?.texts()
+}
+
+/// Judges an intent that an earlier look or an earlier leader left open. Returns the name under which the next one may
+/// be written, or why nothing may be sent, and what was closed.
+async fn clear(
+    around: Around<'_>,
+    resource: &str,
+    page: &Result<Arc<Page>, NoActiveMaster>,
+    rows: Option<&Rows<'_>>,
+) -> (Result<String, String>, Option<Intent>) {
+    let judge = async |intent: &Intent| {
+        let (Ok(page), Some(rows)) = (page, rows) else { return Err("no master is known to be active".to_owned()) };
+        let waited = around.context.drivers.with(&around.uid(), |memory| memory.waited(intent.id(), Instant::now()));
+        let ended = targets::judge(intent, (&rows.facts(), &rows.history(None)), waited)?;
+        Ok((ended, page.began))
+    };
+    match around.context.shell.intents.clear(resource, judge).await {
+        Ok(closed) => {
+            if let Some([id]) = closed.as_ref().filter(|intent| targets::was_found(intent)).map(targets::ids) {
+                around.context.drivers.with(&around.uid(), |memory| memory.adopt(id));
+            }
+            (Ok(resource.to_owned()), closed)
+        }
+        Err(why) => (Err(why), None),
+    }
+}
+
+/// What this process remembers.
+struct Remembered {
+    recorded: Option<String>,
+    counted: Counted,
+    progress: Known<Stand>,
+    attempts: Vec<Attempt>,
+}
+
+fn remembered(around: Around<'_>, page: &Result<Arc<Page>, NoActiveMaster>, rows: Option<&Rows<'_>>) -> Remembered {
+    let (uid, now) = (around.uid(), Instant::now());
+    let position = around.context.shell.facts.position.fact(&uid, now);
+    let shown = page.as_ref().ok().zip(rows).map(|(page, rows)| Shown {
+        // A master that was started elsewhere has another URL, or is found at another place.
+        master: format!("{} {}", page.at, page.cluster.url),
+        at: page.began,
+        active: rows.ours.clone(),
+        done: rows.done.clone(),
+    });
+    around.context.drivers.with(&uid, |memory| {
+        let counted = memory.see(shown.as_ref(), Timestamp::now());
+        let done = shown.as_ref().map(|shown| shown.done.as_slice()).unwrap_or_default();
+        Remembered {
+            recorded: memory.adopted(),
+            counted,
+            progress: memory.stand(position.as_ref(), around.backlog, now),
+            attempts: memory.attempts(done),
+        }
+    })
+}

@@ -1,0 +1,299 @@
+//! What one term remembers of the workers of each object: sizes that were recommended, launches that failed, a removal
+//! that is under way.
+
+use crate::signals::Measured;
+use crate::told::Failed;
+use jiff::{SignedDuration, Timestamp};
+use logwise_aws::group::Depth;
+use logwise_plan::behavior::{Changed, History, Recommended};
+use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Every so many looks everything is asked about the workers' group.
+const FULL_EVERY: u32 = 5;
+
+/// The first and the longest pause after a launch that failed. Each further failure doubles it.
+const PAUSE_MINUTES: (i64, i64) = (5, 30);
+
+/// How long no cordon is asked for after the master has refused one.
+const REFUSED: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is remembered of the workers of all objects.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<String, Remembered>>);
+
+impl Memory {
+    /// Works on what is remembered of the object with this uid.
+    pub(crate) fn with<T>(&self, uid: &str, work: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        work(all.entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets an object.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// What is remembered of the workers of one object.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// The load.
+    pub load: Measured,
+    /// What runs the workers.
+    pub scaling: Scaling,
+    /// When the last look ended that has changed something: what is older does not show it.
+    pub acted: Option<Instant>,
+}
+
+/// What is remembered of what runs the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Scaling {
+    /// Its name in intents: another group or Deployment has another past.
+    resource: Option<String>,
+    looks: u32,
+    /// Whether members came or went, or one was to go, at the last look.
+    is_busy: bool,
+    history: Option<History>,
+    launches: Launches,
+    refused: Option<CordonRefused>,
+    /// The removal that is under way.
+    pub going: Option<Going>,
+    /// A call beside the one for the group that AWS has refused.
+    pub denied: Option<Failed>,
+}
+
+/// A removal that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Going {
+    /// Id of its intent.
+    pub intent: Option<String>,
+    /// What comes next.
+    pub step: Step,
+    /// The page of the master that took the cordon, as `host:uiPort`.
+    pub master: String,
+    /// When the master had taken it.
+    pub cordoned: Instant,
+}
+
+impl Scaling {
+    /// How much to ask at the look that begins.
+    pub fn depth(&mut self) -> Depth {
+        let full = self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
+        self.looks = self.looks.wrapping_add(1);
+        if full { Depth::Full } else { Depth::Quick }
+    }
+
+    /// The look is about this group or Deployment; what was remembered of another one does not count for it.
+    pub fn is_about(&mut self, resource: Option<&str>) {
+        if resource.is_some() && self.resource.as_deref() != resource {
+            let (looks, resource) = (self.looks, resource.map(str::to_owned));
+            *self = Self { resource, looks, ..Self::default() };
+        }
+    }
+
+    /// Whether the past is not known yet: [`Self::begin`] has to be called.
+    pub const fn is_new(&self) -> bool {
+        self.history.is_none()
+    }
+
+    /// Begins with the present number of workers, so that a start removes nothing for one window, and with the last
+    /// change that is on record.
+    pub fn begin(&mut self, capacity: i32, last: Option<Changed>, now: Timestamp) {
+        let mut history = History::default();
+        if let Some(changed) = last {
+            history.changed(changed);
+        }
+        history.note(Recommended { at: now, replicas: capacity });
+        self.history = Some(history);
+    }
+
+    /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
+    pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
+        match depth {
+            Depth::Full => self.launches.saw(pool.failed_launch.as_ref(), now),
+            Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
+        }
+        self.is_busy = pool.desired != pool.in_service();
+    }
+
+    /// The next look is to ask everything.
+    pub const fn look_closely(&mut self) {
+        self.is_busy = true;
+    }
+
+    /// What the plan has to know of the past; how many were added and removed stands in the intent.
+    pub fn past(&self, now: Timestamp) -> Past {
+        Past {
+            behavior: self.history.clone().unwrap_or_default(),
+            backoff_until: self.launches.until(now),
+            cordon_refused: self.refused.clone().filter(|refused| refused.until <= after(now, REFUSED)),
+            ..Past::default()
+        }
+    }
+
+    /// Notes the recommendation of a plan.
+    pub fn recommended(&mut self, replicas: i32, now: Timestamp) {
+        if let Some(history) = &mut self.history {
+            history.note(Recommended { at: now, replicas });
+        }
+    }
+
+    /// Notes that the number of workers was changed.
+    pub fn changed(&mut self, (from, to): (i32, i32), now: Timestamp) {
+        if let Some(history) = &mut self.history {
+            history.changed(Changed { at: now, from, to });
+        }
+    }
+
+    /// Notes that the master has refused to cordon a worker.
+    pub fn cordon_refused(&mut self, why: String, now: Timestamp) {
+        self.refused = Some(CordonRefused { why, until: after(now, REFUSED) });
+    }
+
+    /// Notes that it has taken a cordon.
+    pub fn cordon_taken(&mut self) {
+        self.refused = None;
+    }
+}
+
+/// Launches that fail.
+#[derive(Debug, Default)]
+struct Launches {
+    failed: Option<FailedLaunch>,
+    in_a_row: u32,
+    until: Option<Timestamp>,
+}
+
+impl Launches {
+    fn saw(&mut self, failed: Option<&FailedLaunch>, now: Timestamp) {
+        let Some(failed) = failed else {
+            *self = Self::default();
+            return;
+        };
+        if self.failed.as_ref().is_none_or(|known| known.at < failed.at) {
+            let (first, longest) = PAUSE_MINUTES;
+            let minutes = (first << self.in_a_row.min(8)).min(longest);
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.until = Some(after(now, SignedDuration::from_mins(minutes)));
+        }
+        self.failed = Some(failed.clone());
+    }
+
+    /// Until when no more are asked for. Later than the longest pause from now on it cannot be, unless the clock was
+    /// put back.
+    fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.until.map(|until| until.min(after(now, SignedDuration::from_mins(PAUSE_MINUTES.1))))
+    }
+}
+
+/// `at` and so long, as far as time goes.
+fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
+    at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logwise_plan::Known;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn pool(desired: i32, failed: Option<i64>) -> Pool {
+        Pool {
+            min_size: 0,
+            max_size: 9,
+            desired,
+            members: Vec::new(),
+            newcomers_protected: Known::Known(true),
+            obstacles: Default::default(),
+            failed_launch: failed.map(|second| FailedLaunch { at: at(second), text: "no capacity".into() }),
+            hook: None,
+        }
+    }
+
+    #[test]
+    fn every_fifth_look_asks_everything_and_each_while_something_moves() {
+        use Depth::{Full, Quick};
+        let mut scaling = Scaling::default();
+        let depths: Vec<_> = (0..6).map(|_| scaling.depth()).collect();
+        assert_eq!(depths, [Full, Quick, Quick, Quick, Quick, Full]);
+        scaling.saw(&mut pool(1, None), Quick, at(0));
+        assert_eq!(scaling.depth(), Full, "one is on its way");
+        scaling.saw(&mut pool(0, None), Full, at(1));
+        assert_eq!(scaling.depth(), Quick);
+        scaling.look_closely();
+        assert_eq!(scaling.depth(), Full);
+    }
+
+    #[test]
+    fn each_further_failed_launch_doubles_the_pause_and_a_good_one_ends_it() {
+        let mut scaling = Scaling::default();
+        let mut until = |failed, second| {
+            scaling.saw(&mut pool(0, failed), Depth::Full, at(second));
+            scaling.past(at(second)).backoff_until
+        };
+        assert_eq!(until(Some(0), 10), Some(at(310)));
+        assert_eq!(until(Some(0), 40), Some(at(310)), "the same failure");
+        assert_eq!(until(Some(50), 60), Some(at(660)));
+        assert_eq!(until(Some(60), 70), Some(at(70 + 1_200)));
+        assert_eq!(until(Some(80), 90), Some(at(90 + 1_800)));
+        assert_eq!(until(Some(99), 100), Some(at(100 + 1_800)), "no longer than that");
+        assert_eq!(scaling.past(at(-5_000)).backoff_until, Some(at(-5_000 + 1_800)), "the clock was put back");
+        let mut quick = pool(0, None);
+        scaling.saw(&mut quick, Depth::Quick, at(110));
+        assert!(quick.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some(), "it was not asked");
+        scaling.saw(&mut pool(0, None), Depth::Full, at(120));
+        assert_eq!(scaling.past(at(120)).backoff_until, None);
+    }
+
+    #[test]
+    fn a_start_counts_the_present_size_as_recommended() {
+        let mut scaling = Scaling::default();
+        assert!(scaling.is_new());
+        scaling.begin(4, Some(Changed { at: at(-100), from: 2, to: 4 }), at(0));
+        let History { recommended, changes } = scaling.past(at(0)).behavior;
+        assert_eq!(recommended, [Recommended { at: at(0), replicas: 4 }]);
+        assert_eq!(changes, [Changed { at: at(-100), from: 2, to: 4 }]);
+        scaling.recommended(2, at(30));
+        scaling.changed((4, 3), at(60));
+        let History { recommended, changes } = scaling.past(at(60)).behavior;
+        assert_eq!((recommended.len(), changes.len(), scaling.is_new()), (2, 2, false));
+    }
+
+    #[test]
+    fn another_group_has_another_past() {
+        let mut scaling = Scaling::default();
+        scaling.is_about(Some("group/a"));
+        scaling.begin(4, None, at(0));
+        scaling.cordon_refused("405".into(), at(0));
+        scaling.is_about(Some("group/a"));
+        scaling.is_about(None);
+        assert!(!scaling.is_new() && scaling.past(at(0)).cordon_refused.is_some(), "it could not be read");
+        scaling.is_about(Some("group/b"));
+        assert!(scaling.is_new() && scaling.past(at(0)).cordon_refused.is_none());
+    }
+
+    #[test]
+    fn a_refused_cordon_counts_for_ten_minutes() {
+        let mut scaling = Scaling::default();
+        scaling.cordon_refused("405".into(), at(0));
+        assert_eq!(scaling.past(at(0)).cordon_refused.map(|refused| refused.until), Some(at(600)));
+        assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
+        scaling.cordon_taken();
+        assert_eq!(scaling.past(at(0)).cordon_refused, None);
+    }
+
+    #[test]
+    fn what_is_forgotten_begins_anew() {
+        let memory = Memory::default();
+        memory.with("u", |of| of.scaling.begin(1, None, at(0)));
+        assert!(!memory.with("u", |of| of.scaling.is_new()));
+        memory.forget("u");
+        assert!(memory.with("u", |of| of.scaling.is_new()));
+    }
+}

@@ -1,0 +1,56 @@
+//! `RetentionAtRisk`: whether records that the query has not read come near the end of their topic's retention.
+
+use super::{Look, Workers};
+use crate::nearest::{Nearest, is_at_risk};
+use crate::signals::NOT_YET;
+use logwise_plan::Known;
+use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+
+/// Shares of the retention, in percent, at which the message changes: each look has another number.
+const STEPS: [i64; 3] = [10, 25, 50];
+
+impl Look<'_> {
+    pub(super) fn risk(&self, workers: &Workers<'_>) -> Option<Draft> {
+        let kind = ConditionType::RetentionAtRisk;
+        workers.followed()?;
+        match (&workers.facts.risk, workers.nearest) {
+            (Known::Known(risk), Some(nearest)) if is_at_risk(risk) => {
+                let next = "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic";
+                Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
+            }
+            (Known::Known(_), _) => Some(Draft::new(kind, false, Reason::SafeMargin, "")),
+            (Known::Unknown(why), _) if why.contains(NOT_YET) => {
+                let begins = || Draft::new(kind, Truth::Unknown, Reason::Pending, "Unread records are being looked at");
+                Some(self.before_if(kind, |before| before.truth != Truth::Unknown).unwrap_or_else(begins))
+            }
+            (Known::Unknown(why), _) => {
+                let message = format!("It is not known how old unread records are: {why}. It is tried again");
+                Some(Draft::new(kind, Truth::Unknown, Reason::SignalMissing, message))
+            }
+            (Known::Absent, _) => None,
+        }
+    }
+}
+
+fn fact(nearest: &Nearest) -> String {
+    let topic = &nearest.topic;
+    let Some(kept) = nearest.retention_seconds else {
+        return format!("Records of topic {topic} are gone that the query had not read");
+    };
+    let step = STEPS.iter().find(|step| nearest.left_percent < **step).unwrap_or(&STEPS[2]);
+    format!("Topic {topic} keeps records for {kept} s, of which less than {step} % are left to one that was not read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_changes_in_steps() {
+        let of = |left_percent| fact(&Nearest { topic: "a".into(), retention_seconds: Some(600), left_percent });
+        assert!(of(49) == of(25) && of(24) != of(25) && of(24) == of(10) && of(9) != of(10));
+        assert!(of(49).contains("Topic a keeps records for 600 s"));
+        let lost = fact(&Nearest { topic: "a".into(), retention_seconds: None, left_percent: 0 });
+        assert!(lost.contains("are gone"), "{lost}");
+    }
+}

@@ -1,0 +1,428 @@
+//! What the load is judged by: facts that other parts have told, and what this term remembers of earlier ones.
+
+use crate::context::Context;
+use crate::nearest::{self, Nearest};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use logwise_api::{LogwiseCluster, validate};
+use logwise_plan::Known;
+use logwise_plan::workers::{Batch, Load, Progress, Risk, Sample};
+use logwise_runtime::facts::{BatchFact, CheckpointPosition, Fact, Headroom, Offsets, TopicEnds, TopicStarts};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Samples that are kept, and for how long: a little longer than rates are measured.
+const SAMPLES: (usize, Duration) = (61, Duration::from_secs(11 * 60));
+
+/// Counts of the application's cores that are kept, and for how long: batches of the last half hour are measured.
+const CORES: (usize, SignedDuration) = (240, SignedDuration::from_mins(60));
+
+/// By how much two clocks may move apart between two samples before one of them counts as put.
+const DRIFT: SignedDuration = SignedDuration::from_secs(2);
+
+/// Records that may seem to be read before they are there: offsets and position are not read at the same moment.
+const AHEAD: i64 = 1_000;
+
+/// What is said of a fact until it is first told.
+pub(crate) const NOT_YET: &str = "not read yet";
+
+/// What the load is judged by.
+#[derive(Clone, Debug)]
+pub(crate) struct Signals {
+    pub load: Load,
+    pub risk: Known<Risk>,
+    /// The topic whose unread records are nearest to their end.
+    pub nearest: Option<Nearest>,
+    /// Records that were not read, if that was found out a short time ago.
+    pub backlog: Option<i64>,
+}
+
+/// What stands on the fact board.
+struct Board {
+    ends: Fact<TopicEnds>,
+    position: Fact<CheckpointPosition>,
+    starts: Known<TopicStarts>,
+    headroom: Known<BTreeMap<String, Known<Headroom>>>,
+    /// How far from a batch a count of cores may lie.
+    near: SignedDuration,
+}
+
+/// Reads the fact board for this object, and remembers what is new there. `app_cores` are those that the application
+/// has now.
+pub(crate) fn gather(
+    cluster: &LogwiseCluster,
+    context: &Context,
+    app_cores: Option<i32>,
+    (instant, now): (Instant, Timestamp),
+) -> Signals {
+    let (uid, facts) = (cluster.uid().unwrap_or_default(), &context.shell.facts);
+    let board = Board {
+        ends: facts.topic_ends.fact(&uid, instant).unwrap_or_else(|| untold("end offsets", instant)),
+        position: facts.position.fact(&uid, instant).unwrap_or_else(|| untold("position of the query", instant)),
+        starts: facts.topic_starts.read(&uid, instant),
+        headroom: facts.headroom.read(&uid, instant),
+        // Looks are a little more than a period apart.
+        near: SignedDuration::from_secs(i64::from(context.period_seconds) * 3 / 2),
+    };
+    let mut signals = context.memory.with(&uid, |of| of.load.take(&board, app_cores, (instant, now)));
+    let has_topics = cluster.spec.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_some());
+    if !has_topics {
+        signals.load.samples = unknown("`spec.kafka.topics` is absent, so nobody reads end offsets");
+        signals.risk = unknown("`spec.kafka.topics` is absent, so nobody reads records");
+    }
+    if validate::checkpoint(cluster).is_none() {
+        signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+    }
+    signals
+}
+
+fn untold<T>(what: &str, taken: Instant) -> Fact<T> {
+    Fact { value: Known::Unknown(format!("{what} {NOT_YET}")), taken, period: Duration::ZERO }
+}
+
+fn signed(time: Duration) -> SignedDuration {
+    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+}
+
+fn unknown<T>(why: &str) -> Known<T> {
+    Known::Unknown(why.to_owned())
+}
+
+/// What is remembered of the load of one object.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    samples: VecDeque<(Instant, Sample)>,
+    /// Topics that the newest sample adds up.
+    topics: BTreeSet<String>,
+    /// Their partitions.
+    partitions: i32,
+    /// Batch and query of the newest position.
+    query: Option<(i64, Option<String>)>,
+    cores: VecDeque<(Timestamp, i32)>,
+}
+
+impl Measured {
+    fn take(&mut self, board: &Board, app_cores: Option<i32>, (instant, now): (Instant, Timestamp)) -> Signals {
+        if let Some(cores) = app_cores {
+            self.note_cores(cores, now);
+        }
+        let (ends, position) = (&board.ends.value, &board.position.value);
+        if let Known::Known(position) = position {
+            self.follow(position);
+        }
+        let samples = match (ends, position) {
+            (Known::Known(ends), Known::Known(position)) => self.sample(board, (ends, position), (instant, now)),
+            (Known::Unknown(why), _) => Known::Unknown(why.clone()),
+            (Known::Absent, _) => unknown("there are no topics"),
+            (Known::Known(_), _) => unknown("the position of the query is not known"),
+        };
+        let is_known = samples.known().is_some() && !self.samples.is_empty();
+        let partitions = if is_known { Known::Known(self.partitions) } else { unknown("no partition was counted") };
+        let batches = position.known().map(|position| position.batches.as_slice()).unwrap_or_default();
+        let (risk, nearest) = nearest::risk(&board.headroom, position);
+        Signals {
+            backlog: samples.known().and_then(|_| self.backlog(board, instant)),
+            load: Load {
+                samples,
+                batches: batches.iter().map(|batch| self.batch(batch, board.near)).collect(),
+                partitions,
+                batch: progress(position, now),
+            },
+            risk,
+            nearest,
+        }
+    }
+
+    /// Another query, or one that has begun anew, has another past.
+    fn follow(&mut self, position: &CheckpointPosition) {
+        let is_other = self.query.as_ref().is_some_and(|(batch, query)| {
+            position.batch < *batch || query.is_some() && position.query.is_some() && *query != position.query
+        });
+        if is_other {
+            self.samples.clear();
+        }
+        let query = position.query.clone().or_else(|| self.query.take().and_then(|(_, query)| query));
+        self.query = Some((position.batch, query));
+    }
+
+    /// The samples, with the new one if end offsets and position belong together and were not added up yet.
+    fn sample(
+        &mut self,
+        board: &Board,
+        (ends, position): (&TopicEnds, &CheckpointPosition),
+        (instant, now): (Instant, Timestamp),
+    ) -> Known<Arc<Vec<Sample>>> {
+        let told = board.ends.taken;
+        let is_new = self.samples.back().is_none_or(|(taken, _)| *taken < told);
+        if is_new && board.ends.belongs_with(&board.position) {
+            let sums = match Sums::of(ends, &position.offsets, board.starts.known()) {
+                Ok(sums) => sums,
+                Err(why) => return Known::Unknown(why),
+            };
+            let ago = signed(instant.saturating_duration_since(told));
+            self.add(sums, told, now.saturating_sub(ago).unwrap_or(Timestamp::MIN));
+        }
+        self.samples.retain(|(taken, _)| instant.saturating_duration_since(*taken) <= SAMPLES.1);
+        while self.samples.len() > SAMPLES.0 {
+            self.samples.pop_front();
+        }
+        Known::Known(Arc::new(self.samples.iter().map(|(_, sample)| *sample).collect()))
+    }
+
+    fn add(&mut self, sums: Sums, taken: Instant, at: Timestamp) {
+        let Sums { ends, read, partitions, topics } = sums;
+        let was_put = self.samples.back().is_some_and(|(before, sample)| {
+            let by_clock = at.duration_since(sample.at);
+            by_clock.saturating_sub(signed(taken.saturating_duration_since(*before))).abs() > DRIFT
+        });
+        let other_clock = was_put || !self.samples.is_empty() && self.topics != topics;
+        self.samples.push_back((taken, Sample { at, ends, read, other_clock }));
+        (self.topics, self.partitions) = (topics, partitions);
+    }
+
+    /// Records that were not read, by a sample that is not older than a fact may be.
+    fn backlog(&self, board: &Board, instant: Instant) -> Option<i64> {
+        let (taken, sample) = self.samples.back()?;
+        let is_young = instant.saturating_duration_since(*taken) <= board.ends.period * 2;
+        is_young.then(|| sample.ends.saturating_sub(sample.read).max(0))
+    }
+
+    fn note_cores(&mut self, cores: i32, now: Timestamp) {
+        self.cores.push_back((now, cores));
+        self.cores.retain(|(at, _)| now.duration_since(*at).abs() <= CORES.1);
+        while self.cores.len() > CORES.0 {
+            self.cores.pop_front();
+        }
+    }
+
+    fn batch(&self, fact: &BatchFact, near: SignedDuration) -> Batch {
+        let BatchFact { id, records, started, committed } = *fact;
+        Batch { id, records, started, committed, cores: self.cores_during((started, committed), near) }
+    }
+
+    /// Cores that the application had meanwhile; zero where nobody counted, or where they changed: such a batch
+    /// measures nothing.
+    fn cores_during(&self, (started, committed): (Timestamp, Timestamp), near: SignedDuration) -> i32 {
+        let from = started.saturating_sub(near).unwrap_or(Timestamp::MIN);
+        let to = committed.saturating_add(near).unwrap_or(Timestamp::MAX);
+        let mut counts = self.cores.iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, cores)| *cores);
+        let first = counts.next().unwrap_or(0);
+        if counts.all(|cores| cores == first) { first } else { 0 }
+    }
+}
+
+/// Offsets of the topics that the query reads, added up.
+#[derive(Debug, PartialEq, Eq)]
+struct Sums {
+    ends: i64,
+    read: i64,
+    partitions: i32,
+    topics: BTreeSet<String>,
+}
+
+impl Sums {
+    /// Adds up the topics that the query reads and that are the pipeline's. What has expired needs no reading.
+    fn of(ends: &TopicEnds, read: &Offsets, starts: Option<&TopicStarts>) -> Result<Self, String> {
+        let mut sums = Self { ends: 0, read: 0, partitions: 0, topics: BTreeSet::new() };
+        for (topic, read) in read {
+            let ends = match ends.get(topic) {
+                Some(Known::Known(ends)) => ends,
+                Some(Known::Unknown(why)) => return Err(format!("topic {topic}: {why}")),
+                Some(Known::Absent) | None => continue,
+            };
+            let first = starts.and_then(|starts| starts.get(topic)?.known());
+            for (partition, end) in ends {
+                let begin = first.and_then(|first| first.get(partition));
+                // A partition that the query does not know yet is read from its begin.
+                let Some(next) = read.get(partition).max(begin) else {
+                    return Err(format!("topic {topic}: first offsets {NOT_YET}"));
+                };
+                sums.ends = sums.ends.saturating_add(*end);
+                sums.read = sums.read.saturating_add(*next);
+                sums.partitions = sums.partitions.saturating_add(1);
+            }
+            sums.topics.insert(topic.clone());
+        }
+        if sums.topics.is_empty() {
+            return Err("the query reads none of the topics of `spec.kafka.topics`".to_owned());
+        }
+        if (1..=AHEAD).contains(&sums.read.saturating_sub(sums.ends)) {
+            sums.read = sums.ends;
+        }
+        Ok(sums)
+    }
+}
+
+fn progress(position: &Known<CheckpointPosition>, now: Timestamp) -> Known<Progress> {
+    match position {
+        Known::Known(position) => {
+            // The bucket's clock may be a little ahead.
+            let age_seconds = now.duration_since(position.committed).as_secs().max(0);
+            Known::Known(Progress { id: position.batch, age_seconds })
+        }
+        Known::Absent => Known::Absent,
+        Known::Unknown(why) => Known::Unknown(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    const NEAR: SignedDuration = SignedDuration::from_secs(45);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn offsets(all: &[(&str, &[i64])]) -> Offsets {
+        let of = |offsets: &[i64]| (0..).zip(offsets.iter().copied()).collect();
+        all.iter().map(|(topic, offsets)| ((*topic).to_owned(), of(offsets))).collect()
+    }
+
+    fn ends(all: &[(&str, &[i64])]) -> TopicEnds {
+        offsets(all).into_iter().map(|(topic, ends)| (topic, Known::Known(ends))).collect()
+    }
+
+    fn position(batch: i64, read: Offsets) -> CheckpointPosition {
+        CheckpointPosition { batch, offsets: read, committed: at(0), batches: Vec::new(), query: Some("q".into()) }
+    }
+
+    fn board(taken: Instant, ends: TopicEnds, position: CheckpointPosition) -> Board {
+        Board {
+            ends: Fact { value: Known::Known(ends), taken, period: PERIOD },
+            position: Fact { value: Known::Known(position), taken: taken + Duration::from_secs(1), period: PERIOD },
+            starts: Known::Known(TopicStarts::new()),
+            headroom: Known::Known(BTreeMap::new()),
+            near: NEAR,
+        }
+    }
+
+    /// A start, and the instant and the time so many seconds later.
+    fn clock() -> impl Fn(u64) -> (Instant, Timestamp) {
+        let start = Instant::now();
+        move |second| (start + Duration::from_secs(second), at(i64::try_from(second).unwrap()))
+    }
+
+    fn samples(signals: &Signals) -> Vec<Sample> {
+        signals.load.samples.known().map(|samples| samples.to_vec()).unwrap_or_default()
+    }
+
+    #[test]
+    fn only_topics_that_the_query_reads_are_added_up_and_what_expired_is_read() {
+        let written = ends(&[("a", &[100, 100]), ("b", &[50]), ("other", &[9_999])]);
+        let read = offsets(&[("a", &[40, 90]), ("b", &[50]), ("gone", &[7])]);
+        let starts = ends(&[("a", &[60, 0])]);
+        let sums = Sums::of(&written, &read, Some(&starts)).unwrap();
+        assert_eq!((sums.ends, sums.read, sums.partitions), (250, 60 + 90 + 50, 3));
+        assert_eq!(sums.topics, ["a", "b"].map(str::to_owned).into());
+        assert!(Sums::of(&ends(&[("other", &[1])]), &read, None).unwrap_err().contains("none of the topics"));
+    }
+
+    #[test]
+    fn a_topic_that_was_not_read_completely_makes_all_unknown() {
+        let mut written = ends(&[("a", &[1]), ("b", &[2])]);
+        written.insert("b".into(), unknown("timed out"));
+        let read = offsets(&[("a", &[1]), ("b", &[1])]);
+        assert_eq!(Sums::of(&written, &read, None).unwrap_err(), "topic b: timed out");
+        // Of a new partition nobody knows where its records begin.
+        let wider = ends(&[("a", &[1, 5_000])]);
+        assert!(Sums::of(&wider, &read, None).unwrap_err().contains(NOT_YET));
+        let sums = Sums::of(&wider, &read, Some(&ends(&[("a", &[0, 4_000])]))).unwrap();
+        assert_eq!((sums.ends, sums.read), (5_001, 4_001));
+    }
+
+    #[test]
+    fn a_few_records_that_are_read_before_they_are_there_are_read_later() {
+        let of = |end, read| {
+            let sums = Sums::of(&ends(&[("a", &[end])]), &offsets(&[("a", &[read])]), None).unwrap();
+            (sums.ends, sums.read)
+        };
+        assert_eq!((of(10, 30), of(10, 2_000)), ((10, 10), (10, 2_000)));
+    }
+
+    #[test]
+    fn there_is_one_sample_per_pair_of_facts_that_belong_together() {
+        let (mut measured, clock) = (Measured::default(), clock());
+        let (start, now) = clock(0);
+        let first = board(start, ends(&[("a", &[100])]), position(1, offsets(&[("a", &[60])])));
+        let signals = measured.take(&first, None, (start, now));
+        let expected = Sample { at: at(0), ends: 100, read: 60, other_clock: false };
+        assert_eq!((samples(&signals), signals.backlog), (vec![expected], Some(40)));
+        assert_eq!(signals.load.partitions, Known::Known(1));
+        assert_eq!(samples(&measured.take(&first, None, clock(30))).len(), 1, "the same pair");
+        let mut apart = board(clock(60).0, ends(&[("a", &[200])]), position(2, offsets(&[("a", &[60])])));
+        apart.position.taken = start;
+        assert_eq!(samples(&measured.take(&apart, None, clock(60))).len(), 1, "too far apart");
+        let second = board(clock(60).0, ends(&[("a", &[200])]), position(2, offsets(&[("a", &[60])])));
+        let both = samples(&measured.take(&second, None, clock(70)));
+        assert_eq!((both.len(), both[1].at, both[1].other_clock), (2, at(60), false));
+        let old = measured.take(&second, None, clock(60 + 121));
+        assert_eq!((old.backlog, samples(&old).len()), (None, 2));
+        assert_eq!(samples(&measured.take(&second, None, clock(60 + 661))).len(), 0);
+    }
+
+    #[test]
+    fn no_rate_follows_over_a_clock_that_was_put_or_other_topics() {
+        let (mut measured, clock) = (Measured::default(), clock());
+        let mut take = |second: u64, by_clock: i64, topics: &[(&str, &[i64])]| {
+            let instant = clock(second).0;
+            let board = board(instant, ends(topics), position(1, offsets(topics)));
+            samples(&measured.take(&board, None, (instant, at(by_clock)))).last().unwrap().other_clock
+        };
+        assert!(!take(0, 0, &[("a", &[1])]));
+        assert!(!take(60, 61, &[("a", &[2])]));
+        assert!(take(120, 300, &[("a", &[3])]), "put forward");
+        assert!(take(180, 200, &[("a", &[4])]), "put back");
+        assert!(!take(240, 260, &[("a", &[5])]));
+        assert!(take(300, 320, &[("a", &[6]), ("b", &[9_000])]), "a topic more");
+    }
+
+    #[test]
+    fn another_query_or_one_that_begins_anew_has_another_past() {
+        for (batch, query) in [(5, Some("other")), (2, Some("q")), (2, None)] {
+            let (mut measured, clock) = (Measured::default(), clock());
+            let mut take = |second, position| {
+                let board = board(clock(second).0, ends(&[("a", &[9])]), position);
+                samples(&measured.take(&board, None, clock(second))).len()
+            };
+            let read = || offsets(&[("a", &[1])]);
+            assert_eq!((take(0, position(3, read())), take(60, position(4, read()))), (1, 2));
+            let other = CheckpointPosition { query: query.map(str::to_owned), ..position(batch, read()) };
+            assert_eq!(take(120, other), 1, "{batch} {query:?}");
+        }
+    }
+
+    #[test]
+    fn cores_of_a_batch_are_those_that_were_counted_and_stayed() {
+        let mut measured = Measured::default();
+        for (second, cores) in [(0, 4), (30, 4), (60, 4), (90, 6), (120, 6)] {
+            measured.note_cores(cores, at(second));
+        }
+        let cores = |started, committed| measured.cores_during((at(started), at(committed)), NEAR);
+        assert_eq!((cores(0, 10), cores(10, 50), cores(140, 150)), (4, 0, 6), "within 45 s of it they changed");
+        assert_eq!(cores(-500, -400), 0, "nobody counted");
+        for second in 0..500 {
+            measured.note_cores(1, at(5_000 + second));
+        }
+        assert_eq!((measured.cores.len(), measured.cores_during((at(0), at(10)), NEAR)), (CORES.0, 0));
+    }
+
+    #[test]
+    fn what_is_not_known_stays_unknown() {
+        let (mut measured, clock) = (Measured::default(), clock());
+        let good = || board(clock(0).0, ends(&[("a", &[9])]), position(3, offsets(&[("a", &[1])])));
+        let mut no_ends = good();
+        no_ends.ends.value = unknown("no broker");
+        let found = measured.take(&no_ends, None, clock(0));
+        assert_eq!((found.load.samples, found.backlog), (unknown("no broker"), None));
+        assert_eq!(found.load.batch, Known::Known(Progress { id: 3, age_seconds: 0 }));
+        let mut no_position = good();
+        no_position.position.value = Known::Absent;
+        let found = measured.take(&no_position, None, clock(0));
+        assert!(found.load.batch == Known::Absent && found.load.samples.is_unknown() && found.risk.is_unknown());
+    }
+}
