@@ -17,7 +17,8 @@ pub struct WorkerAutoscaling {
     /// the load is not looked at. Default: Automatic.
     #[serde(default)]
     pub mode: WorkerScalingMode,
-    /// Workers to run at least, 0 to 10000, whatever the load. The group's own minimum is not changed. No default.
+    /// Workers to run at least, 0 to 10000, whatever the load; 0 counts as 1, since without a worker no driver runs that
+    /// shows what the load asks for. The group's own minimum is not changed. No default.
     #[schemars(range(min = 0, max = 10000))]
     pub min_replicas: i32,
     /// Workers to run at most, 1 to 10000. The group's own maximum is not changed. No default.
@@ -46,9 +47,9 @@ pub struct WorkerAutoscaling {
     #[serde(default = "whole::<10>")]
     #[schemars(range(min = 0, max = 100))]
     pub tolerance_percent: i32,
-    /// Seconds after a change of the number in which no worker is removed, 0 to 86400. Default: 600.
+    /// Seconds after a change of the number in which no worker is removed, 0 to 3600. Default: 600.
     #[serde(default = "whole::<600>")]
-    #[schemars(range(min = 0, max = 86400))]
+    #[schemars(range(min = 0, max = 3600))]
     pub cooldown_seconds: i32,
     /// Seconds that a new instance gets until its worker has registered, 0 to 3600. Default: 180.
     #[serde(default = "whole::<180>")]

@@ -105,7 +105,9 @@ async fn work(cluster: &LogwiseCluster, context: &Context, valid: &Valid, accoun
         None => Vec::new(),
     };
     let done: Vec<driver::Told> = match (&of_driver, &planned) {
-        (Some((_, found)), Some(plan)) if validate::may_change(cluster) => driver::carry_out(around, found, plan).await,
+        (Some((policy, found)), Some(plan)) if validate::may_change(cluster) => {
+            driver::carry_out(around, policy, found, plan).await
+        }
         _ => Vec::new(),
     };
     let driver = of_driver.as_ref().zip(planned.as_ref()).map(|((policy, found), plan)| driver::Look {

@@ -38,12 +38,18 @@ pub(crate) async fn decide(ground: Ground<'_>, found: &mut Found, now: Timestamp
     let observed = facts(ground, found, cluster, now);
     let plan = workers::plan(ground.policy, &observed, now);
     let is_held_back = observed.pool.known().is_some_and(|pool| pool.hook.is_some());
-    if plan.removal.is_none() && !is_held_back {
+    // Whether instances are being replaced, so that more are in service for a while, only a full look tells.
+    let is_above = observed.pool.known().is_some_and(|pool| pool.in_service() > pool.desired);
+    let is_doubted = plan.raise.is_some() && is_above;
+    if plan.removal.is_none() && !is_held_back && !is_doubted {
         return (observed, plan);
     }
-    let Some(page) = ground.page.as_deref().ok() else { return (observed, plan) };
+    let page = ground.page.as_deref().ok();
+    if page.is_none() && !is_doubted {
+        return (observed, plan);
+    }
     closer(ground, found).await;
-    let Some(pool) = found.pool.known() else {
+    let (Some(page), Some(pool)) = (page, found.pool.known()) else {
         let cluster = observed.cluster;
         let observed = facts(ground, found, cluster, now);
         let plan = workers::plan(ground.policy, &observed, now);

@@ -46,6 +46,8 @@ pub(crate) struct Outside {
     pub tasks: i32,
     /// Changes in their order, as they came.
     pub changes: Vec<String>,
+    /// What happens when the next removal is written down as sent.
+    pub when_sent: Option<fn(&mut Outside)>,
 }
 
 impl Outside {
@@ -63,6 +65,7 @@ impl Outside {
             lands: None,
             tasks: 0,
             changes: Vec::new(),
+            when_sent: None,
         }
     }
 
@@ -137,6 +140,11 @@ impl Outside {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.records.insert(path, object.clone());
+        if is_sent_removal(&object)
+            && let Some(happens) = self.when_sent.take()
+        {
+            happens(self);
+        }
         json(200, &object)
     }
 
@@ -192,6 +200,12 @@ impl Outside {
         *pod = cost;
         json(200, &json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name}}))
     }
+}
+
+/// Whether it is the record of a removal that is being made.
+fn is_sent_removal(object: &Value) -> bool {
+    let record = object["data"]["intent"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    record.is_some_and(|record| record["state"] == "Sent" && record["wish"]["targets"]["kind"] == "remove")
 }
 
 fn status(code: u16, reason: &str) -> Answer {

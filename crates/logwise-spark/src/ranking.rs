@@ -2,11 +2,18 @@
 //! that are taken by the workers' own.
 
 use crate::master::{App, Masters, Page};
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 use logwise_api::LogwiseCluster;
 use logwise_plan::Known;
 use logwise_plan::workers::{Cluster, MemberState, Pool, Worker, WorkerState};
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest time that all pages together may take: a worker is looked at several times before it is ended, and where
+/// packets get lost each page takes as long as it may.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Workers whose own pages are asked: those that seem least busy. It takes a request each.
 const MOST_ASKED: usize = 16;
@@ -76,21 +83,35 @@ pub(crate) async fn busy(
     victim: Option<&str>,
 ) -> Cluster {
     let (asked, mut found) = (Asked::of(cluster), cluster_of(cluster, page));
-    let tasks = match (asked.driver(page, pool), asked.app(page)) {
-        (Some(address), Some(app)) => masters.tasks(address, asked.driver_port, &app.id).await,
-        _ => Known::Unknown("it is not certain where the driver runs".to_owned()),
+    let worker_port = asked.worker_port;
+    let ask = least_busy(pool, &found, victim).into_iter().map(|(worker, address)| async move {
+        let late = |_| Known::Unknown(format!("no answer within {} s", LONGEST.as_secs()));
+        let cores = timeout(LONGEST, masters.worker_cores(&address, worker_port)).await.unwrap_or_else(late);
+        (worker, cores)
+    });
+    // Both at once: the cores are of use where the tasks are not told.
+    let (of_driver, of_workers) = (tasks(masters, &asked, (page, pool)), join_all(ask));
+    let of_driver = pin!(of_driver);
+    let of_workers = pin!(of_workers);
+    let (tasks, cores) = match select(of_driver, of_workers).await {
+        Either::Left((Some(tasks), _)) => (Some(tasks), Vec::new()),
+        Either::Left((None, cores)) => (None, cores.await),
+        Either::Right((cores, tasks)) => (tasks.await, cores),
     };
     match tasks {
-        Known::Known(tasks) => put_tasks(&mut found.workers, &tasks),
-        Known::Absent | Known::Unknown(_) => {
-            let chosen = least_busy(pool, &found, victim);
-            let ask = chosen.into_iter().map(|(worker, address)| async move {
-                (worker, masters.worker_cores(&address, asked.worker_port).await)
-            });
-            put_cores(&mut found.workers, join_all(ask).await);
-        }
+        Some(tasks) => put_tasks(&mut found.workers, &tasks),
+        None => put_cores(&mut found.workers, cores),
     }
     found
+}
+
+/// Tasks by host, if it is certain where the driver runs and it tells them in time.
+async fn tasks(masters: &Masters, asked: &Asked<'_>, (page, pool): (&Page, &Pool)) -> Option<BTreeMap<String, i32>> {
+    let (address, app) = (asked.driver(page, pool)?, asked.app(page)?);
+    match timeout(LONGEST, masters.tasks(address, asked.driver_port, &app.id)).await {
+        Ok(Known::Known(tasks)) => Some(tasks),
+        Ok(Known::Absent | Known::Unknown(_)) | Err(_) => None,
+    }
 }
 
 /// A worker without an executor has no tasks. One with cores taken that nobody knows by this name may have some.
@@ -222,6 +243,23 @@ mod tests {
         let used: Vec<_> = found.workers.iter().map(|worker| worker.cores_used).collect();
         assert_eq!(used, [1, 2, 2], "others are not asked");
         assert!(found.workers.iter().all(|worker| worker.tasks.is_unknown()));
+    }
+
+    #[tokio::test]
+    async fn pages_that_do_not_answer_hold_nobody_up() {
+        let hung = Server::new(|_| json(200, &json!([])).after(30_000)).await;
+        let tells = Server::new(|_| json(200, &json!({"coresused": 1}))).await;
+        let (page, pool) = (read_page().await, pool(vec![member("i-1", HOST)]));
+        let masters = Masters::new(http_client().unwrap());
+        for (port, expected) in [(tells.port(), [1, 2, 2]), (hung.port(), [2, 2, 2])] {
+            let began = Instant::now();
+            let found = busy(&object(driver(hung.port()), port), &masters, (&page, &pool), None).await;
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(5), "both were asked one after the other: {took:?}");
+            let used: Vec<_> = found.workers.iter().map(|worker| worker.cores_used).collect();
+            assert_eq!(used, expected);
+            assert!(found.workers.iter().all(|worker| worker.tasks.is_unknown()));
+        }
     }
 
     #[tokio::test]

@@ -27,8 +27,9 @@ const SEND_WITHIN: Duration = Duration::from_secs(2);
 /// takes the order first and carries it out a moment later.
 const LOOKS: (u32, Duration) = (3, Duration::from_millis(400));
 
-/// How old the look may be by which a member is ended: a process that stood still meanwhile looks again.
-const FRESH: Duration = Duration::from_secs(20);
+/// How long after its record says that it is made the call starts at most. The last look lies in between: one from
+/// before the record may be older than it seems, after a pause of the process.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Goes on with the removal that the plan names, as far as it may go now.
 pub(crate) async fn remove(around: Around<'_>, plan: &Plan, removal: &Removal) -> Vec<Told> {
@@ -140,7 +141,7 @@ async fn cordon(
     }
 }
 
-/// Looks again, and once more right before the end; ends the member if both say so.
+/// Looks again, and ends the member if that says so.
 async fn finish(
     around: Around<'_>,
     removal: &Removal,
@@ -155,12 +156,8 @@ async fn finish(
         tokio::time::sleep(LOOKS.1).await;
         looked = look_again(around, removal, &going).await;
     }
-    let began = Instant::now();
-    if looked == Ok(Step::Terminate) {
-        looked = look_again(around, removal, &going).await;
-    }
     match looked {
-        Ok(Step::Terminate) => end(around, removal, prepared, began).await,
+        Ok(Step::Terminate) => end(around, removal, &going, prepared).await,
         Ok(step) => {
             going.step = step;
             around.context.memory.with(around.uid(), |of| of.scaling.going = Some(going));
@@ -201,43 +198,44 @@ async fn look_again(around: Around<'_>, removal: &Removal, going: &Going) -> Res
     workers::confirm(around.policy, removal, &seen)
 }
 
-/// Ends the member, and the desired number with it, by a look that began at `looked`.
-async fn end(around: Around<'_>, removal: &Removal, prepared: Prepared, looked: Instant) -> Result<Outcome, Failed> {
-    let ended = match around.place {
+/// Ends the member, and the desired number with it, if the last look says so: one that begins when the record says that
+/// the call is made.
+async fn end(around: Around<'_>, removal: &Removal, going: &Going, prepared: Prepared) -> Result<Outcome, Failed> {
+    let sent = prepared.send_within(WINDOW, CALL_TIMEOUT).await?;
+    match look_again(around, removal, going).await {
+        Ok(Step::Terminate) => {}
+        Ok(_) => return withdraw(around, sent, Ok(superseded("tasks run there again"))).await,
+        Err(hold) => return withdraw(around, sent, Ok(superseded(&holds::words(&hold)))).await,
+    }
+    let outcome = match around.place {
         Place::Group { clients, .. } => {
-            let sent = prepared.send(CALL_TIMEOUT).await?;
-            let client = clients.autoscaling();
-            let ended = group::terminate(&client, &removal.id, fresh(sent.permit(), looked)).await;
+            let ended = group::terminate(&clients.autoscaling(), &removal.id, asked(sent.permit())).await;
             let outcome = ended.map(|ended| match ended {
                 group::Ended::Begun { .. } => Outcome::Done,
                 group::Ended::AlreadySo => Outcome::AlreadySo,
             });
-            (sent, outcome.map_err(Failed::from))
+            outcome.map_err(Failed::from)
         }
         Place::Deployment { client, namespace, name } => {
             let uid = around.found.uid.as_deref().unwrap_or_default();
             let of = deployment::At { namespace, name, uid };
             let (scale, version) = (Scale { client, of, sizes: (removal.from, removal.to) }, OnceLock::new());
-            if let Some(outcome) = scale.check(&version).await? {
-                close(around, prepared).await;
-                return Ok(outcome);
+            match scale.check(&version).await {
+                Ok(None) => scale.send(&version, asked(sent.permit())).await,
+                Ok(Some(outcome)) => return withdraw(around, sent, Ok(outcome)).await,
+                Err(error) => return withdraw(around, sent, Err(error)).await,
             }
-            let sent = prepared.send(CALL_TIMEOUT).await?;
-            let outcome = scale.send(&version, fresh(sent.permit(), looked)).await;
-            (sent, outcome)
         }
     };
-    let (sent, outcome) = ended;
     seen(around, removal, sent, outcome).await
 }
 
-/// Lets the call start only by a look that is not old.
-fn fresh(permit: Permit, looked: Instant) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-    let asked = asked(permit);
-    move || {
-        asked()?;
-        if looked.elapsed() < FRESH { Ok(()) } else { Err("the last look at the worker is too old".to_owned()) }
-    }
+/// Closes the record of a call that is not made after all. Its worker stays cordoned, and is the first to be chosen
+/// again.
+async fn withdraw(around: Around<'_>, sent: Sent, outcome: Result<Outcome, Failed>) -> Result<Outcome, Failed> {
+    around.context.memory.with(around.uid(), |of| of.scaling.going = None);
+    sent.close(Ending::Abandoned).await;
+    outcome
 }
 
 /// Closes the record by what is read back.

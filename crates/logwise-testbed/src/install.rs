@@ -61,10 +61,22 @@ pub async fn tenant(bed: &Bed, namespace: &str, secrets: &[&str]) -> Result<()> 
     apply_objects(bed, &objects).await
 }
 
-/// Lets the operator scale Deployments of a namespace and say which pod goes first, as
+/// Lets the operator scale the Deployment `spark-worker` of a namespace and say which pod goes first, as
 /// `deploy/components/tenant-workers` does for users.
 pub async fn tenant_workers(bed: &Bed, namespace: &str) -> Result<()> {
-    let kustomization = json!({"namespace": namespace, "components": ["deploy/components/tenant-workers"]});
+    tenant_workers_named(bed, namespace, &["spark-worker"]).await
+}
+
+/// The same for Deployments of other names.
+pub async fn tenant_workers_named(bed: &Bed, namespace: &str, deployments: &[&str]) -> Result<()> {
+    let names = [0, 1].map(|rule| {
+        let path = format!("/rules/{rule}/resourceNames");
+        json!({"op": "replace", "path": path, "value": deployments})
+    });
+    let target = json!({"kind": "Role", "name": "logwise-operator-workers"});
+    let patch = json!({"target": target, "patch": json!(names).to_string()});
+    let components = ["deploy/components/tenant-workers"];
+    let kustomization = json!({"namespace": namespace, "components": components, "patches": [patch]});
     let objects = rendered(bed, &format!("tenant-workers-{namespace}"), &kustomization).await?;
     apply_objects(bed, &objects).await
 }

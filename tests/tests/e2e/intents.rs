@@ -43,6 +43,7 @@ async fn every_change_is_written_down_and_closed() -> Result<()> {
     want_workers(&world, 2).await?;
     let mut operator = Operator::start(&world, Options::default()).await?;
     operator.wait_ready().await?;
+    wait_desired(&world, 2).await?;
     let raised = wait_state(&world, "group/", "Done").await?;
     ensure!(raised["resource"].as_str().is_some_and(|name| name.contains("autoScalingGroup")), "not by ARN: {raised}");
     ensure!(raised["wish"]["targets"]["to"] == 2 && raised["wish"]["owner"]["name"] == "demo", "{raised}");
@@ -71,6 +72,8 @@ async fn an_intent_that_was_edited_by_hand_holds_its_resource_and_is_named() -> 
     want_workers(&world, 2).await?;
     let mut operator = Operator::start(&world, Options::default()).await?;
     operator.wait_ready().await?;
+    // Records of the protection of instances come before.
+    wait_desired(&world, 2).await?;
     wait_state(&world, "group/", "Done").await?;
     let name = name_of(&world, "group/").await?;
     let patch = r#"{"data":{"intent":"{\"resource\": \"mine now\"}"}}"#;
@@ -99,7 +102,8 @@ async fn an_open_intent_that_was_deleted_by_hand_repeats_nothing() -> Result<()>
     for (name, how) in [("intent-gone", "LOGWISE_PAUSE_AT"), ("intent-dead", "LOGWISE_CRASH_AT")] {
         let world = ground(name).await?;
         want_workers(&world, 2).await?;
-        let options = Options::default().env(how, "autoscaling:1:after");
+        // New instances are protected before the raise, and then the one that is there.
+        let options = Options::default().env(how, "autoscaling:3:after");
         let mut operator = Operator::start(&world, options).await?;
         let stopped = async || {
             ensure!(!operator.alive() || proc::stands_still(operator.pid())?, "it moves");

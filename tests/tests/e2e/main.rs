@@ -56,3 +56,4 @@ mod validated;
 mod versions;
 mod waiting;
 mod wider;
+mod workers;

@@ -46,7 +46,16 @@ async fn no_two_managers_own_the_same_part_of_a_status() -> Result<()> {
             "logwise.io/kafka",
             vec!["f:kafka".to_owned(), condition_key("KafkaReady"), condition_key("PartitionsLimited")],
         ),
-        ("logwise.io/spark", vec!["f:spark".to_owned(), condition_key("ScalingLimited"), condition_key("SparkReady")]),
+        (
+            "logwise.io/spark",
+            vec![
+                "f:spark".to_owned(),
+                condition_key("RetentionAtRisk"),
+                condition_key("ScalingLimited"),
+                condition_key("SignalsFresh"),
+                condition_key("SparkReady"),
+            ],
+        ),
         ("logwise.io/storage", vec!["f:storage".to_owned(), condition_key("StorageReady")]),
     ];
     for (manager, mut parts) in expected {

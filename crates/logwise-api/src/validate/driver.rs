@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn policy_of(fields: Value) -> Result<driver::Policy, Invalid> {
-        super::driver(&cluster(fields), 30).unwrap()
+        driver(&cluster(fields), 30).unwrap()
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!((disabled.mode, disabled.main_class.as_str()), (driver::Mode::Disabled, ""));
         let mut none = cluster(json!({}));
         none.spec.spark.as_mut().unwrap().driver = None;
-        assert!(super::driver(&none, 30).is_none() && submission(&none).is_none());
+        assert!(driver(&none, 30).is_none() && submission(&none).is_none());
     }
 
     #[test]

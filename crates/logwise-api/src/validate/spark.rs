@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn load(spark: Value) -> Result<Autoscaling, Invalid> {
-        match super::workers(&cluster(spark), 30).unwrap()?.size {
+        match workers(&cluster(spark), 30).unwrap()?.size {
             Sizing::Load(scaling) => Ok(*scaling),
             other => panic!("{other:?}"),
         }
@@ -352,7 +352,7 @@ mod tests {
         let driver = json!({"mode": "Disabled", "cores": 2, "sparkProperties": properties});
         let mut whole = cluster(json!({"driver": driver, "workers": group(json!({"autoscaling": given}))}));
         whole.spec.objectives = Some(crate::Objectives { end_to_end_delay_seconds: Some(60) });
-        let Sizing::Load(found) = super::workers(&whole, 30).unwrap().unwrap().size else { unreachable!() };
+        let Sizing::Load(found) = workers(&whole, 30).unwrap().unwrap().size else { unreachable!() };
         assert_eq!((found.mode, found.records_per_second_per_core), (ScalingMode::Recommend, 5_000));
         assert_eq!((found.cores_per_worker, found.target_utilization_percent), (Some(4), 50));
         assert_eq!((found.catch_up_seconds, found.delay_seconds, found.tolerance_percent), (60, 60, 0));

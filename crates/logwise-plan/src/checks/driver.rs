@@ -82,7 +82,9 @@ impl View<'_> {
         let is_recorded = |id: &String| self.observed.recorded.as_ref() == Some(id);
         let killed = self.observed.done.iter().any(|ended| is_recorded(&ended.id) && ended.state == "KILLED");
         let same = |batch| self.stand().is_none_or(|stand| stand.batch == batch);
-        killed && self.observed.restarted.is_some_and(|last| same(last.batch))
+        let attempts = &self.observed.attempts;
+        let first = |at| attempts.iter().all(|attempt| attempt.id.is_some() || attempt.at <= at);
+        killed && self.observed.restarted.is_some_and(|last| same(last.batch) && first(last.at))
     }
 
     /// Whether batches came after the last driver had gone, a short time ago.
@@ -92,7 +94,8 @@ impl View<'_> {
     }
 
     fn is_stalled(&self) -> bool {
-        let limit = i64::from(self.policy.stalled_seconds);
+        let needed = self.observed.needed_seconds.clamp(0, 1_800);
+        let limit = i64::from(self.policy.stalled_seconds) + needed + needed;
         let ran = self.observed.running_for.is_some_and(|seconds| i64::from(seconds) >= limit);
         ran && self.stand().is_some_and(|stand| stand.backlog > 0 && stand.unmoved_seconds > limit)
     }
@@ -114,7 +117,10 @@ impl View<'_> {
     fn must_submit(&self) -> bool {
         let (policy, observed) = (self.policy, self.observed);
         let waited = observed.absent_for.is_some_and(|seconds| seconds >= policy.absent_seconds);
-        let free = observed.open == Open::None && observed.attempts.is_empty() && self.stand().is_none();
+        // No batch was committed since the last driver has gone.
+        let absent = observed.absent_for.map_or(0, i64::from);
+        let quiet = self.stand().is_none_or(|stand| stand.unmoved_seconds >= absent);
+        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet;
         policy.mode == Mode::Managed && self.has_none() && waited && free && policy.change.approval != Approval::Always
     }
 
@@ -174,11 +180,12 @@ impl View<'_> {
                 let recorded = self.observed.recorded.as_deref().filter(|id| ids.contains(id));
                 let mut running = self.ours().filter(|driver| driver.state == "RUNNING" && driver.id != kill.id);
                 let runs = self.ours().any(|driver| driver.state == "RUNNING" && driver.id == kill.id);
-                let is_last = runs && running.next().is_none();
+                let others_run = running.next().is_some();
+                let is_recorded = recorded == Some(kill.id.as_str());
                 faults.extend([
                     (ids.len() < 2, "ends the only driver as if there were several"),
-                    (recorded == Some(kill.id.as_str()), "ends the driver on record instead of another"),
-                    (recorded.is_none() && is_last, "ends the only one that runs"),
+                    (is_recorded && (runs || !others_run), "ends the driver on record instead of another"),
+                    (runs && !others_run, "ends the only one that runs"),
                     (!self.is_approved(&kill.id, "extra"), "ends a driver without approval"),
                 ]);
             }

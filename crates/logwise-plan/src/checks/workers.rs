@@ -33,7 +33,7 @@ impl<'a> Case<'a> {
         match &self.policy.size {
             Sizing::Unmanaged => (0, i32::MAX),
             Sizing::Fixed(number) => (*number, *number),
-            Sizing::Load(scaling) => (scaling.min_replicas.min(scaling.max_replicas), scaling.max_replicas),
+            Sizing::Load(scaling) => (scaling.min_replicas.max(1).min(scaling.max_replicas), scaling.max_replicas),
         }
     }
 
@@ -92,6 +92,10 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
     found.extend(
         left_behind(&case, pool, &seen).then(|| "leaves the pool below minReplicas although there is room".to_owned()),
     );
+    found.extend(
+        workers_removal::is_left(&case, pool, &seen)
+            .then(|| "leaves a cordoned worker for want of sound ones, of which it is none".to_owned()),
+    );
     found
 }
 
@@ -128,7 +132,7 @@ fn raise(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, action: &Raise, found: &
     let past = &case.observed.history;
     let cordoned = seen.cordoned(pool);
     let (least, most) = case.bounds();
-    let most = if case.scaling().is_some() { most } else { most.saturating_add(cordoned) };
+    let most = if case.scaling().is_some() { most } else { most.saturating_add(cordoned).max(agreed(case, pool)) };
     let floor = least.saturating_add(cordoned).max(agreed(case, pool));
     let wanted = case
         .plan
@@ -139,6 +143,7 @@ fn raise(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, action: &Raise, found: &
     let per_hour = case.scaling().map_or(i32::MAX, |scaling| scaling.launches_per_hour);
     let left = pool.desired.saturating_add(per_hour.saturating_sub(past.launched_last_hour.max(0)).max(0));
     let fails = past.backoff_until.is_some_and(|until| until > case.now);
+    let is_blind = case.scaling().is_some() && !matches!(case.observed.cluster, Known::Known(_));
     let faults = [
         (action.pool != case.policy.pool.name(), "names another pool"),
         (action.from != pool.desired, "assumes another desired number than was seen"),
@@ -148,6 +153,7 @@ fn raise(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, action: &Raise, found: &
         (action.to > wanted.saturating_add(cordoned).max(floor), "raises further than is asked for"),
         (action.to > floor && action.to > left, "passes what may be added within an hour"),
         (action.to > floor && fails && case.scaling().is_some(), "raises although launches fail"),
+        (action.to > floor && is_blind, "raises for load although the master was not read"),
         (!case.is_approved(action.from, action.to), "raises without approval"),
     ];
     found.extend(faults.iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| (*text).to_owned()));
@@ -157,7 +163,8 @@ fn raise(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, action: &Raise, found: &
 fn agreed(case: &Case<'_>, pool: &Pool) -> i32 {
     let is_group = matches!(case.policy.pool, PoolRef::AutoScalingGroup(_));
     let kept = pool.members.iter().all(|member| member.protected || member.state != MemberState::InService);
-    if is_group && kept && pool.obstacles.is_empty() { pool.in_service() } else { 0 }
+    let is_sound = pool.members.iter().all(|member| member.healthy);
+    if is_group && kept && is_sound && pool.obstacles.is_empty() { pool.in_service() } else { 0 }
 }
 
 /// Protection is only ever switched on, for members of a group in service that lack it.
@@ -209,7 +216,10 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
     let member = |id: &str| pool.members.iter().any(|member| member.id == *id);
     match hold {
         Hold::WithinRange => {
-            case.plan.raise.is_none() && pool.desired.saturating_sub(seen.cordoned(pool)).max(0) >= least
+            let enough = pool.desired.saturating_sub(seen.cordoned(pool)).max(0) >= least;
+            let is_given_up = matches!(intent, OpenIntent::Removing(_));
+            let as_many = pool.in_service() <= pool.desired || is_given_up || !case.is_managed();
+            case.plan.raise.is_none() && enough && as_many
         }
         Hold::RecommendOnly { wanted } => {
             let recommends = case.scaling().is_some_and(|scaling| scaling.mode == ScalingMode::Recommend);
@@ -219,7 +229,7 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         Hold::PoolAbsent => false,
         Hold::Unreadable { .. } => !matches!(cluster, Known::Known(_)),
         Hold::SignalsMissing { .. } => !case.plan.signals.is_empty(),
-        Hold::DriverHost { id } => seen.hosts_driver(pool, id) || seen.has_lost_driver(),
+        Hold::DriverHost { id } => seen.hosts_driver(pool, id) || seen.has_lost_driver() || seen.has_waiting_driver(),
         Hold::CordonPending { id } | Hold::CordonLost { id } => {
             matches!(intent, OpenIntent::Removing(removal) if removal.id == *id) && member(id)
         }

@@ -3,8 +3,10 @@
 use super::is_open;
 use super::workers::Case;
 use crate::Known;
+use crate::behavior::Select;
 use crate::workers::{
-    Cluster, Member, MemberState, Observed, OpenIntent, Pool, PoolRef, Removal, Step, Worker, WorkerState,
+    Cluster, DriverAt, Hold, Member, MemberState, Observed, OpenIntent, Pool, PoolRef, Removal, Step, Worker,
+    WorkerState,
 };
 use std::net::IpAddr;
 
@@ -18,6 +20,11 @@ pub(super) struct Seen<'a> {
 /// The address of a host, if its name is one.
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// Whether the master has found no worker for the driver yet.
+fn waits(driver: &DriverAt) -> bool {
+    driver.state == "SUBMITTED" && driver.worker.is_none()
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -54,8 +61,17 @@ impl<'a> Seen<'a> {
     fn driver_hosts(&self) -> Vec<Option<&'a str>> {
         let host =
             |id: &String| self.workers().iter().find(|worker| worker.id == *id).map(|worker| worker.host.as_str());
-        let drivers = self.cluster.map_or(&[][..], |cluster| cluster.drivers.as_slice());
-        drivers.iter().map(|driver| driver.worker.as_ref().and_then(host)).collect()
+        let placed = self.drivers().iter().filter(|driver| !waits(driver));
+        placed.map(|driver| driver.worker.as_ref().and_then(host)).collect()
+    }
+
+    fn drivers(&self) -> &'a [DriverAt] {
+        self.cluster.map_or(&[][..], |cluster| cluster.drivers.as_slice())
+    }
+
+    /// Whether a driver waits for a worker, so that it may come to any that is not cordoned.
+    pub fn has_waiting_driver(&self) -> bool {
+        self.drivers().iter().any(waits)
     }
 
     /// Whether a driver runs on the machine of the member.
@@ -106,7 +122,9 @@ impl<'a> Seen<'a> {
         };
         let member = pool.members.iter().find(|member| member.id == id);
         let works = member.is_some_and(|member| self.live(member).iter().any(tasks));
-        works || self.hosts_driver(pool, id) || self.has_lost_driver()
+        let takes = |worker: &&Worker| worker.state != WorkerState::Decommissioned;
+        let open = member.is_none_or(|member| self.live(member).is_empty() || self.live(member).iter().any(takes));
+        works || self.hosts_driver(pool, id) || self.has_lost_driver() || (open && self.has_waiting_driver())
     }
 
     /// Whether a worker with that host is alive on none of the members.
@@ -131,6 +149,8 @@ pub(super) fn violations(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, removal:
     broken(!seen.is_alone(member), "removes a machine that may be another one");
     broken(seen.hosts_driver(pool, &removal.id), "removes a driver's host");
     broken(seen.has_lost_driver(), "removes while a driver may run anywhere");
+    let is_out = seen.is_out(member);
+    broken(seen.has_waiting_driver() && !is_out, "removes a worker that a driver may come to");
     broken(!named, "does not name the one worker that is there");
     broken(removal.from != pool.desired, "assumes another desired number than was seen");
     broken(removal.to != removal.from.saturating_sub(1), "does not lower the desired number by one");
@@ -140,7 +160,7 @@ pub(super) fn violations(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, removal:
     broken(!pool.obstacles.is_empty(), "removes although something stands against it");
     broken(!matches!(case.observed.cluster, Known::Known(_)), "removes although the master was not read");
     broken(!case.is_approved(removal.from, removal.to), "removes without approval");
-    broken(!is_open(&case.policy.change.windows, case.now), "removes while no window is open");
+    broken(!is_out && !is_open(&case.policy.change.windows, case.now), "removes while no window is open");
     let bare = |member: &Member| member.state == MemberState::InService && !member.protected;
     let open_to_aws = pool.newcomers_protected != Known::Known(true) || pool.members.iter().any(bare);
     broken(open_to_aws && matches!(case.policy.pool, PoolRef::AutoScalingGroup(_)), "removes while AWS may end others");
@@ -150,7 +170,7 @@ pub(super) fn violations(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, removal:
     broken(left < needed, "leaves too few workers");
     broken(removal.floor < needed, "writes down too low a floor");
     broken(skips_cordon(case, seen, member, removal), "does not cordon first");
-    load(case, &mut broken);
+    load(case, is_out, &mut broken);
     if !matches!(case.observed.intent, OpenIntent::Removing(_)) {
         begins(case, pool, (seen, member), &mut broken);
     }
@@ -158,15 +178,51 @@ pub(super) fn violations(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, removal:
 
 /// Sound workers that must be left. A cordoned one that makes room for another takes none away.
 fn needed(case: &Case<'_>, pool: &Pool, (seen, member): (&Seen<'_>, &Member)) -> i32 {
-    let (least, most) = case.bounds();
+    let (least, _) = case.bounds();
     let wanted = case.plan.size.as_ref().map_or(0, |size| size.wanted);
-    let is_full = pool.desired >= pool.max_size.min(most);
     let of_spec = match case.scaling() {
-        _ if !(is_full && seen.is_out(member)) => least.max(wanted),
+        _ if !seen.is_out(member) => least.max(wanted),
         Some(_) => least,
         None => 0,
     };
     [of_spec, pool.min_size, 1].into_iter().max().unwrap_or(1)
+}
+
+/// Whether a cordoned worker without a driver stays for no better reason than that too few sound ones would be left,
+/// although it is none of them and the minimum is kept; or, where it would make room for one that is wanted, that
+/// records are near their end.
+pub(super) fn is_left(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
+    let plan = case.plan;
+    let is_done = plan.raise.is_some() || plan.removal.is_some() || case.observed.intent != OpenIntent::None;
+    let free = |member: &&Member| {
+        seen.is_out(member)
+            && seen.live(member).len() == 1
+            && seen.is_alone(member)
+            && !seen.hosts_driver(pool, &member.id)
+    };
+    let Some(member) = pool.members.iter().find(free).filter(|_| !is_done) else { return false };
+    let left = pool.members.iter().filter(|other| seen.is_sound(other)).count();
+    let is_enough = i32::try_from(left).is_ok_and(|left| left >= needed(case, pool, (seen, member)));
+    let poor = |hold: &Hold| match hold {
+        Hold::BelowTarget { .. } => true,
+        Hold::TimeToLoss => makes_room(case, pool, seen),
+        _ => false,
+    };
+    // They explain, and hold no removal.
+    let explains =
+        |hold: &Hold| matches!(hold, Hold::NoEffect { .. } | Hold::AboveMaximum { .. } | Hold::WorkerNotInPool { .. });
+    is_enough && plan.holds.iter().any(poor) && plan.holds.iter().all(|hold| poor(hold) || explains(hold))
+}
+
+/// Whether more is wanted, no policy forbids it, and there is no room.
+fn makes_room(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
+    let (Some(scaling), Some(size)) = (case.scaling(), &case.plan.size) else { return false };
+    let up = &scaling.behavior.scale_up;
+    let is_free = case.observed.history.behavior.changes.is_empty()
+        && up.select_policy == Select::Max
+        && up.policies.iter().any(|policy| policy.value > 0);
+    let capacity = pool.desired.saturating_sub(seen.cordoned(pool));
+    is_free && size.wanted > capacity && pool.desired >= pool.max_size.min(case.bounds().1)
 }
 
 /// Whether it goes on to the end of a worker that is not cordoned, or that nobody has looked at since.
@@ -176,7 +232,7 @@ fn skips_cordon(case: &Case<'_>, seen: &Seen<'_>, member: &Member, removal: &Rem
 }
 
 /// Load must be known as a whole before anything goes for want of it.
-fn load(case: &Case<'_>, broken: &mut impl FnMut(bool, &str)) {
+fn load(case: &Case<'_>, is_out: bool, broken: &mut impl FnMut(bool, &str)) {
     if case.scaling().is_none() {
         return;
     }
@@ -184,7 +240,8 @@ fn load(case: &Case<'_>, broken: &mut impl FnMut(bool, &str)) {
     let unknown = !matches!(load.batch, Known::Known(_)) || !matches!(risk, Known::Known(_));
     let silent = !case.plan.signals.is_empty() || case.plan.size.is_none();
     broken(unknown || silent || !case.knows_load(), "removes although signals are missing");
-    broken(risk.known().is_some_and(|risk| risk.lost), "removes although records are lost");
+    // A cordoned one reads nothing new.
+    broken(!is_out && risk.known().is_some_and(|risk| risk.lost), "removes although records are lost");
 }
 
 /// What must hold when a removal begins.

@@ -36,12 +36,14 @@ fn submission(about: &About<'_>, pause: Option<failing::Pause>) -> Result<Submit
 }
 
 /// Whether the driver on record is one that was killed because its query stood still, and nothing was committed since.
-/// The master says that it was killed, so it is gone for sure, and nobody brings it back.
+/// The master says that it was killed, so it is gone for sure, and nobody brings it back. Where the next one was
+/// submitted already and became none as far as anybody saw, it may still come: it is waited for like any other.
 fn follows_kill(about: &About<'_>) -> bool {
     let observed = about.observed;
     let (Some(restarted), Some(recorded)) = (&observed.restarted, &observed.recorded) else { return false };
     let killed = observed.done.iter().any(|ended| ended.id == *recorded && ended.state == KILLED);
-    killed && observed.progress.known().is_none_or(|stand| stand.batch == restarted.batch)
+    let is_repeated = observed.attempts.iter().any(|attempt| attempt.id.is_none() && attempt.at > restarted.at);
+    killed && !is_repeated && observed.progress.known().is_none_or(|stand| stand.batch == restarted.batch)
 }
 
 /// Whether no driver was active for long enough. Until then the master may be starting it again, or a master that was

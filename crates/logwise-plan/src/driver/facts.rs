@@ -32,6 +32,10 @@ pub struct Observed {
     /// How far the query has come; absent: it has committed nothing yet.
     #[serde(default = "not_read")]
     pub progress: Known<Stand>,
+    /// Seconds that the records take to read which waited when the present batch began, at the speed of the newest
+    /// batches; zero if that is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub needed_seconds: i64,
     /// Submissions of ours that have come to their end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -45,6 +49,11 @@ pub struct Observed {
 
 fn not_read() -> Known<Stand> {
     Known::Unknown("the checkpoint was not read".to_owned())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// A driver that the master lists as active.

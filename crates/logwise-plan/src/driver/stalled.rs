@@ -7,6 +7,9 @@ use jiff::Timestamp;
 /// The shortest and the longest pause after a restart that did not help.
 const PAUSE_SECONDS: (i64, i64) = (300, 3_600);
 
+/// Most seconds that a batch gets beside the time-out: how long it needs is a guess.
+const LONGEST_BATCH_SECONDS: i64 = 3_600;
+
 /// How far the query has come, or why that is not known.
 pub(super) fn stand<'a>(about: &About<'a>) -> Result<&'a Stand, String> {
     match &about.observed.progress {
@@ -17,11 +20,13 @@ pub(super) fn stand<'a>(about: &About<'a>) -> Result<&'a Stand, String> {
 }
 
 /// Whether no batch was committed for too long while records wait. A driver that has only begun to run has the same
-/// time as any other.
+/// time as any other. A batch that has much to read, as after an outage, gets twice the time that it takes: whoever
+/// ended it would have all of that read anew.
 pub(super) fn is_stalled(about: &About<'_>, stand: &Stand) -> bool {
-    let limit = about.policy.stalled_seconds;
-    let had_time = about.observed.running_for.is_some_and(|seconds| seconds >= limit);
-    had_time && stand.backlog > 0 && stand.unmoved_seconds > i64::from(limit)
+    let more = about.observed.needed_seconds.saturating_mul(2).clamp(0, LONGEST_BATCH_SECONDS);
+    let limit = i64::from(about.policy.stalled_seconds).saturating_add(more);
+    let had_time = about.observed.running_for.is_some_and(|seconds| i64::from(seconds) >= limit);
+    had_time && stand.backlog > 0 && stand.unmoved_seconds > limit
 }
 
 /// Until when it is not restarted again, because no batch came since the last restart. The pause is as long as the

@@ -21,8 +21,8 @@ pub(super) fn costs(seats: &Seats<'_>, victim: Option<&str>) -> BTreeMap<String,
         match cost {
             _ if seat.driver.is_some() => Some(DRIVER),
             _ if is_victim => Some(VICTIM),
-            // Where it runs is not known: it may be here.
-            Some(DRIVER) if seats.lost_driver.is_some() => None,
+            // Where it runs, or will run, is not known: it may be here.
+            Some(DRIVER) if seats.lost_driver.is_some() || seats.waits => None,
             Some(DRIVER | VICTIM) => Some(PLAIN),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! What must be so before any worker is removed, at the first look and at the last one.
 
 use super::facts::{MemberState, Obstacle, Pool};
+use super::goal::About;
 use super::hold::{Hold, UNKNOWN_HOST};
 use super::seat::{Seat, Seats};
 use super::{Policy, PoolRef, Protection, Removal, Sizing, cost};
@@ -85,13 +86,34 @@ fn gate(pool: &Pool) -> Option<Hold> {
     (!open).then_some(Hold::GateClosed { desired, in_service })
 }
 
+/// More are in service than there should be, and the desired number may not follow.
+pub(super) fn above(pool: &Pool) -> Option<Hold> {
+    let (desired, in_service) = (pool.desired, pool.in_service());
+    (in_service > desired).then_some(Hold::GateClosed { desired, in_service })
+}
+
+/// A driver that waits for a worker runs nowhere, but may come to any that is not cordoned.
+pub(super) fn awaited(seats: &Seats<'_>, id: &str) -> Option<Hold> {
+    let is_out = seats.find(id).is_some_and(Seat::is_cordoned);
+    (seats.waits && !is_out).then(|| Hold::DriverHost { id: UNKNOWN_HOST.to_owned() })
+}
+
 /// Sound workers that must be left: what is wanted, but no fewer than the minimum of the spec and the pool's own.
 pub(super) fn needed(policy: &Policy, pool: &Pool, wanted: i32) -> i32 {
     let least = match &policy.size {
         Sizing::Unmanaged | Sizing::Fixed(_) => 0,
-        Sizing::Load(scaling) => scaling.min_replicas,
+        Sizing::Load(scaling) => scaling.min_replicas.min(scaling.max_replicas),
     };
     wanted.max(least).max(pool.min_size).max(LEAST_SOUND)
+}
+
+/// The same where that member goes: one that is cordoned is none of the sound ones, so it takes none away.
+pub(super) fn needed_without(about: &About<'_>, seat: &Seat<'_>, wanted: i32) -> i32 {
+    if !seat.is_cordoned() {
+        return wanted;
+    }
+    let least = needed(about.policy, about.pool, 0);
+    wanted.min(about.seats.sound_without("")).max(least)
 }
 
 /// Whether enough sound workers are left without the member `id`. A worker that is cordoned, or not well, is none.

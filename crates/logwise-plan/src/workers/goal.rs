@@ -69,7 +69,8 @@ impl<'a> Goal<'a> {
         let facts = Facts { policy, observed, pool, seats: &about.seats, now: about.now };
         let Judged { size, signals, is_urgent } = size::judge(scaling, &facts);
         let most = scaling.max_replicas.max(0);
-        let least = scaling.min_replicas.clamp(0, most);
+        // Without a worker no driver runs, and without a driver nothing tells what is wanted.
+        let least = scaling.min_replicas.max(1).clamp(0, most);
         let mut goal = Self {
             scaling: Some(scaling),
             capacity,

@@ -65,7 +65,8 @@ pub enum Hold {
         /// The driver.
         driver: String,
     },
-    /// Instances or pods come or go: the numbers say too little about what is left.
+    /// Instances or pods come or go, or more are in service than there should be: the numbers say too little about what
+    /// is left.
     GateClosed {
         /// Desired number.
         desired: i32,

@@ -117,7 +117,7 @@ pub enum Sizing {
 pub struct Autoscaling {
     /// Whether changes are carried out.
     pub mode: ScalingMode,
-    /// Workers to run at least.
+    /// Workers to run at least; 0 counts as 1: without a worker no driver runs that could show what is wanted.
     pub min_replicas: i32,
     /// Workers to run at most.
     pub max_replicas: i32,
@@ -380,7 +380,8 @@ fn decide(about: &About<'_>, plan: &mut Plan) {
     } else {
         let differs = goal.wants_more() || goal.has_surplus();
         plan.holds.extend(goal.limits.iter().cloned());
-        plan.holds.extend(differs.then_some(Hold::RecommendOnly { wanted: goal.target }));
+        let wanted = goal.size.as_ref().map_or(goal.target, |size| size.wanted);
+        plan.holds.extend(differs.then_some(Hold::RecommendOnly { wanted }));
         plan.holds.extend((!differs && goal.limits.is_empty()).then_some(Hold::WithinRange));
     }
 }
@@ -392,13 +393,13 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     if goal.wants_more() || raise::agreed(about, goal) > about.pool.desired {
         plan.holds.extend(goal.limits.iter().cloned());
         raise::raise(about, goal, plan);
-        if goal.cordoned > 0 && about.pool.desired >= raise::bound(about, goal) {
+        if plan.raise.is_none() && goal.cordoned > 0 && about.pool.desired >= raise::bound(about, goal) {
             remove::remove(about, goal, plan);
         }
     } else if goal.wants_fewer() {
         remove::remove(about, goal, plan);
     } else if goal.limits.is_empty() {
-        plan.holds.push(Hold::WithinRange);
+        plan.holds.push(gate::above(about.pool).unwrap_or(Hold::WithinRange));
     } else {
         plan.holds.extend(goal.limits.iter().cloned());
     }
@@ -417,7 +418,9 @@ fn hook(about: &About<'_>) -> Option<HookStep> {
         return None;
     }
     let runs = seat.worker.is_some_and(|worker| worker.state != WorkerState::Dead && worker.busy() > 0);
-    let hosts_driver = seat.driver.is_some() || about.seats.lost_driver.is_some();
+    let is_out = seat.worker.is_some_and(|worker| worker.state == WorkerState::Decommissioned);
+    let may_come = about.seats.lost_driver.is_some() || (about.seats.waits && !is_out);
+    let hosts_driver = seat.driver.is_some() || may_come;
     let step = if runs || hosts_driver { HookStep::Heartbeat } else { HookStep::Complete };
     Some(step(waiting.clone()))
 }
@@ -437,6 +440,9 @@ pub fn victim(policy: &Policy, observed: &Observed) -> (Option<Removal>, Vec<Ran
     let order = ranked.iter().filter_map(|(place, _)| about.seats.all.get(*place));
     let wanted = if let Sizing::Fixed(number) = policy.size { number } else { 0 };
     let removal = remove::begin(&about, true, order, gate::needed(policy, pool, wanted));
+    if let Ok((removal, _)) = &removal {
+        holds.extend(gate::awaited(&about.seats, &removal.id));
+    }
     let removal = removal.map_err(|hold| holds.push(hold)).ok().filter(|_| holds.is_empty());
     (removal.map(|(removal, _)| removal), ranked.into_iter().map(|(_, ranked)| ranked).collect(), holds)
 }

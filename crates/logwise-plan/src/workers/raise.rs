@@ -1,8 +1,10 @@
 //! More workers: the desired number goes up, never down.
 
+use super::confirm::read;
 use super::facts::MemberState;
 use super::goal::{About, Goal};
 use super::hold::Hold;
+use super::seat::{Seat, count};
 use super::{Autoscaling, Plan, PoolRef, Raise, gate};
 use crate::Known;
 use crate::change::{self, Held, Kind, raise_plan_id};
@@ -13,13 +15,19 @@ pub(super) fn bound(about: &About<'_>, goal: &Goal<'_>) -> i32 {
     goal.most.min(about.pool.max_size)
 }
 
+/// Seconds for which a launch tells whether more would help.
+const TELLS_SECONDS: i64 = 3_600;
+
 /// The desired number, or that in service if more are and AWS ends none of them: an older call that came late has
-/// lowered it, and as long as the two differ nothing can be removed.
+/// lowered it, and as long as the two differ nothing can be removed. One that is not well is being replaced. Where the
+/// spec names a number, that bounds only what is launched: these are there.
 pub(super) fn agreed(about: &About<'_>, goal: &Goal<'_>) -> i32 {
     let pool = about.pool;
     let stay = matches!(about.policy.pool, PoolRef::AutoScalingGroup(_)) && gate::bare(pool).is_empty();
-    let agreed = if stay && pool.obstacles.is_empty() { pool.in_service() } else { pool.desired };
-    agreed.min(bound(about, goal)).max(pool.desired)
+    let stay = stay && pool.obstacles.is_empty() && pool.members.iter().all(|member| member.healthy);
+    let agreed = if stay { pool.in_service() } else { pool.desired };
+    let most = if goal.scaling.is_none() { pool.max_size } else { bound(about, goal) };
+    agreed.min(most).max(pool.desired)
 }
 
 /// Plans the raise towards the goal.
@@ -64,9 +72,13 @@ fn for_load(about: &About<'_>, scaling: &Autoscaling, (floor, to): (i32, i32), p
         plan.holds.push(Hold::LaunchesFail { text, until });
         return floor;
     }
-    let missing = missing(about, scaling);
-    if missing > 0 {
-        plan.holds.push(Hold::NoEffect { missing });
+    if let Err(hold) = read("Spark master", &about.observed.cluster) {
+        // Nobody sees whether new workers register.
+        plan.holds.push(hold);
+        return floor;
+    }
+    if is_in_vain(about, scaling) {
+        plan.holds.push(Hold::NoEffect { missing: missing(about, scaling) });
         plan.holds.extend(stranger(about));
         return floor;
     }
@@ -78,18 +90,33 @@ fn for_load(about: &About<'_>, scaling: &Autoscaling, (floor, to): (i32, i32), p
     to.min(most)
 }
 
+/// Whether launches have no effect: of the members that came within the last hour and have had time to register, more
+/// than half have no worker. An older one whose worker has died says nothing about launches.
+fn is_in_vain(about: &About<'_>, scaling: &Autoscaling) -> bool {
+    let recent = || {
+        let (now, hour) = (about.now, SignedDuration::from_secs(TELLS_SECONDS));
+        let came = move |seat: &&Seat<'_>| seat.member.since.is_some_and(|since| now.duration_since(since) < hour);
+        started(about, scaling).filter(came)
+    };
+    let missing = count(recent().filter(|seat| seat.live == 0));
+    missing.saturating_mul(2) > count(recent())
+}
+
 /// Members in service for longer than a start takes, of which the master knows no worker; none where that is not known.
 pub(super) fn missing(about: &About<'_>, scaling: &Autoscaling) -> i32 {
     if !matches!(about.observed.cluster, Known::Known(_)) {
         return 0;
     }
-    let warmup = SignedDuration::from_secs(scaling.warmup_seconds.into());
-    let absent = about.seats.all.iter().filter(|seat| {
+    count(started(about, scaling).filter(|seat| seat.live == 0))
+}
+
+/// Members in service for longer than a start takes.
+fn started<'s, 'a>(about: &'s About<'a>, scaling: &Autoscaling) -> impl Iterator<Item = &'s Seat<'a>> {
+    let (warmup, now) = (SignedDuration::from_secs(scaling.warmup_seconds.into()), about.now);
+    about.seats.all.iter().filter(move |seat| {
         let since = seat.member.since.and_then(|since| since.saturating_add(warmup).ok());
-        let is_old = since.is_some_and(|warm| warm <= about.now);
-        is_old && seat.alone && seat.live == 0 && seat.member.state == MemberState::InService
-    });
-    super::seat::count(absent)
+        since.is_some_and(|warm| warm <= now) && seat.alone && seat.member.state == MemberState::InService
+    })
 }
 
 /// A worker at the master that is none of the pool's: perhaps one that is missed, under another address.

@@ -26,12 +26,7 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     };
     // What the load asks for counts even where it is not followed yet.
     let wanted = goal.size.as_ref().map_or(goal.target, |size| size.wanted.max(goal.target));
-    let mut needed = gate::needed(about.policy, about.pool, wanted);
-    if goal.wants_more() {
-        // The one that goes is none of the sound ones.
-        let least = gate::needed(about.policy, about.pool, 0);
-        needed = needed.min(about.seats.sound_without("")).max(least);
-    }
+    let needed = gate::needed(about.policy, about.pool, wanted);
     let planned = match open {
         Some(removal) => go_on(about, goal, removal, needed),
         None => {
@@ -41,6 +36,9 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
         }
     };
     plan.ranking = ranked.into_iter().map(|(_, ranked)| ranked).collect();
+    if let Ok((removal, _)) = &planned {
+        holds.extend(gate::awaited(&about.seats, &removal.id));
+    }
     let planned = planned.map_err(|hold| holds.push(hold)).ok().filter(|_| holds.is_empty());
     let Some((removal, notice)) = planned else {
         holds.extend(context(about, goal));
@@ -49,16 +47,19 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     };
     let (from, to) = (removal.from, removal.to);
     let plan_id = raise_plan_id(about.policy.pool.name(), from, to);
+    // Nothing new comes to a cordoned worker: what has begun is brought to its end, and what is wanted gets its place.
+    let is_cordoned = about.seats.find(&removal.id).is_some_and(Seat::is_cordoned);
+    let goes_on = is_cordoned && (open.is_some() || goal.wants_more());
     match change::waits(&about.policy.change, Kind::ScaleIn, false, &plan_id, about.now) {
-        None => {
+        Some(Held::WaitingForWindow { next_opening, .. }) if !goes_on => {
+            plan.next_look_seconds = change::look_seconds(plan.next_look_seconds, next_opening, about.now);
+            plan.holds.push(Hold::WaitingForWindow { next_opening });
+        }
+        None | Some(Held::WaitingForWindow { .. }) => {
             plan.holds.extend(notice);
             plan.removal = Some(removal);
         }
         Some(Held::ApprovalRequired { plan_id }) => plan.holds.push(Hold::ApprovalRequired { from, to, plan_id }),
-        Some(Held::WaitingForWindow { next_opening, .. }) => {
-            plan.next_look_seconds = change::look_seconds(plan.next_look_seconds, next_opening, about.now);
-            plan.holds.push(Hold::WaitingForWindow { next_opening });
-        }
         // Looked at where changes are carried out.
         Some(Held::Suspended | Held::ObserveOnly) => {}
     }
@@ -68,7 +69,8 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
 fn standing(about: &About<'_>, goal: &Goal<'_>) -> Vec<Hold> {
     let mut holds = Vec::new();
     holds.extend(signals_missing(goal));
-    if goal.is_urgent {
+    // Where more are wanted only a cordoned one goes, which reads nothing new, and makes room for one that does.
+    if goal.is_urgent && !goal.wants_more() {
         holds.push(Hold::TimeToLoss);
     }
     if goal.scaling.is_none() {
@@ -146,6 +148,7 @@ pub(super) fn begin<'s, 'a: 's>(
 ) -> Planned {
     let may_go = |seat: &&Seat<'_>| seat.is_removable() && (has_surplus || seat.is_cordoned());
     let Some(seat) = order.find(may_go) else { return Err(nobody(about)) };
+    let needed = gate::needed_without(about, seat, needed);
     gate::enough(&about.seats, &seat.member.id, needed)?;
     let removal = removal(about, seat, needed, Step::Cordon).ok_or_else(|| nobody(about))?;
     Ok((removal, None))
@@ -170,9 +173,9 @@ fn nobody(about: &About<'_>) -> Hold {
 /// Goes on with the removal that was written down, if it still is right.
 fn go_on(about: &About<'_>, goal: &Goal<'_>, open: &Removal, needed: i32) -> Planned {
     let seat = gate::still(about.pool, &about.seats, open)?;
-    let needed = needed.max(open.floor);
+    let needed = gate::needed_without(about, seat, needed).max(open.floor);
     gate::enough(&about.seats, &open.id, needed)?;
-    let is_cordoned = gate::is_cordoned(seat, open);
+    let is_cordoned = gate::is_cordoned(seat, open) || is_cordoned_anew(about, seat, open);
     let id = || open.id.clone();
     if !is_cordoned && !goal.has_surplus() {
         // Nothing was cordoned and nothing is too many any more.
@@ -192,6 +195,14 @@ fn go_on(about: &About<'_>, goal: &Goal<'_>, open: &Removal, needed: i32) -> Pla
     };
     let removal = removal(about, seat, needed, step).ok_or_else(|| nobody(about))?;
     Ok((removal, notice))
+}
+
+/// Whether the worker is cordoned that has taken the place of the one on record, which the master does not know any
+/// more: its process was started again.
+fn is_cordoned_anew(about: &About<'_>, seat: &Seat<'_>, open: &Removal) -> bool {
+    let workers = about.observed.cluster.known().map(|cluster| cluster.workers.as_slice()).unwrap_or_default();
+    let is_gone = !workers.iter().any(|worker| open.worker.as_ref() == Some(&worker.id));
+    is_gone && seat.is_cordoned() && seat.worker.map(|worker| &worker.host) == open.host.as_ref()
 }
 
 /// A worker with tasks is given its time; but a batch that compacts the sink's log is not disturbed.

@@ -5,6 +5,9 @@ use crate::Known;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// State of a driver that waits for a worker, in the master's words.
+const SUBMITTED: &str = "SUBMITTED";
+
 /// A member with what runs on it.
 pub(super) struct Seat<'a> {
     pub member: &'a Member,
@@ -78,6 +81,8 @@ pub(super) struct Seats<'a> {
     pub all: Vec<Seat<'a>>,
     /// A driver that may run on any of them: its worker, or the machine of its worker, is not known.
     pub lost_driver: Option<&'a DriverAt>,
+    /// Whether a driver waits for a worker: it runs nowhere yet. The master names the worker as soon as it runs.
+    pub waits: bool,
     /// A worker that is alive and on none of them; of several the one with the first host.
     pub stranger: Option<&'a Worker>,
 }
@@ -86,7 +91,7 @@ impl<'a> Seats<'a> {
     /// Without a cluster the seats are empty.
     pub fn of(pool: &'a Pool, cluster: Option<&'a Cluster>) -> Self {
         let all: Vec<Seat<'a>> = pool.members.iter().map(Seat::of).collect();
-        let mut seats = Self { all, lost_driver: None, stranger: None };
+        let mut seats = Self { all, lost_driver: None, waits: false, stranger: None };
         let places = places(&mut seats.all);
         if let Some(cluster) = cluster {
             seats.seat_workers(&places, &cluster.workers);
@@ -115,6 +120,10 @@ impl<'a> Seats<'a> {
         let workers: BTreeMap<&str, &'a Worker> =
             cluster.workers.iter().map(|worker| (worker.id.as_str(), worker)).collect();
         for driver in &cluster.drivers {
+            if driver.worker.is_none() && driver.state == SUBMITTED {
+                self.waits = true;
+                continue;
+            }
             let worker = driver.worker.as_deref().and_then(|id| workers.get(id).copied());
             let host = worker.map(|worker| Host::of(&worker.host));
             match host.as_ref().map(|host| (places.get(host), host)) {
@@ -285,6 +294,19 @@ mod tests {
             let seats = Seats::of(&pool, Some(&cluster));
             assert_eq!((seats.all[0].driver.is_some(), seats.lost_driver.is_some()), (here, lost), "{on:?}");
             assert_eq!(seats.stranger.map(|worker| worker.id.as_str()), Some("away"));
+        }
+    }
+
+    #[test]
+    fn a_driver_that_waits_for_a_worker_runs_nowhere() {
+        let pool = pool(vec![member("a", "10.0.0.1")]);
+        for (state, on, waits) in
+            [("SUBMITTED", None, true), ("RELAUNCHING", None, false), ("SUBMITTED", Some("gone"), false)]
+        {
+            let mut cluster = cluster(vec![worker("1", "10.0.0.1", WorkerState::Alive)], &[on]);
+            cluster.drivers[0].state = state.to_owned();
+            let seats = Seats::of(&pool, Some(&cluster));
+            assert_eq!((seats.waits, seats.lost_driver.is_some()), (waits, !waits), "{state} {on:?}");
         }
     }
 

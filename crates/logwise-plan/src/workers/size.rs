@@ -3,7 +3,7 @@
 use super::facts::{Load, Observed, Pool, Risk};
 use super::need::{backlog, div_up, implausible, incoming, whole};
 use super::rate::{is_implausible, per_core};
-use super::seat::Seats;
+use super::seat::{self, Seats};
 use super::{Autoscaling, Policy};
 use crate::Known;
 use jiff::Timestamp;
@@ -59,7 +59,7 @@ pub enum Clamp {
     CoresMax,
     /// The topics have fewer partitions: no more cores read at once.
     Partitions,
-    /// Unread records are near their end: at least one worker more, at once.
+    /// Unread records are near their end: at least one worker more than work now, at once.
     TimeToLoss,
 }
 
@@ -140,8 +140,8 @@ pub(super) fn judge(scaling: &Autoscaling, facts: &Facts<'_>) -> Judged {
     let flow = flow(facts, &mut signals);
     let risk = risk(facts, &mut signals);
     let cores = cores_per_worker(scaling, facts, &mut signals);
-    let rate = per_core(&facts.observed.load.batches, facts.now);
     let expected = scaling.records_per_second_per_core.max(1);
+    let rate = per_core(&facts.observed.load.batches, (expected, scaling.delay_seconds), facts.now);
     let measured = rate.filter(|rate| !is_implausible(*rate, expected));
     if let Some(rate) = rate.filter(|_| measured.is_none()) {
         signals.push(Signal::Implausible(format!("{rate} records per second and core, where {expected} are expected")));
@@ -260,9 +260,9 @@ impl Size {
         let mut number = wanted;
         if is_urgent {
             self.clamps.push(Clamp::TimeToLoss);
-            // More than the job can use would not help.
-            let present = facts.pool.desired.saturating_sub(facts.seats.cordoned());
-            number = number.max(present.saturating_add(1).min(self.workers(scaling, ceiling)));
+            // One more than work: those on their way are not there yet. More than the job can use would not help.
+            let works = seat::count(facts.seats.all.iter().filter(|seat| seat.is_sound()));
+            number = number.max(works.saturating_add(1).min(self.workers(scaling, ceiling)));
         }
         self.wanted = self.bounded(scaling, facts.pool, number);
         is_urgent
@@ -302,7 +302,7 @@ impl Size {
     /// Within the bounds of the spec; those of the pool are only named, the narrower of both counts later.
     fn bounded(&mut self, scaling: &Autoscaling, pool: &Pool, wanted: i32) -> i32 {
         let most = scaling.max_replicas.max(0);
-        let least = scaling.min_replicas.clamp(0, most);
+        let least = scaling.min_replicas.max(1).clamp(0, most);
         let bounded = wanted.clamp(least, most);
         self.clamps.extend((wanted < bounded).then_some(Clamp::MinReplicas));
         self.clamps.extend((wanted > bounded).then_some(Clamp::MaxReplicas));

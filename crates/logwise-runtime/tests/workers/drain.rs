@@ -58,7 +58,7 @@ fn is_drained_later(setting: &Setting, mut world: World) -> bool {
             return true;
         }
         if world == before && !outside::wait(setting, &mut world) {
-            return is_whole(setting, &world);
+            return is_whole(&world);
         }
     }
     false
@@ -82,13 +82,9 @@ fn take_turn(setting: &Setting, world: &mut World, me: u8) {
 
 /// As many sound workers as asked for, nothing else, and nothing on its way. A driver that never ends keeps its worker,
 /// cordoned or not, and with that one's place in the group.
-fn is_whole(setting: &Setting, world: &World) -> bool {
+fn is_whole(world: &World) -> bool {
     let Group { desired, pending, serving } = world.group;
     let is_quiet = world.record.stage == Stage::Closed && world.calls.iter().all(Option::is_none) && pending == 0;
-    if setting.late && !setting.load && count(serving) > desired {
-        // A number that is named bounds every raise, also the one by which desired and in service would agree again.
-        return is_quiet;
-    }
     let cordoned = world.master.cordoned;
     let kept = match world.master.driver {
         Driver::On(id) if has(cordoned, id) => 1,

@@ -1,7 +1,7 @@
 //! From a look to what is changed outside, on the pods of a Deployment.
 
 use super::look;
-use crate::fake::World;
+use crate::fake::{Outside, World};
 use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{Decision, Report};
@@ -105,6 +105,40 @@ async fn a_worker_that_a_driver_came_to_stays() {
     look(&world.cluster, &context).await;
     assert!(!world.changes().iter().any(|change| change.starts_with("scale")), "{:?}", world.outside());
     assert_eq!(world.outside().pods.len(), 3);
+}
+
+#[tokio::test]
+async fn what_happens_after_the_record_is_sent_is_seen_before_the_worker_is_ended() {
+    type Case = (fn(&mut Outside), &'static str);
+    let cases: [Case; 3] = [
+        (|outside| outside.driver = "b", "driver driver-1 came to b"),
+        (|outside| outside.cordoned.clear(), "Superseded"),
+        (|outside| outside.tasks = 3, "tasks run there again"),
+    ];
+    for (happens, told) in cases {
+        let world = World::new(two()).await;
+        world.outside().when_sent = Some(happens);
+        let context = world.context(1).await;
+        let report = look(&world.cluster, &context).await;
+        let outcome = of_workers(&report).outcome.to_string();
+        assert!(outcome.contains(told), "{told}: {outcome}");
+        assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2"], "{told}");
+        assert_eq!((world.record()["state"].clone(), world.outside().pods.len()), (json!("Abandoned"), 3), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_was_withdrawn_is_made_with_a_later_look() {
+    let world = World::new(two()).await;
+    world.outside().when_sent = Some(|outside| outside.cordoned.clear());
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    world.changes();
+    let report = look(&world.cluster, &context).await;
+    let changes = world.changes();
+    assert_eq!(changes.last().map(String::as_str), Some("scale 2"), "{changes:?} {:?}", of_workers(&report).outcome);
+    assert!(changes.iter().any(|change| change.starts_with("cordon")), "the cordon was lost: {changes:?}");
+    assert_eq!((world.record()["state"].clone(), world.outside().pods.len()), (json!("Done"), 2));
 }
 
 #[tokio::test]

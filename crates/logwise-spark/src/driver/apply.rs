@@ -1,14 +1,16 @@
-//! Submissions and ends of drivers under an intent: written down before the master is asked. The id of a submission is
-//! written down before anything else is believed; a call whose answer was lost stays open, and the next look judges it.
+//! Submissions and ends of drivers under an intent: written down before the master is asked, and planned once more by a
+//! page that is asked for after that. Two leaders could else make the same call, one after the other: a record that is
+//! closed refuses nobody. The id of a submission is written down before anything else is believed; a call whose answer
+//! was lost stays open, and the next look judges it.
 
-use super::observe::{Found, Obstacle, environment};
+use super::memory::Memory;
+use super::observe::{self, Found, Obstacle, environment};
 use super::targets::{self, Past, Targets};
 use super::{Around, submission};
 use crate::master::{NoActiveMaster, Page, SparkError};
 use jiff::Timestamp;
 use logwise_api::validate;
-use logwise_plan::Known;
-use logwise_plan::driver::{Kill, KillWhy, Plan, Submit};
+use logwise_plan::driver::{Kill, KillWhy, Plan, Policy, Submit, plan};
 use logwise_runtime::intent::{Ending, Wish};
 use logwise_runtime::intents::{Prepared, Sent};
 use logwise_runtime::{ErrorClass, IntentError, ObjectKey, Refused, chain};
@@ -19,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time the call takes: one attempt, and a moment more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How long after its record says that it is made a call starts at most: the master's page is read in between.
+const WINDOW: Duration = Duration::from_secs(6);
 
 /// One change and what became of it.
 #[derive(Debug)]
@@ -114,18 +119,18 @@ impl fmt::Display for Told {
 }
 
 /// Carries out the plan under an intent.
-pub(crate) async fn carry_out(around: Around<'_>, found: &Found, plan: &Plan) -> Vec<Told> {
+pub(crate) async fn carry_out(around: Around<'_>, policy: &Policy, found: &Found, plan: &Plan) -> Vec<Told> {
     let mut told = Vec::new();
     if let Some(kill) = &plan.kill {
-        told.push(Told { outcome: end(around, found, kill).await, what: What::Kill(kill.clone()) });
+        told.push(Told { outcome: end(around, (policy, found), kill).await, what: What::Kill(kill.clone()) });
     }
     if let Some(submit) = &plan.submit {
-        told.push(Told { outcome: begin(around, found, submit).await, what: What::Submit(submit.clone()) });
+        told.push(Told { outcome: begin(around, (policy, found), submit).await, what: What::Submit(submit.clone()) });
     }
     told
 }
 
-async fn begin(around: Around<'_>, found: &Found, submit: &Submit) -> Result<Outcome, Failed> {
+async fn begin(around: Around<'_>, (policy, found): (&Policy, &Found), submit: &Submit) -> Result<Outcome, Failed> {
     match &found.obstacle {
         Some(Obstacle::Rest(error)) => return Err(Failed::Rest(error.clone())),
         Some(Obstacle::Secret(refused)) => return Err(Failed::Refused(refused.clone())),
@@ -133,23 +138,17 @@ async fn begin(around: Around<'_>, found: &Found, submit: &Submit) -> Result<Out
     }
     let spec = validate::submission(around.cluster).ok_or_else(|| Failed::NotSent("the spec names none".to_owned()))?;
     let secrets = environment(around).await.map_err(Failed::Refused)?;
+    let body = submission::body(&spec, &secrets, &submission::master_url(around.masters));
     let Submit { why, known } = submit.clone();
     let prepared = prepare(around, found, Targets::Submit { why, known, past: past(found) }).await?;
-    let page = match same_master(around, found).await {
-        Ok(page) => page,
-        Err(outcome) => return give_up(prepared, outcome).await,
+    let (sent, page) = match send(around, (policy, found), prepared, &What::Submit(submit.clone())).await {
+        Ok(sent) => sent,
+        Err(outcome) => return outcome,
     };
-    if let Some(driver) = ours(&page, &spec.main_class).next() {
-        let why = format!("driver {driver} is active");
-        return give_up(prepared, Ok(Outcome::Superseded { why })).await;
-    }
-    let body = submission::body(&spec, &secrets, &submission::master_url(around.masters));
-    let sent = prepared.send(CALL_TIMEOUT).await?;
     let permit = sent.permit();
     let allowed = move || permit.check().map_err(|error| chain(&error));
     let answer = around.context.masters.submit(&page, &body, allowed).await;
-    let may_come = answer.as_ref().err().is_none_or(SparkError::may_have_happened);
-    around.context.drivers.with(&around.uid(), |memory| memory.called(Instant::now(), may_come));
+    around.context.drivers.with(&around.uid(), |memory| memory.called(Instant::now()));
     match answer {
         Ok(id) => {
             if sent.close(targets::became(vec![id.clone()])).await {
@@ -167,29 +166,21 @@ async fn begin(around: Around<'_>, found: &Found, submit: &Submit) -> Result<Out
     }
 }
 
-async fn end(around: Around<'_>, found: &Found, kill: &Kill) -> Result<Outcome, Failed> {
+async fn end(around: Around<'_>, (policy, found): (&Policy, &Found), kill: &Kill) -> Result<Outcome, Failed> {
     let Kill { id, why } = kill.clone();
     let batch = found.facts.progress.known().map(|stand| stand.batch);
     // What follows is in place of this one.
     let recorded = if why == KillWhy::Stalled { Some(id.clone()) } else { found.facts.recorded.clone() };
     let past = Past { recorded, ..past(found) };
     let prepared = prepare(around, found, Targets::Kill { id: id.clone(), why, batch, past }).await?;
-    let page = match same_master(around, found).await {
-        Ok(page) => page,
-        Err(outcome) => return give_up(prepared, outcome).await,
+    let (sent, page) = match send(around, (policy, found), prepared, &What::Kill(kill.clone())).await {
+        Ok(sent) => sent,
+        Err(outcome) => return outcome,
     };
-    if !page.cluster.drivers.iter().any(|driver| driver.id == id) {
-        return give_up(prepared, Ok(Outcome::AlreadySo)).await;
-    }
-    if why == KillWhy::Stalled && has_moved(around, batch) {
-        let why = "the query has committed a batch".to_owned();
-        return give_up(prepared, Ok(Outcome::Superseded { why })).await;
-    }
-    let sent = prepared.send(CALL_TIMEOUT).await?;
     let permit = sent.permit();
     let allowed = move || permit.check().map_err(|error| chain(&error));
     let answer = around.context.masters.kill(&page, &id, allowed).await;
-    around.context.drivers.with(&around.uid(), |memory| memory.called(Instant::now(), false));
+    around.context.drivers.with(&around.uid(), |memory| memory.called(Instant::now()));
     match answer {
         Ok(()) => {
             // It has ended when the master shows that.
@@ -214,41 +205,72 @@ async fn prepare(around: Around<'_>, found: &Found, targets: Targets) -> Result<
         amount: 0,
         parts: Vec::new(),
     };
-    Ok(around.context.shell.intents.prepare(resource, around.cluster, wish).await?)
+    let intents = &around.context.shell.intents;
+    let prepared = intents.prepare(resource, around.cluster, wish).await?;
+    // What a leader before this one has submitted may have come to light by the write alone.
+    let submitted = intents.last(resource).ok().flatten().map(|ours| ours.changed).unwrap_or_default();
+    let is_known = submitted.keys().all(|id| found.submitted.contains(id));
+    around.context.drivers.with(&around.uid(), |memory| memory.wrote(prepared.id(), is_known));
+    Ok(prepared)
 }
 
-/// The master's page of this moment, if the master is the one that was looked at; else what becomes of the change.
-async fn same_master(around: Around<'_>, found: &Found) -> Result<Arc<Page>, Result<Outcome, Failed>> {
-    let page = around.context.masters.page(around.masters, Instant::now()).await.map_err(|error| Err(error.into()))?;
-    if found.page.as_ref().is_ok_and(|looked| place(looked) == place(&page)) {
-        return Ok(page);
+/// Says that the call is made now, and plans once more by a page that is asked for after that. Unless that gives the
+/// same change nothing is sent, and this tells what becomes of it.
+async fn send(
+    around: Around<'_>,
+    (policy, found): (&Policy, &Found),
+    prepared: Prepared,
+    change: &What,
+) -> Result<(Sent, Arc<Page>), Result<Outcome, Failed>> {
+    let sent = match prepared.send_within(WINDOW, CALL_TIMEOUT).await {
+        Ok(sent) => sent,
+        Err(error) => return Err(Err(error.into())),
+    };
+    let outcome = match around.context.masters.page(around.masters, Instant::now()).await {
+        Ok(page) => match differs(around, (policy, found), &page, change) {
+            None => {
+                around.context.drivers.with(&around.uid(), Memory::calls);
+                return Ok((sent, page));
+            }
+            Some(outcome) => Ok(outcome),
+        },
+        Err(error) => Err(error.into()),
+    };
+    sent.close(Ending::Abandoned).await;
+    Err(outcome)
+}
+
+/// What becomes of the change if the page calls for another one, or none; else nothing.
+fn differs(
+    around: Around<'_>,
+    (policy, found): (&Policy, &Found),
+    page: &Arc<Page>,
+    change: &What,
+) -> Option<Outcome> {
+    let superseded = |why: String| Some(Outcome::Superseded { why });
+    if !found.page.as_ref().is_ok_and(|looked| place(looked) == place(page)) {
+        return superseded(format!("the master at {} has become the active one", page.at));
     }
-    Err(Ok(Outcome::Superseded { why: format!("the master at {} has become the active one", page.at) }))
+    let facts = observe::again(around, policy, found, page);
+    let now = plan(policy, &facts, Timestamp::now());
+    match change {
+        What::Submit(submit) if now.submit.as_ref() == Some(submit) => None,
+        What::Submit(_) => {
+            let ours = facts.drivers.known().into_iter().flatten().find(|driver| driver.ours);
+            superseded(ours.map_or_else(
+                || "what is there now calls for no driver, or not yet".to_owned(),
+                |driver| format!("driver {} is active", driver.id),
+            ))
+        }
+        What::Kill(kill) if now.kill.as_ref() == Some(kill) => None,
+        What::Kill(kill) if page.cluster.drivers.iter().all(|driver| driver.id != kill.id) => Some(Outcome::AlreadySo),
+        What::Kill(_) => superseded("what is there now does not call for its end".to_owned()),
+    }
 }
 
 /// Which master has answered with the page.
 fn place(page: &Page) -> (&str, &str) {
     (&page.at, &page.cluster.url)
-}
-
-/// Ids of the active drivers of this class.
-fn ours<'a>(page: &'a Page, class: &str) -> impl Iterator<Item = &'a str> {
-    let lives = move |id: &str| page.cluster.drivers.iter().any(|driver| driver.id == id);
-    let rows = page.all_drivers.iter().filter(move |row| row.main_class == class && lives(&row.id));
-    rows.map(|row| row.id.as_str())
-}
-
-/// Whether another batch is the newest one now.
-fn has_moved(around: Around<'_>, batch: Option<i64>) -> bool {
-    match around.context.shell.facts.position.read(&around.uid(), Instant::now()) {
-        Known::Known(position) => Some(position.batch) != batch,
-        Known::Absent | Known::Unknown(_) => false,
-    }
-}
-
-async fn give_up(prepared: Prepared, outcome: Result<Outcome, Failed>) -> Result<Outcome, Failed> {
-    prepared.abandon(Ending::Superseded).await;
-    outcome
 }
 
 /// A call that failed: closed if it cannot have had an effect; else the next look judges it.

@@ -54,6 +54,10 @@ pub(super) struct Spark {
     pub submitted: Vec<Value>,
     /// Ids that were to be killed.
     pub killed: Vec<String>,
+    /// Whether it is not the active one.
+    pub is_standby: bool,
+    /// What happens when the next call is written down as sent.
+    pub when_sent: Option<fn(&mut Spark)>,
 }
 
 impl Spark {
@@ -61,7 +65,8 @@ impl Spark {
         let path = request.line.split(' ').nth(1).unwrap_or_default();
         if path == "/json/" {
             let workers = json!([{"id": "w1", "host": "10.0.0.4", "state": "ALIVE", "cores": 2, "coresused": 1}]);
-            let mut page = page("ALIVE", &workers, &json!(self.active));
+            let state = if self.is_standby { "STANDBY" } else { "ALIVE" };
+            let mut page = page(state, &workers, &json!(self.active));
             page["completeddrivers"] = json!(self.completed);
             return json(200, &page);
         }
@@ -158,6 +163,13 @@ fn is_record(path: &str) -> bool {
     path.starts_with(CONFIGMAPS)
 }
 
+/// Whether it is the record of a call that is being made.
+fn is_sent(request: &Request) -> bool {
+    let object: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let record = object["data"]["intent"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    record.is_some_and(|record| record["state"] == "Sent")
+}
+
 fn status(code: u16, reason: &str) -> Answer {
     json(
         code,
@@ -191,7 +203,18 @@ impl World {
         let (spark, kubernetes) = (Arc::new(Mutex::new(Spark::default())), Arc::new(Mutex::new(Kubernetes::default())));
         let (master, api) = (spark.clone(), kubernetes.clone());
         let master = Server::new(move |request| master.lock().unwrap().answer(request)).await;
-        let api = Server::new(move |request| api.lock().unwrap().answer(request)).await;
+        let sent_to = spark.clone();
+        let api = Server::new(move |request| {
+            let answer = api.lock().unwrap().answer(request);
+            if is_sent(request) {
+                let mut spark = sent_to.lock().unwrap();
+                if let Some(happens) = spark.when_sent.take() {
+                    happens(&mut spark);
+                }
+            }
+            answer
+        })
+        .await;
         let masters = vec![master.address()];
         let cluster = object(&masters[0], fields);
         let metadata =
@@ -242,7 +265,7 @@ impl World {
     /// Carries out what was planned.
     pub async fn act(&self, looked: Looked) -> Looked {
         let page = looked.found.page.clone();
-        let told = carry_out(self.around(&page), &looked.found, &looked.plan).await;
+        let told = carry_out(self.around(&page), &self.policy, &looked.found, &looked.plan).await;
         Looked { told, ..looked }
     }
 

@@ -1,6 +1,7 @@
 //! What this process remembers of the drivers of each pipeline, for one term: for how long something has been so, by
 //! its own clock, and what it has done. A new term counts anew.
 
+use super::unread::Unread;
 use crate::master::DriverRow;
 use jiff::Timestamp;
 use logwise_plan::Known;
@@ -15,6 +16,10 @@ const MOST_ATTEMPTS: usize = 20;
 
 /// States of drivers that have come to their end. One whose worker was lost stays RELAUNCHING, and is none of them.
 const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
+
+/// Two looks that lie further apart than two periods and this count as none: nobody knows what was in between. Looks at
+/// an object that fails come nearly so seldom.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 /// What is remembered of the drivers of each pipeline, by the uid of its LogwiseCluster.
 #[derive(Debug, Default)]
@@ -58,6 +63,8 @@ pub(super) struct Shown<'a> {
     pub master: String,
     /// When its page was asked for.
     pub at: Instant,
+    /// Time between two looks.
+    pub period: Duration,
     /// Active drivers of our class.
     pub active: Vec<&'a DriverRow>,
     /// Those that are history.
@@ -76,17 +83,25 @@ pub(super) struct Counted {
 /// What is remembered for one LogwiseCluster.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// The record's name of the driver: that of another class, or at other masters, has another past.
+    about: Option<String>,
     generation: Option<i64>,
     /// When the spec was seen to change: what ended before says nothing about what it is now.
     respecified: Option<Timestamp>,
     /// When the last call was over that changes something at the master.
     called: Option<Instant>,
+    /// Id of the record that this process has written or seen last.
+    record: Option<String>,
+    /// When the page was asked for that a master has shown last.
+    seen: Option<Instant>,
     /// Master that shows none.
     absent: Option<Since<String>>,
     /// Master, driver and worker.
     running: Option<Since<(String, String, Option<String>)>>,
     /// Newest batch, and the query.
     batch: Option<Since<(i64, Option<String>)>>,
+    /// What waited when the present batch began.
+    unread: Unread,
     /// Intent that was asked about in vain.
     judged: Option<Since<Option<String>>>,
     adopted: Option<String>,
@@ -99,8 +114,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// A look at an object of this generation begins.
-    pub fn begin(&mut self, generation: Option<i64>, now: Timestamp) {
+    /// A look at an object of this generation begins, about the driver that has this name in the record; none: that is
+    /// not known.
+    pub fn begin(&mut self, about: Option<&str>, generation: Option<i64>, now: Timestamp) {
+        if about.is_some() && self.about.as_deref() != about {
+            let Self { generation, respecified, called, .. } = *self;
+            *self = Self { about: about.map(str::to_owned), generation, respecified, called, ..Self::default() };
+        }
         if self.generation.is_some() && self.generation != generation {
             self.respecified = Some(now);
             self.in_vain.clear();
@@ -108,13 +128,30 @@ impl Memory {
         self.generation = generation;
     }
 
-    /// A call was made that changes something at the master. What is not active after it has to stay away anew, if a
-    /// driver may come of it.
-    pub fn called(&mut self, now: Instant, may_come: bool) {
+    /// A call begins that changes something at the master: what was shown before says nothing about what comes of it.
+    pub fn calls(&mut self) {
+        self.absent = None;
+    }
+
+    /// The call is over.
+    pub const fn called(&mut self, now: Instant) {
         self.called = Some(now);
-        if may_come {
+    }
+
+    /// The record is the one with this id. If this process knew another one, somebody else has made a change, and the
+    /// master may not show yet what came of that.
+    pub fn recorded(&mut self, id: Option<String>) {
+        if self.record != id {
+            (self.absent, self.record) = (None, id);
+        }
+    }
+
+    /// This process has written the record with this id; `is_known`: in place of one of which it knew.
+    pub fn wrote(&mut self, id: Option<&str>, is_known: bool) {
+        if !is_known {
             self.absent = None;
         }
+        self.record = id.map(str::to_owned);
     }
 
     /// Pages from before say nothing.
@@ -147,9 +184,14 @@ impl Memory {
     /// Takes in what the master shows; nothing: no master is known to be the active one.
     pub fn see(&mut self, shown: Option<&Shown<'_>>, now: Timestamp) -> Counted {
         let Some(shown) = shown else {
-            (self.absent, self.running) = (None, None);
+            (self.absent, self.running, self.seen) = (None, None, None);
             return Counted::default();
         };
+        let longest = shown.period.saturating_mul(2).max(LONGEST_GAP);
+        let before = self.seen.replace(shown.at);
+        if before.is_some_and(|before| shown.at.saturating_duration_since(before) > longest) {
+            self.absent = None;
+        }
         let ids = |rows: &[&DriverRow]| rows.iter().map(|row| row.id.clone()).collect::<BTreeSet<_>>();
         let (active, done) = (ids(&shown.active), ids(&shown.done));
         for id in self.active.difference(&active) {
@@ -196,6 +238,12 @@ impl Memory {
             unmoved_seconds: i64::try_from(unmoved).unwrap_or(i64::MAX),
             backlog: backlog.unwrap_or(0).max(0),
         })
+    }
+
+    /// Seconds that the records take to read which waited when the present batch began; zero if that is not known.
+    pub fn needed_seconds(&mut self, fact: Option<&Fact<CheckpointPosition>>, backlog: Option<i64>) -> i64 {
+        let Some(Known::Known(position)) = fact.map(|fact| &fact.value) else { return 0 };
+        self.unread.seconds(position, self.running.as_ref().map(|since| &since.what), backlog)
     }
 
     /// Submissions that have come to their end. One whose end nobody has seen counts from its start: who lives for long
@@ -258,7 +306,8 @@ mod tests {
 
         fn see(&mut self, second: u64, master: &str, active: &[&DriverRow], done: &[&DriverRow]) -> (i64, i64) {
             let (at, master) = (self.instant(second), master.to_owned());
-            let shown = Shown { master, at, active: active.to_vec(), done: done.to_vec() };
+            let period = Duration::from_secs(30);
+            let shown = Shown { master, at, period, active: active.to_vec(), done: done.to_vec() };
             let now = Timestamp::from_second(1_000 + i64::try_from(second).unwrap()).unwrap();
             let counted = self.memory.see(Some(&shown), now);
             (counted.absent_for.map_or(-1, i64::from), counted.running_for.map_or(-1, i64::from))
@@ -278,10 +327,57 @@ mod tests {
         assert_eq!(story.memory.see(None, at(0)), Counted::default());
         assert_eq!(story.see(80, "other", &[], &[]).0, 0, "nobody knows what was meanwhile");
         let now = story.instant(81);
-        story.memory.called(now, false);
+        story.memory.called(now);
         assert_eq!(story.see(82, "other", &[], &[]).0, 2);
-        story.memory.called(now, true);
+        story.memory.calls();
         assert_eq!((story.see(83, "other", &[], &[]).0, story.memory.last_call()), (0, Some(now)));
+    }
+
+    #[test]
+    fn absence_is_counted_anew_after_a_time_without_looks() {
+        let mut story = Story::new();
+        story.see(0, "m", &[], &[]);
+        assert_eq!(story.see(60, "m", &[], &[]).0, 60);
+        assert_eq!(story.see(121, "m", &[], &[]).0, 0, "nobody has looked for more than two periods");
+        assert_eq!(story.see(150, "m", &[], &[]).0, 29);
+    }
+
+    #[test]
+    fn absence_is_counted_anew_when_somebody_else_has_made_a_change() {
+        let mut story = Story::new();
+        let id = |id: &str| Some(id.to_owned());
+        story.memory.recorded(None);
+        story.see(0, "m", &[], &[]);
+        story.memory.recorded(None);
+        assert_eq!(story.see(30, "m", &[], &[]).0, 30);
+        story.memory.recorded(id("theirs"));
+        assert_eq!(story.see(40, "m", &[], &[]).0, 0);
+        story.memory.recorded(id("theirs"));
+        assert_eq!(story.see(50, "m", &[], &[]).0, 10, "it is known now");
+        story.memory.wrote(Some("ours"), true);
+        assert_eq!(story.see(51, "m", &[], &[]).0, 11, "written, and not sent yet");
+        story.memory.recorded(id("ours"));
+        assert_eq!(story.see(60, "m", &[], &[]).0, 20);
+        story.memory.wrote(Some("ours again"), false);
+        assert_eq!(story.see(61, "m", &[], &[]).0, 0, "another one stood there meanwhile");
+    }
+
+    #[test]
+    fn a_driver_of_another_class_has_another_past() {
+        let mut story = Story::new();
+        let begin = |story: &mut Story, name, generation| {
+            story.memory.begin(Some(name), Some(generation), at(1_000));
+        };
+        begin(&mut story, "driver/m/X", 1);
+        story.see(0, "m", &[&row("d1", "RUNNING", Some("w"))], &[]);
+        story.memory.in_vain(at(1_010), "refused".into());
+        story.memory.begin(None, Some(1), at(1_000));
+        begin(&mut story, "driver/m/X", 1);
+        assert_eq!(story.memory.adopted().as_deref(), Some("d1"));
+        begin(&mut story, "driver/m/Y", 2);
+        assert_eq!((story.memory.adopted(), story.memory.attempts(&[]).len()), (None, 0));
+        assert_eq!(story.see(10, "m", &[], &[]), (0, -1));
+        assert!(story.memory.attempts(&[&row("d1", "KILLED", None)]).is_empty(), "it ended before the change");
     }
 
     #[test]
@@ -329,11 +425,11 @@ mod tests {
     fn what_ended_before_the_spec_was_changed_does_not_count() {
         let mut memory = Memory::default();
         let old = row("d1", "FAILED", None);
-        memory.begin(Some(1), at(50));
+        memory.begin(Some("driver/m/X"), Some(1), at(50));
         memory.in_vain(at(60), "refused".into());
-        memory.begin(Some(1), at(70));
+        memory.begin(Some("driver/m/X"), Some(1), at(70));
         assert_eq!(memory.attempts(&[&old]).len(), 2);
-        memory.begin(Some(2), at(200));
+        memory.begin(Some("driver/m/X"), Some(2), at(200));
         assert!(memory.attempts(&[&old]).is_empty());
         memory.in_vain(at(210), "refused".into());
         assert_eq!(memory.attempts(&[&old]).len(), 1);

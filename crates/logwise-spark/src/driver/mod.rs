@@ -13,6 +13,7 @@ pub(crate) mod submission;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub(crate) use apply::{Told, carry_out};
 pub use memory::Drivers;

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate;
 use logwise_plan::Known;
-use logwise_plan::driver::{Active, Attempt, Ended, Mode, Observed, Policy, Stand};
+use logwise_plan::driver::{Active, Attempt, Ended, Mode, Observed, Open, Policy, Stand};
 use logwise_runtime::Refused;
 use logwise_runtime::intent::Intent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Field that names the Secret with environment variables.
@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(super) cleared: Result<String, String>,
     /// What was done before.
     pub(super) past: Past,
+    /// Ids that submissions on record have become of late.
+    pub(super) submitted: BTreeSet<String>,
     /// Why no driver can be submitted, if one may have to be.
     pub(super) obstacle: Option<Obstacle>,
     /// Drivers that an unanswered submission was found to have become.
@@ -93,8 +95,10 @@ pub(crate) fn sooner(policy: Policy) -> Policy {
 
 /// Looks at the driver.
 pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
-    let now = Timestamp::now();
-    around.context.drivers.with(&around.uid(), |memory| memory.begin(around.cluster.metadata.generation, now));
+    let (now, about) = (Timestamp::now(), name(around, policy));
+    around.context.drivers.with(&around.uid(), |memory| {
+        memory.begin(about.as_deref(), around.cluster.metadata.generation, now);
+    });
     let page = newest(around).await;
     let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
     let (said, obstacle) = match &rows {
@@ -110,7 +114,12 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
     };
     let last = resource.as_ref().ok().and_then(|resource| around.context.shell.intents.last(resource).ok().flatten());
     let past = Past::after(last.as_ref());
-    let Remembered { recorded, counted, progress, attempts } = remembered(around, &page, rows.as_ref());
+    if resource.is_ok() {
+        let id = last.as_ref().and_then(Intent::id);
+        around.context.drivers.with(&around.uid(), |memory| memory.recorded(id));
+    }
+    let remembered = remembered(around, policy, &page, rows.as_ref());
+    let Remembered { recorded, counted, progress, needed_seconds, attempts } = remembered;
     let facts = Observed {
         master: validate::master_name(around.cluster).unwrap_or_default(),
         drivers: match &page {
@@ -123,13 +132,38 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         absent_for: counted.absent_for,
         running_for: counted.running_for,
         progress,
+        needed_seconds,
         attempts,
         open: targets::open(last.as_ref()),
         restarted: past.restarted,
     };
-    let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec());
+    let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec()).unwrap_or_default();
+    let submitted = last.map(|last| last.changed_at(now).into_keys().collect()).unwrap_or_default();
     drop(rows);
-    Found { facts, page, cleared, past, obstacle, turned_up: turned_up.unwrap_or_default() }
+    Found { facts, page, cleared, past, submitted, obstacle, turned_up }
+}
+
+/// The facts by a page of this moment, for the call that is about to be made. What others say, and what is on record,
+/// is as it was found.
+pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &Arc<Page>) -> Observed {
+    let page: Result<Arc<Page>, NoActiveMaster> = Ok(page.clone());
+    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
+    let said = found.facts.done.iter().find_map(|ended| Some((ended.id.clone(), ended.text.clone()?)));
+    let remembered = remembered(around, policy, &page, rows.as_ref());
+    let Remembered { recorded, counted, progress, needed_seconds, attempts } = remembered;
+    Observed {
+        drivers: Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
+        done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
+        recorded: recorded.or_else(|| found.past.recorded.clone()),
+        absent_for: counted.absent_for,
+        running_for: counted.running_for,
+        progress,
+        needed_seconds,
+        attempts,
+        // The record of this very call.
+        open: Open::None,
+        ..found.facts.clone()
+    }
 }
 
 /// The page of this look, or a newer one if that is older than our last call.
@@ -148,8 +182,12 @@ fn resource(around: Around<'_>, policy: &Policy) -> Result<String, String> {
     if policy.mode == Mode::Disabled || policy.main_class.is_empty() {
         return Err("`driver.mode` is Disabled".to_owned());
     }
-    let masters = validate::master_name(around.cluster).ok_or("no master is named")?;
-    Ok(targets::resource(&masters, &policy.main_class))
+    name(around, policy).ok_or_else(|| "no master is named".to_owned())
+}
+
+/// The name that the driver has in the record, whether or not it is managed.
+fn name(around: Around<'_>, policy: &Policy) -> Option<String> {
+    validate::master_name(around.cluster).map(|masters| targets::resource(&masters, &policy.main_class))
 }
 
 /// What the worker of the newest failed driver says, and whether a submission could be made: asked while none is
@@ -195,6 +233,10 @@ async fn clear(
         let (Ok(page), Some(rows)) = (page, rows) else { return Err("no master is known to be active".to_owned()) };
         let waited = around.context.drivers.with(&around.uid(), |memory| memory.waited(intent.id(), Instant::now()));
         let ended = targets::judge(intent, (&rows.facts(), &rows.history(None)), waited)?;
+        if targets::is_in_vain(intent, &ended) {
+            let why = "no driver came of the submission".to_owned();
+            around.context.drivers.with(&around.uid(), |memory| memory.in_vain(Timestamp::now(), why));
+        }
         Ok((ended, page.began))
     };
     match around.context.shell.intents.clear(resource, judge).await {
@@ -213,16 +255,23 @@ struct Remembered {
     recorded: Option<String>,
     counted: Counted,
     progress: Known<Stand>,
+    needed_seconds: i64,
     attempts: Vec<Attempt>,
 }
 
-fn remembered(around: Around<'_>, page: &Result<Arc<Page>, NoActiveMaster>, rows: Option<&Rows<'_>>) -> Remembered {
+fn remembered(
+    around: Around<'_>,
+    policy: &Policy,
+    page: &Result<Arc<Page>, NoActiveMaster>,
+    rows: Option<&Rows<'_>>,
+) -> Remembered {
     let (uid, now) = (around.uid(), Instant::now());
     let position = around.context.shell.facts.position.fact(&uid, now);
     let shown = page.as_ref().ok().zip(rows).map(|(page, rows)| Shown {
         // A master that was started elsewhere has another URL, or is found at another place.
         master: format!("{} {}", page.at, page.cluster.url),
         at: page.began,
+        period: Duration::from_secs(policy.look_period_seconds.into()),
         active: rows.ours.clone(),
         done: rows.done.clone(),
     });
@@ -233,6 +282,7 @@ fn remembered(around: Around<'_>, page: &Result<Arc<Page>, NoActiveMaster>, rows
             recorded: memory.adopted(),
             counted,
             progress: memory.stand(position.as_ref(), around.backlog, now),
+            needed_seconds: memory.needed_seconds(position.as_ref(), around.backlog),
             attempts: memory.attempts(done),
         }
     })

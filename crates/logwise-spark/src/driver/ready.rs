@@ -52,6 +52,10 @@ impl Look<'_> {
                 );
                 (reason, message)
             }
+            (What::Kill(_), error) if error.may_have_happened() => {
+                let fact = "Whether the master has taken the order is not known";
+                (reason, format!("{stands}. {fact}: {error}. The next looks tell"))
+            }
             (_, SparkError::Reach { .. } | SparkError::Answer { .. }) => rest(error),
             _ => (reason, format!("{stands}. The call failed: {error}. It is tried again")),
         }

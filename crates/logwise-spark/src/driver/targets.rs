@@ -108,6 +108,12 @@ pub(super) fn was_found(intent: &Intent) -> bool {
     intent.state == State::Done && matches!(Targets::of(intent), Some(Targets::Submit { .. }))
 }
 
+/// Whether it is a submission that was sent and is given up: nobody has seen a driver come of it.
+pub(super) fn is_in_vain(intent: &Intent, ended: &intent::Ended) -> bool {
+    let is_given_up = intent.state == State::Sent && ended.ending == Ending::Abandoned;
+    is_given_up && matches!(Targets::of(intent), Some(Targets::Submit { .. }))
+}
+
 /// The call whose effect has not been seen yet.
 pub(super) fn open(last: Option<&Intent>) -> Open {
     let Some(intent) = last.filter(|intent| intent.state == State::Sent) else { return Open::None };
@@ -290,5 +296,15 @@ mod tests {
         assert_eq!(judge(&prepared, (&[active("d1")], &[]), LONG), Ok(Ending::Abandoned.into()));
         let strange = intent(json!({"kind": "suspend"}), State::Sent);
         assert_eq!(judge(&strange, (&[], &[]), LONG), Ok(Ending::Superseded.into()));
+    }
+
+    #[test]
+    fn only_a_submission_that_was_sent_and_is_given_up_was_in_vain() {
+        let (past, abandoned) = (Past::default(), intent::Ended::from(Ending::Abandoned));
+        let sent = submit(&["d1"], &past, State::Sent);
+        assert!(is_in_vain(&sent, &abandoned));
+        assert!(!is_in_vain(&sent, &became(vec!["d2".into()])));
+        assert!(!is_in_vain(&submit(&["d1"], &past, State::Prepared), &abandoned), "nothing was sent");
+        assert!(!is_in_vain(&kill(KillWhy::Stalled, &past, State::Sent), &abandoned));
     }
 }

@@ -1,7 +1,7 @@
 //! A driver is there exactly once, whatever happens in between.
 
 use super::Look;
-use super::apply::{Outcome, What};
+use super::apply::{Failed, Outcome, What};
 use super::fake::{CLASS, Looked, Rest, World, driver};
 use logwise_api::DriverStatus;
 use logwise_plan::driver::{Cause, Hold, KillWhy, Open, Policy, State, Why};
@@ -177,8 +177,89 @@ async fn a_driver_that_comes_between_the_look_and_the_call_is_not_doubled() {
     world.spark().active.push(driver("driver-1", "SUBMITTED", None));
     let looked = world.act(seen).await;
     assert!(matches!(&looked.told[0].outcome, Ok(Outcome::Superseded { why }) if why.contains("driver-1")));
-    assert_eq!(world.kubernetes().records()[0]["state"], "Superseded");
+    assert_eq!(world.kubernetes().records()[0]["state"], "Abandoned");
     assert!(world.spark().submitted.is_empty());
+}
+
+#[tokio::test]
+async fn a_driver_that_comes_when_the_call_is_written_down_as_sent_is_not_doubled() {
+    let world = World::new(json!({})).await;
+    world.spark().when_sent = Some(|spark| spark.active.push(driver("driver-1", "SUBMITTED", None)));
+    let looked = world.look(0).await;
+    assert!(matches!(&looked.told[0].outcome, Ok(Outcome::Superseded { why }) if why.contains("driver-1")));
+    assert_eq!(world.kubernetes().records()[0]["state"], "Abandoned");
+    assert!(world.spark().submitted.is_empty());
+    let next = world.look(0).await;
+    assert_eq!((next.told.len(), &next.plan.state), (0, &State::Pending { id: "driver-1".into() }));
+}
+
+#[tokio::test]
+async fn the_last_one_is_not_killed_when_the_other_ends_as_the_call_is_written_down() {
+    let world = World::new(json!({})).await;
+    world.spark().active.push(driver("driver-2", "RUNNING", Some("w1")));
+    world.look(0).await;
+    world.spark().active.push(driver("driver-1", "RUNNING", Some("w1")));
+    world.spark().when_sent = Some(|spark| spark.active.retain(|driver| driver["id"] != "driver-2"));
+    let looked = world.look(0).await;
+    assert!(matches!(&looked.told[0].outcome, Ok(Outcome::Superseded { .. })), "{:?}", looked.told);
+    assert!(world.spark().killed.is_empty());
+    world.spark().active.push(driver("driver-3", "RUNNING", Some("w1")));
+    world.spark().when_sent = Some(|spark| spark.active.retain(|driver| driver["id"] != "driver-3"));
+    let looked = world.look(0).await;
+    assert!(matches!(&looked.told[0].outcome, Ok(Outcome::AlreadySo)), "{:?}", looked.told);
+    assert!(world.spark().killed.is_empty());
+    assert_eq!(world.kubernetes().records()[0]["state"], "Abandoned");
+}
+
+#[tokio::test]
+async fn a_master_that_falls_silent_as_the_call_is_written_down_gets_no_call() {
+    let world = World::new(json!({})).await;
+    world.spark().when_sent = Some(|spark| spark.is_standby = true);
+    let looked = world.look(0).await;
+    assert!(matches!(&looked.told[0].outcome, Err(Failed::NoMaster(_))), "{:?}", looked.told);
+    assert_eq!(world.kubernetes().records()[0]["state"], "Abandoned");
+    assert!(world.spark().submitted.is_empty());
+    assert_eq!(world.ready(&looked).reason, Reason::MasterUnreachable);
+}
+
+#[tokio::test]
+async fn a_submission_of_another_leader_that_the_write_brings_to_light_is_waited_for() {
+    let mut world = World::new(json!({})).await;
+    // A record that this process has not seen: written after it has read them all.
+    let seen = world.see(0).await;
+    let resource = seen.found.cleared.clone().unwrap();
+    let wish = logwise_runtime::intent::Wish {
+        owner: logwise_runtime::ObjectKey::of(&world.cluster).into(),
+        targets: json!({"kind": "submit", "why": "missing", "known": [], "past": {}}),
+        pre_image: None,
+        amount: 0,
+        parts: Vec::new(),
+    };
+    let intents = &world.context.shell.intents;
+    let theirs = intents.prepare(&resource, &world.cluster, wish).await.unwrap();
+    let sent = theirs.send(std::time::Duration::from_secs(6)).await.unwrap();
+    assert!(sent.close(super::targets::became(vec!["driver-7".to_owned()])).await);
+    // No driver was seen for as long as that, and somebody has submitted one meanwhile: it counts anew.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    world.policy.absent_seconds = 1;
+    let looked = world.act(seen).await;
+    assert!(matches!(&looked.told[0].outcome, Ok(Outcome::Superseded { why }) if why.contains("not yet")));
+    assert!(world.spark().submitted.is_empty());
+    assert_eq!(world.kubernetes().records()[0]["state"], "Abandoned");
+}
+
+#[tokio::test]
+async fn a_kill_whose_answer_was_lost_does_not_blame_the_rest_server() {
+    let world = World::new(json!({})).await;
+    world.spark().active.push(driver("driver-1", "RUNNING", Some("w1")));
+    world.commit(7, 10);
+    world.spark().rest = Rest::Silent;
+    let lost = world.look(0).await;
+    assert!(lost.told[0].outcome.as_ref().unwrap_err().may_have_happened(), "{:?}", lost.told);
+    let ready = world.ready(&lost);
+    assert_eq!(ready.reason, Reason::DriverStalled);
+    assert!(ready.message.contains("The next looks tell"), "{}", ready.message);
+    assert!(!ready.message.contains("spark.master.rest.enabled"), "{}", ready.message);
 }
 
 #[tokio::test]

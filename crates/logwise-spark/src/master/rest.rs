@@ -184,12 +184,14 @@ fn standby(address: &str, message: Option<&str>) -> Option<SparkError> {
     Some(SparkError::Standby { address: address.to_owned(), state })
 }
 
-/// A reason in one line of bounded length: of an exception its text, without the stack.
+/// A reason in one line of bounded length: of an exception its text, without the stack. The REST server puts a tab
+/// before each frame of a stack and leaves out the `at` that Java itself writes.
 fn reason(message: &str) -> String {
-    let message = message.trim().strip_prefix(EXCEPTION).unwrap_or(message);
-    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let text: Vec<&str> = lines.take_while(|line| !line.starts_with("at ")).collect();
-    words::cut(&text.join(" "), LONGEST)
+    let message = message.trim();
+    let message = message.strip_prefix(EXCEPTION).unwrap_or(message).trim();
+    let is_frame = |line: &str| line.starts_with('\t') || line.trim_start().starts_with("at ");
+    let lines = message.lines().take_while(|line| !is_frame(line)).map(str::trim).filter(|line| !line.is_empty());
+    words::cut(&lines.collect::<Vec<_>>().join(" "), LONGEST)
 }
 
 fn url(address: &str, path: &str) -> String {
@@ -422,6 +424,11 @@ mod tests {
     #[test]
     fn a_reason_is_one_line_of_bounded_length() {
         assert_eq!(reason("one\n  two \n\n three"), "one two three");
+        let frames = "\n\tsun.nio.fs.UnixException.translate(UnixException.java:92)\n\tjava.lang.Thread.run(Thread)";
+        let exception = format!("Exception from the cluster:\njava.nio.file.NoSuchFileException: /x.jar{frames}");
+        assert_eq!(reason(&exception), "java.nio.file.NoSuchFileException: /x.jar");
+        let cause = format!("java.io.IOException: no\n more of it{frames}\nCaused by: java.lang.Error{frames}");
+        assert_eq!(reason(&cause), "java.io.IOException: no more of it");
         assert!(reason(&"long ".repeat(200)).chars().count() <= LONGEST);
     }
 }

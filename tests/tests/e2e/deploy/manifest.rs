@@ -34,14 +34,37 @@ fn words<'a>(rule: &'a Value, key: &str) -> BTreeSet<&'a str> {
     rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// What deploy/components/tenant-workers may do to Deployments by name, and to the pods of one namespace.
+static OF_WORKERS: [(&str, &[&str]); 3] =
+    [("deployments", &["get"]), ("deployments/scale", &["get", "patch"]), ("pods", &["list", "patch"])];
+
 /// No wildcards, nothing that leads to more rights, Secrets by name in one namespace only, few rules.
 pub fn check_rights(objects: &[Value]) -> Result<()> {
+    check_rights_but(objects, &[])
+}
+
+/// The same of what a tenant gives whose workers are pods: one Deployment by name, and the pods of that namespace, of
+/// which nobody knows the names before.
+pub fn check_rights_of_workers(objects: &[Value]) -> Result<()> {
+    for (kind, rule) in operator_rules(objects) {
+        let (verbs, resources) = (words(rule, "verbs"), words(rule, "resources"));
+        let known = OF_WORKERS.iter().find(|(resource, _)| resources == [*resource].into());
+        let allowed: BTreeSet<&str> = known.into_iter().flat_map(|(_, allowed)| allowed.iter().copied()).collect();
+        ensure!(kind == "Role" && !verbs.is_empty() && verbs == allowed, "{kind} {rule}");
+        let named = !words(rule, "resourceNames").is_empty();
+        ensure!(named != resources.contains("pods"), "Deployments by name, pods without: {rule}");
+    }
+    check_rights_but(objects, &["pods"])
+}
+
+fn check_rights_but(objects: &[Value], allowed: &[&str]) -> Result<()> {
     let rules = operator_rules(objects);
     ensure!((1..=MOST_RULES).contains(&rules.len()), "{} rules for the operator", rules.len());
     for (kind, rule) in rules {
         let (verbs, resources) = (words(rule, "verbs"), words(rule, "resources"));
         ensure!(verbs.is_disjoint(&FORBIDDEN_VERBS.into()), "{rule}");
-        ensure!(resources.is_disjoint(&FORBIDDEN_RESOURCES.into()), "{rule}");
+        let forbidden = |resource: &&str| FORBIDDEN_RESOURCES.contains(resource) && !allowed.contains(resource);
+        ensure!(!resources.iter().any(forbidden), "{rule}");
         ensure!(!words(rule, "apiGroups").contains("*") && rule["nonResourceURLs"].is_null(), "{rule}");
         if resources.contains("secrets") {
             let named = !words(rule, "resourceNames").is_empty();

@@ -305,6 +305,41 @@ async fn a_tenants_secrets_are_opened_by_name_in_that_namespace_only() -> Result
     bed.kubectl(&["delete", "namespace", &namespace, "--wait=false"], None).await.map(drop)
 }
 
+#[tokio::test]
+async fn a_tenants_workers_are_opened_by_name_in_that_namespace_only() -> Result<()> {
+    let bed = bed().await?;
+    let namespace = format!("tenant-workers-{}", std::process::id());
+    bed.kubectl(&["create", "namespace", &namespace], None).await?;
+    ensure!(!can(&bed, ACCOUNT, ("list", "pods", &namespace)).await?, "before the component");
+    install::tenant_workers_named(&bed, &namespace, &["mine"]).await?;
+    for (verb, resource, of, allowed) in [
+        ("get", "deployments.apps:mine", namespace.as_str(), true),
+        ("get", "deployments.apps/scale:mine", &namespace, true),
+        ("patch", "deployments.apps/scale:mine", &namespace, true),
+        ("list", "pods", &namespace, true),
+        ("patch", "pods:any", &namespace, true),
+        ("get", "deployments.apps:spark-worker", &namespace, false),
+        ("patch", "deployments.apps:mine", &namespace, false),
+        ("patch", "deployments.apps/scale:other", &namespace, false),
+        ("delete", "pods:any", &namespace, false),
+        ("create", "pods/exec:any", &namespace, false),
+        ("get", "deployments.apps:mine", "default", false),
+        ("list", "pods", "default", false),
+    ] {
+        wait_until(&format!("{verb} {resource} in {of}: {allowed}"), PATIENCE, async || {
+            let answer = can(&bed, ACCOUNT, (verb, resource, of)).await?;
+            ensure!(answer == allowed, "the answer is {answer}");
+            Ok(())
+        })
+        .await?;
+    }
+    let kustomization = json!({"components": ["deploy/components/tenant-workers"]});
+    let tenant = install::rendered(&bed, "tenant-workers", &kustomization).await?;
+    manifest::check_rights_of_workers(&tenant)?;
+    ensure!(manifest::check_rights(&tenant).is_err(), "an installation of the operator sees no pods");
+    bed.kubectl(&["delete", "namespace", &namespace, "--wait=false"], None).await.map(drop)
+}
+
 /// Every file below a folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 /// The base and the overlays.
 pub const INSTALLATIONS: [&str; 3] = ["base", "overlays/single-node", "overlays/production"];
 
-/// Components that can be added to one of [`INSTALLATIONS`]; `tenant` belongs to a tenant's namespace.
+/// Components that can be added to one of [`INSTALLATIONS`]; `tenant` and `tenant-workers` belong to a tenant's
+/// namespace.
 pub fn components(installation: &str) -> &'static [&'static str] {
     // The production overlay holds `approval` already.
     if installation == "overlays/production" { &["namespace-labels"] } else { &["approval", "namespace-labels"] }

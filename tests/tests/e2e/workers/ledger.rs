@@ -53,12 +53,11 @@ fn ids(call: &Call) -> usize {
 
 /// The instances that are ended by these changes.
 pub(super) fn ended(changes: &[Change]) -> Vec<&str> {
-    let end = |change: &'_ Change| matches!(change, Change::End(_));
-    let ids = changes.iter().filter(|change| end(change)).map(|change| match change {
-        Change::End(id) => id.as_str(),
-        _ => "",
+    let id = changes.iter().filter_map(|change| match change {
+        Change::End(id) => Some(id.as_str()),
+        _ => None,
     });
-    ids.collect()
+    id.collect()
 }
 
 /// The sizes that these changes ask for.
@@ -82,9 +81,9 @@ impl Pipeline<'_> {
         changes(&self.calls().await?)
     }
 
-    /// The same. Errors unless every call was taken, they lead from `start` instances to those that are there now, and no
-    /// rule was broken on the way: no driver lost its worker, and every worker that went was cordoned and then looked at
-    /// again.
+    /// The same. Errors unless every call was taken, they lead from `start` instances to those that are there now, and
+    /// no rule was broken on the way: no driver lost its worker, and every worker that went was cordoned and then
+    /// looked at again.
     pub(super) async fn adds_up(&self, start: i64) -> Result<Vec<Change>> {
         let (calls, group) = futures::try_join!(self.calls(), self.group())?;
         let changes = changes(&calls)?;
@@ -92,7 +91,8 @@ impl Pipeline<'_> {
         findings.extend(of_ends(&calls, &Machines::of(&self.master), &self.master.stays()));
         findings.extend(self.uncordoned(&calls));
         let refused = calls.iter().filter(|call| call.outcome.status != Some(200));
-        findings.extend(refused.map(|call| format!("call {} {} was refused: {:?}", call.seq, call.action, call.outcome)));
+        findings
+            .extend(refused.map(|call| format!("call {} {} was refused: {:?}", call.seq, call.action, call.outcome)));
         let mut desired = start;
         for change in &changes {
             match change {

@@ -95,9 +95,8 @@ async fn operator(world: &World) -> Result<Operator> {
 }
 
 async fn looked(world: &World, operator: &Operator, times: u64) -> Result<()> {
-    let count = async || -> Result<u64> {
-        Ok(looks(&operator.metrics().await?).get("spark").copied().unwrap_or_default())
-    };
+    let count =
+        async || -> Result<u64> { Ok(looks(&operator.metrics().await?).get("spark").copied().unwrap_or_default()) };
     let before = count().await?;
     world
         .wait_until(&format!("{times} more looks at Spark"), PATIENCE, async || {
@@ -217,7 +216,10 @@ impl<'a> Pipeline<'a> {
                 let alive = page.alive_hosts().len();
                 let serve = group.instances.iter().filter(|one| one.lifecycle_state == "InService").count();
                 let sizes = (group.desired, group.instances.len(), serve, alive);
-                ensure!(sizes == (wanted, number, number, number), "desired, there, in service and alive are {sizes:?}");
+                ensure!(
+                    sizes == (wanted, number, number, number),
+                    "desired, there, in service and alive are {sizes:?}"
+                );
                 Ok(())
             })
             .await

@@ -1,9 +1,9 @@
 //! Protection from scale-in comes before any removal; and what a group does by itself holds every removal.
 
-use super::ledger::{Change, END, ended, raised};
+use super::ledger::{Change, END, changes, ended, raised};
 use super::{Ground, Pipeline, Wish, of_workers, replicas};
 use anyhow::{Context, Result, ensure};
-use logwise_testbed::stand_in::Pace;
+use logwise_testbed::stand_in::{Call, Pace};
 use serde_json::json;
 use std::time::Duration;
 
@@ -89,38 +89,37 @@ async fn protect_by_hand(ground: &Ground, pipeline: &Pipeline<'_>) -> Result<()>
 async fn an_instance_refresh_and_a_suspended_process_hold_every_removal() -> Result<()> {
     let ground = Ground::new("group-is-busy").await?;
     let pipeline = ground.pipeline("demo", Wish::new((1, 6, 4), &replicas(4))).await?;
-    let administer = async |action: &str, form: &[(&str, &str)]| {
-        ground.aws.administer(&pipeline.group, action, form).await
-    };
+    let administer =
+        async |action: &str, form: &[(&str, &str)]| ground.aws.administer(&pipeline.group, action, form).await;
     pipeline.settled().await?;
     let untouched = async || -> Result<()> {
         ground.looked(LOOKS).await?;
-        let changes = super::ledger::changes(&ours(&pipeline).await?)?;
+        let changes = changes(&ours(&pipeline).await?)?;
         ensure!(ended(&changes).is_empty(), "{changes:?}");
         Ok(())
     };
-    ground.aws.set_pace(&pipeline.group, &Pace { refresh: Some(NEVER), ..Pace::default() }).await?;
-    administer("StartInstanceRefresh", &[]).await?;
-    pipeline.patch(&of_workers(&replicas(3))).await?;
-    pipeline.says(("ScalingLimited", "True", "RefreshRunning"), &["an instance refresh is running"]).await?;
-    untouched().await.context("while a refresh runs")?;
     let terminate = [("ScalingProcesses.member.1", "Terminate")];
     administer("SuspendProcesses", &terminate).await?;
-    administer("CancelInstanceRefresh", &[]).await?;
+    pipeline.patch(&of_workers(&replicas(3))).await?;
     let words = ["process Terminate of the group is suspended", "Resume"];
     pipeline.says(("ScalingLimited", "True", "ScaleInHeld"), &words).await?;
     untouched().await.context("while a process is suspended")?;
+    ground.aws.set_pace(&pipeline.group, &Pace { refresh: Some(NEVER), ..Pace::default() }).await?;
+    administer("StartInstanceRefresh", &[]).await?;
+    pipeline.says(("ScalingLimited", "True", "RefreshRunning"), &["an instance refresh is running"]).await?;
     administer("ResumeProcesses", &terminate).await?;
+    untouched().await.context("while a refresh runs")?;
+    administer("CancelInstanceRefresh", &[]).await?;
     pipeline.wait_size(3).await?;
     pipeline.settled().await?;
-    let changes = super::ledger::changes(&ours(&pipeline).await?)?;
+    let changes = changes(&ours(&pipeline).await?)?;
     ensure!(ended(&changes).len() == 1 && raised(&changes).is_empty(), "{changes:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }
 
 /// The calls of the group without those of its administrator.
-async fn ours(pipeline: &Pipeline<'_>) -> Result<Vec<logwise_testbed::stand_in::Call>> {
+async fn ours(pipeline: &Pipeline<'_>) -> Result<Vec<Call>> {
     let theirs = ["StartInstanceRefresh", "CancelInstanceRefresh", "SuspendProcesses", "ResumeProcesses"];
     let calls = pipeline.calls().await?;
     Ok(calls.into_iter().filter(|call| !theirs.contains(&call.action.as_str())).collect())

@@ -17,6 +17,9 @@ pub(super) const TOPIC: &str = "api";
 /// As many tasks as may read at once.
 pub(super) const PARTITIONS: u32 = 12;
 
+/// Offsets of a query that has read nothing.
+pub(super) const NOTHING: [i64; 12] = [0; 12];
+
 /// Longest wait for one answer of Kafka.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -24,13 +27,14 @@ const CALL: Duration = Duration::from_secs(10);
 pub(super) async fn unread(world: &World, records: u32) -> Result<()> {
     world.create_topic(TOPIC, PARTITIONS).await?;
     world.produce(TOPIC, records, false).await?;
-    commit(world, 0, &[0; PARTITIONS as usize]).await.map(drop)
+    commit(world, 0, &NOTHING).await.map(drop)
 }
 
 /// The query has committed a batch, up to these offsets of the topic's partitions. Returns when, in milliseconds.
 pub(super) async fn commit(world: &World, batch: u32, read: &[i64]) -> Result<i64> {
     let now = Timestamp::now().as_millisecond();
-    let next: BTreeMap<String, i64> = read.iter().enumerate().map(|(number, next)| (number.to_string(), *next)).collect();
+    let next: BTreeMap<String, i64> =
+        read.iter().enumerate().map(|(number, next)| (number.to_string(), *next)).collect();
     let head = json!({"batchWatermarkMs": 0, "batchTimestampMs": now, "conf": {}});
     let offsets = json!({(world.topic(TOPIC)): next});
     // In this order, as Spark writes them.

@@ -218,7 +218,10 @@ async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver(
     ensure!(pipeline.master.overview().await?.driver_hosts() == [home.as_str()], "the driver has moved");
     let told = events(&ground.world, "demo", "WorkersScaledIn").await?;
     let says = |id: &str, sizes: &str| told.iter().any(|note| note.contains(id) && note.contains(sizes));
-    ensure!(told.len() == 2 && says(&instances[idle], "from 3 to 2") && says(&instances[busy], "from 2 to 1"), "{told:?}");
+    ensure!(
+        told.len() == 2 && says(&instances[idle], "from 3 to 2") && says(&instances[busy], "from 2 to 1"),
+        "{told:?}"
+    );
     let cordoned = events(&ground.world, "demo", "WorkerCordoned").await?;
     ensure!(cordoned.len() == 2, "{cordoned:?}");
     ground.at_rest(&[&pipeline]).await?;

@@ -119,6 +119,46 @@ fn a_restart_that_does_not_help_is_not_a_loop() {
     assert_eq!(kills, [330, 660, 1_320, 2_640, 5_280, 8_880, 12_480, 16_080, 19_680]);
 }
 
+/// What comes in during an outage is one batch afterwards: whoever ended it would have to read it all again.
+#[test]
+fn a_batch_that_has_much_to_read_gets_twice_the_time_that_it_takes() {
+    let after = |needed_seconds, unmoved_seconds, running_for| {
+        decide(&Observed { needed_seconds, running_for: Some(running_for), ..standing(unmoved_seconds) })
+    };
+    assert_eq!(after(400, 900, 9_000).holds, [Hold::NotStalled]);
+    assert_eq!(after(400, 1_100, 9_000).holds, [Hold::NotStalled]);
+    assert_eq!(after(400, 1_101, 9_000).kill, stalled("driver-1"));
+    assert_eq!(after(400, 9_000, 1_099).holds, [Hold::NotStalled], "a driver that has only begun too");
+    assert_eq!(after(i64::MAX, 3_900, 9_000).holds, [Hold::NotStalled]);
+    assert_eq!(after(i64::MAX, 3_901, 9_000).kill, stalled("driver-1"), "no more than an hour");
+    assert_eq!(after(i64::MIN, 301, 9_000).kill, stalled("driver-1"));
+}
+
+#[test]
+fn a_submission_after_a_stall_of_which_nothing_came_is_not_repeated_at_once() {
+    let drivers = Known::Known(Vec::new());
+    let (done, restarted) = (vec![ended("driver-1", "KILLED")], Some(Restarted { at: at(-60), batch: 7 }));
+    let killed = Observed { drivers, done, restarted, running_for: None, absent_for: Some(5), ..standing(361) };
+    let after = |second, id: Option<&str>| {
+        let (id, ended) = (id.map(str::to_owned), "KILLED".to_owned());
+        decide(&Observed { attempts: vec![Attempt { at: at(second), id, ended }], ..killed.clone() })
+    };
+    assert_eq!(after(-30, None).holds, [Hold::TooSoon { left_seconds: 85 }], "it may still come");
+    assert!(after(-61, None).submit.is_some());
+    assert!(after(-50, Some("driver-1")).submit.is_some(), "the end of the one that was killed");
+}
+
+#[test]
+fn of_several_one_that_runs_stays_before_the_one_on_record_that_waits() {
+    let left = |drivers: Vec<Active>| {
+        let recorded = Some("driver-2".to_owned());
+        let plan = decide(&Observed { drivers: Known::Known(drivers), recorded, ..nothing() });
+        plan.kill.map(|kill| kill.id)
+    };
+    assert_eq!(left(vec![runs("driver-1"), waits("driver-2")]).as_deref(), Some("driver-2"));
+    assert_eq!(left(vec![waits("driver-1"), waits("driver-2")]).as_deref(), Some("driver-1"));
+}
+
 #[test]
 fn after_a_restart_that_helped_the_next_one_is_not_held_back() {
     let mut observed = standing(301);

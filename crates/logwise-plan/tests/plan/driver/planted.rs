@@ -64,6 +64,9 @@ fn submissions() {
             ("another state", &|p| p.state = State::Disabled),
         ],
     );
+    let progress = Known::Known(Stand { batch: 7, unmoved_seconds: 90, backlog: 1 });
+    let none: (&str, Spoil) = ("without a driver although nothing", &|p| p.submit = None);
+    bites(&usual(), &Observed { progress, ..gone(90) }, &[none]);
     let early: (&str, Spoil) = ("submits too soon", &|p| p.submit = submit(Why::Missing, &["driver-1", "driver-2"]));
     bites(&usual(), &gone(89), &[early]);
     let twice: (&str, Spoil) = ("while a driver of ours", &|p| p.submit = submit(Why::Missing, &["driver-1"]));
@@ -106,6 +109,7 @@ fn restarts() {
     bites(&usual(), &standing(300), &[nothing_moves]);
     bites(&usual(), &Observed { running_for: Some(299), ..standing(301) }, &[nothing_moves]);
     bites(&usual(), &Observed { progress: Known::Absent, ..standing(301) }, &[nothing_moves]);
+    bites(&usual(), &Observed { needed_seconds: 1, ..standing(302) }, &[nothing_moves]);
     let restarted = Some(Restarted { at: at(-299), batch: 7 });
     bites(&usual(), &Observed { restarted, ..standing(301) }, &[("has not helped", &stalled)]);
     let closed = Policy { change: ChangePolicy { windows: noon(), ..Default::default() }, ..usual() };
@@ -130,8 +134,10 @@ fn several() {
             ("does not apply", &|p| p.holds = vec![Hold::Several { ids: Vec::new() }]),
         ],
     );
-    let unrecorded = Observed { drivers, recorded: None, ..standing(9) };
-    bites(&usual(), &unrecorded, &[("the only one that runs", &|p| p.kill = kill("driver-1", KillWhy::Extra))]);
+    let last: (&str, Spoil) = ("the only one that runs", &|p| p.kill = kill("driver-1", KillWhy::Extra));
+    for recorded in [None, Some("driver-2".to_owned())] {
+        bites(&usual(), &Observed { drivers: drivers.clone(), recorded, ..standing(9) }, &[last]);
+    }
 }
 
 #[test]

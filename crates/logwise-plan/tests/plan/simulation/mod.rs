@@ -60,6 +60,23 @@ fn old_look(world: &mut World, batch: i64) {
     world.score.changes += i64::from(coming > 0 || !victims.is_empty());
 }
 
+/// Each batch has what came in during the one before, however fast the cores are: it says nothing about them.
+#[test]
+fn batches_that_follow_each_other_without_a_pause_ask_for_no_more_workers() {
+    let mut world = World::new(Shape::Quiet, FIRST);
+    world.trigger = 1;
+    let (mut ours, mut most) = (Ours::new(&world), 0);
+    while world.now < DAY / 4 {
+        world.step();
+        if world.now % LOOK == 0 {
+            ours.look(&mut world);
+        }
+        most = most.max(world.machines.len());
+    }
+    assert_eq!((world.machines.len(), i64::try_from(most)), (3, Ok(FIRST)), "six cores are enough");
+    assert_eq!(world.finish().late, 0);
+}
+
 #[test]
 fn on_no_load_more_records_are_late_and_more_workers_run_than_before() {
     let mut worse = Vec::new();

@@ -9,6 +9,8 @@ const HOUR: i64 = 3_600;
 pub(super) enum Shape {
     /// The same all day.
     Steady,
+    /// A third of that.
+    Quiet,
     /// A quiet night and a busy afternoon.
     Daily,
     /// Three times as much as usual for 20 minutes, three times a day.
@@ -20,12 +22,14 @@ pub(super) enum Shape {
 }
 
 impl Shape {
+    /// Those of a whole day.
     pub(super) const ALL: [Self; 5] = [Self::Steady, Self::Daily, Self::Spike, Self::Ramp, Self::Outage];
 
     /// Records per second that come in.
     pub(super) fn rate(self, second: i64) -> i64 {
         match self {
             Self::Steady | Self::Outage => 60_000,
+            Self::Quiet => 20_000,
             Self::Daily => 15_000 + bump(second - 6 * HOUR, 18 * HOUR, 90_000),
             Self::Spike => 40_000 + [4, 12, 20].map(|hour| spike(second - hour * HOUR)).iter().sum::<i64>(),
             Self::Ramp if second < 18 * HOUR => 10_000 + 95_000 * second / (18 * HOUR),

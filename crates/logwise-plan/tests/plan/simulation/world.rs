@@ -11,7 +11,7 @@ pub(super) const PER_CORE: i64 = 8_300;
 pub(super) const DRIVER: &str = "i-00000";
 /// Seconds from the launch of a machine until its worker takes tasks.
 const BOOT: i64 = 180;
-/// Seconds from one batch to the next, if it takes no longer.
+/// Seconds from the begin of one batch to that of the next, if it takes no longer.
 const TRIGGER: i64 = 60;
 /// Seconds that a batch takes beside reading.
 const OVERHEAD: i64 = 5;
@@ -78,6 +78,8 @@ pub(super) struct World {
     /// The newest batches, oldest first.
     pub done: VecDeque<Done>,
     pub score: Score,
+    /// Seconds from the begin of one batch to that of the next, if it takes no longer.
+    pub trigger: i64,
     shape: Shape,
     noise: Noise,
     launched: i64,
@@ -97,6 +99,7 @@ impl World {
             read: 0,
             done: VecDeque::new(),
             score: Score::default(),
+            trigger: TRIGGER,
             shape,
             noise: Noise::new(7),
             launched: 0,
@@ -131,7 +134,7 @@ impl World {
             let (records, cores) = (self.ends - self.read, self.executor_cores());
             let batch = Done { id: self.batches, records, started: self.now, committed: self.now, cores };
             self.running = Some(Running { batch, overhead: OVERHEAD, left: records });
-            self.next_trigger = self.now / TRIGGER * TRIGGER + TRIGGER;
+            self.next_trigger = self.now / self.trigger * self.trigger + self.trigger;
         }
     }
 

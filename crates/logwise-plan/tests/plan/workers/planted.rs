@@ -1,6 +1,6 @@
 //! Bad plans on purpose: each check must bite.
 
-use super::world::{ago, busy, by_load, driver, idle, member, policy, scaling, unknown, with};
+use super::world::{ago, busy, by_load, driver, idle, member, policy, scaling, unknown, waiting, with};
 use crate::NOW;
 use crate::planted::bites;
 use logwise_plan::behavior::{Changed, Recommended};
@@ -122,10 +122,11 @@ fn a_good_raise_is_bad_for_other_facts() {
         ("another record", by_load(scaling()), Observed { intent: OpenIntent::Other, ..busy(2) }),
         ("recommended only", by_load(Autoscaling { mode: ScalingMode::Recommend, ..scaling() }), busy(2)),
         ("disabled", by_load(Autoscaling { mode: ScalingMode::Disabled, ..scaling() }), busy(2)),
-        ("not managed", super::world::policy(Sizing::Unmanaged), busy(2)),
-        ("fewer", super::world::policy(Sizing::Fixed(3)), busy(2)),
+        ("not managed", policy(Sizing::Unmanaged), busy(2)),
+        ("fewer", policy(Sizing::Fixed(3)), busy(2)),
         ("not read", by_load(scaling()), Observed { pool: unknown(), ..busy(2) }),
         ("not there", by_load(scaling()), Observed { pool: Known::Absent, ..busy(2) }),
+        ("no master", by_load(scaling()), Observed { cluster: unknown(), ..busy(2) }),
         ("a removal goes on", by_load(scaling()), {
             let removal = plan(&by_load(scaling()), &idle(3), NOW).removal.unwrap();
             Observed { intent: OpenIntent::Removing(removal), ..busy(2) }
@@ -142,6 +143,7 @@ fn a_good_raise_is_bad_for_other_facts() {
         "raises further than is asked for",
         "the pool was not read",
         "the pool was not read",
+        "for load although the master was not read",
         "what is given up",
     ];
     for ((what, policy, observed), text) in cases.iter().zip(texts) {
@@ -195,6 +197,29 @@ fn bad_removals() {
     );
 }
 
+#[test]
+fn a_cordoned_worker_that_is_left() {
+    let policy = by_load(scaling());
+    let leave = |p: &mut Plan, hold: Hold| (p.removal, p.holds) = (None, vec![hold]);
+    let bite: &str = "leaves a cordoned worker";
+    let observed = with(idle(2), |_, cluster| cluster.workers[1].state = WorkerState::Decommissioned);
+    let good = plan(&policy, &observed, NOW);
+    let few = || Hold::BelowTarget { left: 1, needed: 2 };
+    bites(&good, check(&policy, &observed), &[(bite, &|p: &mut Plan| leave(p, few()))]);
+    let full = by_load(Autoscaling { max_replicas: 3, ..scaling() });
+    let observed = with(busy(3), |_, cluster| cluster.workers[1].state = WorkerState::Decommissioned);
+    let good = plan(&full, &observed, NOW);
+    bites(&good, check(&full, &observed), &[(bite, &|p: &mut Plan| leave(p, Hold::TimeToLoss))]);
+}
+
+#[test]
+fn a_group_that_is_within_range_although_more_are_in_service() {
+    let policy = by_load(Autoscaling { max_replicas: 2, ..scaling() });
+    let observed = with(busy(3), |pool, _| pool.desired = 2);
+    let good = plan(&policy, &observed, NOW);
+    bites(&good, check(&policy, &observed), &[("does not apply", &|p: &mut Plan| p.holds = vec![Hold::WithinRange])]);
+}
+
 /// Facts under which a removal that was right for three idle workers is wrong.
 fn wrongs() -> Vec<(&'static str, Observed)> {
     let pool = |change: &dyn Fn(&mut logwise_plan::workers::Pool)| with(idle(3), |pool, _| change(pool));
@@ -208,6 +233,7 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
         ("a driver's host", cluster(&|c| c.drivers.push(driver(Some("w-1"))))),
         ("a driver may run anywhere", cluster(&|c| c.drivers.push(driver(None)))),
         ("a driver may run anywhere", cluster(&|c| c.drivers.push(driver(Some("gone"))))),
+        ("a worker that a driver may come to", cluster(&|c| c.drivers.push(waiting()))),
         ("the one worker that is there", cluster(&|c| c.workers[2].host = "10.0.0.1".to_owned())),
         ("the one worker that is there", cluster(&|c| c.workers[1].state = WorkerState::Dead)),
         (

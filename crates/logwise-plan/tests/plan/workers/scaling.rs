@@ -1,24 +1,20 @@
 //! More and fewer workers, by example.
 
 use super::world::{
-    LITTLE, MUCH, ago, busy, by_load, driver, idle, known, load, member, planned, policy, pool, scaling, steady,
-    unknown, victim, with,
+    LITTLE, MUCH, ago, busy, by_load, driver, floor, idle, known, load, member, planned, policy, pool, raised, scaling,
+    steady, unknown, victim, with,
 };
 use crate::NOW;
 use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, Recommended, Select};
 use logwise_plan::workers::{
-    Autoscaling, Batch, Clamp, Hold, HookStep, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy, PoolRef,
-    Progress, Protection, Raise, Removal, Risk, ScalingMode, Signal, Sizing, Step, Waiting, WorkerState, plan, wanted,
+    Autoscaling, Batch, Clamp, Hold, HookStep, MemberState, Observed, Obstacle, OpenIntent, Policy, PoolRef, Progress,
+    Protection, Raise, Removal, Risk, ScalingMode, Signal, Sizing, Step, Waiting, WorkerState, plan, wanted,
 };
 use std::collections::BTreeMap;
 
-fn raised(plan: &Plan) -> Option<(i32, i32)> {
-    plan.raise.as_ref().map(|raise| (raise.from, raise.to))
-}
-
-fn floor(plan: &Plan) -> Option<i32> {
-    plan.removal.as_ref().map(|removal| removal.floor)
+fn fixed(number: i32) -> Policy {
+    policy(Sizing::Fixed(number))
 }
 
 /// The record of the removal that is planned for these facts, come so far.
@@ -112,25 +108,6 @@ fn records_near_their_end_do_not_wait() {
     many.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 3_600, lost: true });
     let plan = planned(&by_load(scaling()), &many);
     assert_eq!((plan.raise, plan.removal, plan.holds), (None, None, vec![Hold::WithinRange]), "there are six of six");
-}
-
-#[test]
-fn launches_that_fail_or_have_no_effect_are_not_repeated_but_the_minimum_is() {
-    let mut failing = busy(2);
-    failing.history.backoff_until = Some(NOW + jiff::SignedDuration::from_secs(9));
-    let plan = planned(&by_load(scaling()), &failing);
-    assert!(plan.raise.is_none() && matches!(plan.holds[..], [Hold::LaunchesFail { .. }]), "{:?}", plan.holds);
-    let missing = with(busy(2), |_, cluster| cluster.workers.truncate(1));
-    let plan = planned(&by_load(scaling()), &missing);
-    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::NoEffect { missing: 1 }]));
-    let young = with(busy(2), |pool, cluster| {
-        cluster.workers.truncate(1);
-        pool.members[1].since = Some(ago(179));
-    });
-    assert_eq!(raised(&planned(&by_load(scaling()), &young)), Some((2, 4)), "it may still come");
-    failing.history.launched_last_hour = 1_000;
-    let least = Autoscaling { min_replicas: 3, ..scaling() };
-    assert_eq!(raised(&planned(&by_load(least), &failing)), Some((2, 3)));
 }
 
 #[test]
@@ -260,27 +237,6 @@ fn a_removal_is_given_up_when_it_is_not_right_any_more() {
 }
 
 #[test]
-fn cordoned_workers_are_no_capacity() {
-    let policy = by_load(scaling());
-    let out = |number: usize, place: usize| {
-        with(idle(number), |_, cluster| cluster.workers[place].state = WorkerState::Decommissioned)
-    };
-    let leftover = planned(&policy, &out(2, 1));
-    assert_eq!((victim(&leftover), floor(&leftover)), (Some("i-1"), Some(1)), "what is left is enough");
-    let hosts = planned(&policy, &out(2, 0));
-    assert_eq!((victim(&hosts), &hosts.holds[..]), (None, &[Hold::DriverHost { id: "i-0".to_owned() }][..]));
-    let replaced = planned(&by_load(Autoscaling { min_replicas: 2, ..scaling() }), &out(2, 0));
-    assert_eq!(raised(&replaced), Some((2, 3)));
-    let full = planned(&by_load(Autoscaling { min_replicas: 2, max_replicas: 2, ..scaling() }), &out(2, 0));
-    assert_eq!(full.holds, [Hold::AboveMaximum { desired: 2 }, Hold::DriverHost { id: "i-0".to_owned() }]);
-    let no_room = with(busy(3), |_, cluster| cluster.workers[1].state = WorkerState::Decommissioned);
-    let plan = planned(&by_load(Autoscaling { max_replicas: 3, ..scaling() }), &no_room);
-    assert_eq!((raised(&plan), victim(&plan), floor(&plan)), (None, Some("i-1"), Some(2)), "it makes room");
-    let no_fewer = by_load(Autoscaling { min_replicas: 3, max_replicas: 3, ..scaling() });
-    assert_eq!(victim(&planned(&no_fewer, &no_room)), None, "not below the minimum");
-}
-
-#[test]
 fn a_desired_number_that_an_older_call_has_lowered_is_raised_to_what_is_in_service() {
     let lowered = || with(idle(3), |pool, _| pool.desired = 2);
     let policy = by_load(scaling());
@@ -293,8 +249,16 @@ fn a_desired_number_that_an_older_call_has_lowered_is_raised_to_what_is_in_servi
     ] {
         assert_eq!(raised(&planned(&policy, &observed)), None, "{what}");
     }
+    let replaced = with(idle(4), |pool, _| (pool.desired, pool.members[0].healthy) = (3, false));
+    assert_eq!(raised(&planned(&policy, &replaced)), None, "the new one serves before the old one goes");
     let narrow = by_load(Autoscaling { max_replicas: 2, ..scaling() });
     assert_eq!(raised(&planned(&narrow, &lowered())), None);
+    let plan = planned(&narrow, &Observed { load: load(MUCH, 1_000), ..lowered() });
+    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::GateClosed { desired: 2, in_service: 3 }]));
+    for number in [1, 2] {
+        let plan = planned(&fixed(number), &lowered());
+        assert_eq!((raised(&plan), victim(&plan)), (Some((2, 3)), None), "of {number}: then one can go");
+    }
 }
 
 #[test]
@@ -315,7 +279,6 @@ fn members_that_may_be_of_no_use_do_not_count_for_what_is_left() {
 
 #[test]
 fn a_number_that_is_fixed_needs_no_load() {
-    let fixed = |number| policy(Sizing::Fixed(number));
     let blind = |observed: Observed| Observed { load: Default::default(), risk: unknown(), ..observed };
     assert_eq!(raised(&planned(&fixed(4), &blind(idle(2)))), Some((2, 4)));
     let plan = planned(&fixed(2), &blind(idle(3)));

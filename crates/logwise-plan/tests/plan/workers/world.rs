@@ -79,6 +79,11 @@ pub fn driver(worker: Option<&str>) -> DriverAt {
     DriverAt { id: "driver-1".to_owned(), state: "RUNNING".to_owned(), worker: worker.map(str::to_owned) }
 }
 
+/// One that waits for a worker.
+pub fn waiting() -> DriverAt {
+    DriverAt { state: "SUBMITTED".to_owned(), ..driver(None) }
+}
+
 /// Eleven samples, a minute apart.
 pub fn steady(rate: i64, unread: i64) -> Known<Arc<Vec<Sample>>> {
     let sample = |minute: i64| {
@@ -154,4 +159,14 @@ pub fn planned(policy: &Policy, observed: &Observed) -> Plan {
 /// What the removal of the plan ends.
 pub fn victim(plan: &Plan) -> Option<&str> {
     plan.removal.as_ref().map(|removal| removal.id.as_str())
+}
+
+/// From which desired number to which the plan raises.
+pub fn raised(plan: &Plan) -> Option<(i32, i32)> {
+    plan.raise.as_ref().map(|raise| (raise.from, raise.to))
+}
+
+/// Sound workers that the removal of the plan leaves at least.
+pub fn floor(plan: &Plan) -> Option<i32> {
+    plan.removal.as_ref().map(|removal| removal.floor)
 }

@@ -1,0 +1,130 @@
+//! Cordoned workers, by example: no capacity, and gone as soon as nothing is lost with them.
+
+use super::world::{ago, busy, by_load, floor, idle, load, planned, policy, raised, scaling, victim, waiting, with};
+use logwise_plan::Known;
+use logwise_plan::change::{ChangePolicy, Window};
+use logwise_plan::workers::{
+    Autoscaling, Hold, Observed, OpenIntent, Plan, Policy, Removal, Risk, Sizing, Step, WorkerState,
+};
+
+fn bounds(min_replicas: i32, max_replicas: i32) -> Policy {
+    by_load(Autoscaling { min_replicas, max_replicas, ..scaling() })
+}
+
+/// One of the workers is cordoned.
+fn out(observed: Observed, place: usize) -> Observed {
+    with(observed, |_, cluster| cluster.workers[place].state = WorkerState::Decommissioned)
+}
+
+#[test]
+fn cordoned_workers_are_no_capacity() {
+    let policy = by_load(scaling());
+    let out = |number: usize, place: usize| {
+        with(idle(number), |_, cluster| cluster.workers[place].state = WorkerState::Decommissioned)
+    };
+    let leftover = planned(&policy, &out(2, 1));
+    assert_eq!((victim(&leftover), floor(&leftover)), (Some("i-1"), Some(1)), "what is left is enough");
+    let hosts = planned(&policy, &out(2, 0));
+    assert_eq!((victim(&hosts), &hosts.holds[..]), (None, &[Hold::DriverHost { id: "i-0".to_owned() }][..]));
+    let replaced = planned(&by_load(Autoscaling { min_replicas: 2, ..scaling() }), &out(2, 0));
+    assert_eq!(raised(&replaced), Some((2, 3)));
+    let full = planned(&by_load(Autoscaling { min_replicas: 2, max_replicas: 2, ..scaling() }), &out(2, 0));
+    assert_eq!(full.holds, [Hold::AboveMaximum { desired: 2 }, Hold::DriverHost { id: "i-0".to_owned() }]);
+    let no_room = with(busy(3), |_, cluster| cluster.workers[1].state = WorkerState::Decommissioned);
+    let plan = planned(&by_load(Autoscaling { max_replicas: 3, ..scaling() }), &no_room);
+    assert_eq!((raised(&plan), victim(&plan), floor(&plan)), (None, Some("i-1"), Some(2)), "it makes room");
+    let no_fewer = by_load(Autoscaling { min_replicas: 3, max_replicas: 3, ..scaling() });
+    assert_eq!(victim(&planned(&no_fewer, &no_room)), None, "not below the minimum");
+}
+
+#[test]
+fn one_that_makes_room_goes_also_while_records_are_near_their_end() {
+    for risk in [
+        Risk { age_seconds: 2_000, retention_seconds: 3_600, lost: false },
+        Risk { age_seconds: 0, retention_seconds: 3_600, lost: true },
+    ] {
+        let observed = Observed { risk: Known::Known(risk), ..busy(3) };
+        let plan = planned(&bounds(1, 3), &out(observed.clone(), 1));
+        assert_eq!((raised(&plan), victim(&plan), floor(&plan)), (None, Some("i-1"), Some(2)), "{risk:?}");
+        assert_eq!(victim(&planned(&bounds(1, 3), &observed)), None, "{risk:?}");
+    }
+}
+
+#[test]
+fn one_goes_whatever_becomes_of_the_others_as_long_as_the_minimum_is_kept() {
+    // 21 workers are asked for; 20 are near enough.
+    let near = || out(Observed { load: load(238_000, 1_000), ..idle(21) }, 20);
+    let wide = |min_replicas| {
+        let observed = with(near(), |pool, _| pool.max_size = 40);
+        planned(&bounds(min_replicas, 40), &observed)
+    };
+    let plan = wide(1);
+    assert_eq!((plan.size.as_ref().map(|size| size.wanted), raised(&plan)), (Some(21), None));
+    assert_eq!((victim(&plan), floor(&plan)), (Some("i-20"), Some(20)));
+    let plan = wide(21);
+    assert_eq!((raised(&plan), victim(&plan)), (Some((21, 22)), None), "more come first");
+    let one_dead = || {
+        let observed = out(Observed { load: load(28_000, 1_000), ..idle(4) }, 3);
+        with(observed, |_, cluster| cluster.workers[2].state = WorkerState::Dead)
+    };
+    let plan = planned(&bounds(1, 6), &one_dead());
+    assert_eq!((victim(&plan), floor(&plan)), (Some("i-3"), Some(2)));
+    let plan = planned(&bounds(3, 6), &one_dead());
+    assert!(victim(&plan).is_none() && plan.holds.contains(&Hold::BelowTarget { left: 2, needed: 3 }), "{plan:?}");
+    let surplus = with(out(idle(6), 5), |_, cluster| {
+        cluster.workers[1..5].iter_mut().for_each(|worker| worker.state = WorkerState::Dead);
+    });
+    let plan = planned(&by_load(Autoscaling { driver_cores: 3, ..scaling() }), &surplus);
+    assert_eq!((victim(&plan), floor(&plan)), (Some("i-5"), Some(1)), "two are asked for, and one works: it is none");
+}
+
+#[test]
+fn windows_hold_what_has_not_begun() {
+    let noon = vec![vec![Window::new("noon", "0 12 * * *", 60, "UTC").unwrap()]];
+    let change = ChangePolicy { windows: noon, ..ChangePolicy::default() };
+    let shut = Policy { change: change.clone(), ..by_load(scaling()) };
+    let removal = planned(&by_load(scaling()), &idle(3)).removal.unwrap();
+    let open = OpenIntent::Removing(Removal { step: Step::Drain { until: ago(-300) }, ..removal });
+    let waits = |plan: &Plan| plan.holds.iter().any(|hold| matches!(hold, Hold::WaitingForWindow { .. }));
+    let drains = planned(&shut, &Observed { intent: open.clone(), ..out(idle(3), 1) });
+    assert!(victim(&drains) == Some("i-1") && !drains.abandon && !waits(&drains), "{drains:?}");
+    let uncordoned = planned(&shut, &Observed { intent: open, ..idle(3) });
+    assert!(uncordoned.abandon && waits(&uncordoned), "{uncordoned:?}");
+    let begins = planned(&shut, &idle(3));
+    assert!(victim(&begins).is_none() && waits(&begins), "{begins:?}");
+    let full = Policy { change, ..bounds(1, 3) };
+    let plan = planned(&full, &out(busy(3), 1));
+    assert!(victim(&plan) == Some("i-1") && !waits(&plan), "it makes room: {plan:?}");
+}
+
+#[test]
+fn a_driver_that_waits_for_a_worker_holds_all_but_cordoned_ones() {
+    let full = policy(Sizing::Fixed(2));
+    let none_has_room = with(idle(2), |pool, cluster| {
+        pool.max_size = 2;
+        cluster.drivers = vec![waiting()];
+    });
+    let plan = planned(&full, &out(none_has_room.clone(), 1));
+    assert_eq!((raised(&plan), victim(&plan)), (None, Some("i-1")), "{plan:?}");
+    let fewer = policy(Sizing::Fixed(1));
+    let plan = planned(&fewer, &none_has_room);
+    let anywhere = Hold::DriverHost { id: "unknown".to_owned() };
+    assert!(victim(&plan).is_none() && plan.holds.contains(&anywhere), "it may come to either: {plan:?}");
+}
+
+#[test]
+fn a_worker_whose_process_was_started_again_goes_on_draining() {
+    let removal = planned(&by_load(scaling()), &idle(3)).removal.unwrap();
+    let until = ago(-300);
+    let intent = OpenIntent::Removing(Removal { step: Step::Drain { until }, ..removal });
+    let again = |state: WorkerState| {
+        let observed = Observed { intent: intent.clone(), ..idle(3) };
+        let observed = with(observed, |_, cluster| {
+            (cluster.workers[1].id, cluster.workers[1].state) = ("w-new".to_owned(), state);
+        });
+        planned(&by_load(scaling()), &observed).removal.unwrap()
+    };
+    let goes_on = again(WorkerState::Decommissioned);
+    assert_eq!((goes_on.worker.as_deref(), goes_on.step), (Some("w-new"), Step::Drain { until }));
+    assert_eq!(again(WorkerState::Alive).step, Step::Cordon);
+}

@@ -1,0 +1,99 @@
+//! When workers are added for load, by example, and when that would not help.
+
+use super::world::{
+    ago, busy, by_load, idle, load, member, planned, policy, pool, raised, scaling, unknown, victim, waiting, with,
+};
+use crate::NOW;
+use logwise_plan::Known;
+use logwise_plan::workers::{Autoscaling, Batch, Cluster, Hold, Load, Member, MemberState, Observed, Risk, Sizing};
+
+#[test]
+fn launches_that_fail_or_have_no_effect_are_not_repeated_but_the_minimum_is() {
+    let mut failing = busy(2);
+    failing.history.backoff_until = Some(NOW + jiff::SignedDuration::from_secs(9));
+    let plan = planned(&by_load(scaling()), &failing);
+    assert!(plan.raise.is_none() && matches!(plan.holds[..], [Hold::LaunchesFail { .. }]), "{:?}", plan.holds);
+    let missing = with(busy(2), |pool, cluster| {
+        cluster.workers.truncate(1);
+        pool.members[1].since = Some(ago(600));
+    });
+    let plan = planned(&by_load(scaling()), &missing);
+    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::NoEffect { missing: 1 }]));
+    let young = with(busy(2), |pool, cluster| {
+        cluster.workers.truncate(1);
+        pool.members[1].since = Some(ago(179));
+    });
+    assert_eq!(raised(&planned(&by_load(scaling()), &young)), Some((2, 4)), "it may still come");
+    failing.history.launched_last_hour = 1_000;
+    let least = Autoscaling { min_replicas: 3, ..scaling() };
+    assert_eq!(raised(&planned(&by_load(least), &failing)), Some((2, 3)));
+}
+
+#[test]
+fn only_newcomers_tell_whether_launches_help() {
+    let absent = |number: usize, places: &[usize], since: i64| {
+        with(busy(number), |pool, cluster| {
+            cluster.workers.retain(|worker| !places.iter().any(|place| worker.id == format!("w-{place}")));
+            pool.members[1..].iter_mut().for_each(|member| member.since = Some(ago(since)));
+        })
+    };
+    let raise = |observed: &Observed| raised(&planned(&by_load(scaling()), observed));
+    assert_eq!(raise(&absent(3, &[1], 7_200)), Some((3, 4)), "one that died long after its start");
+    assert_eq!(raise(&absent(2, &[1], 600)), None, "the only one that came");
+    assert_eq!(raise(&absent(3, &[1, 2], 600)), None, "both of them");
+    let lost = Risk { age_seconds: 0, retention_seconds: 3_600, lost: true };
+    let near = Observed { risk: Known::Known(lost), ..absent(3, &[1], 7_200) };
+    assert_eq!(raise(&near), Some((3, 4)));
+    let much = Observed { load: load(60_000, 1_000), ..absent(5, &[1], 600) };
+    assert_eq!(raise(&much), Some((5, 6)), "of four one is missing");
+}
+
+#[test]
+fn nothing_is_added_for_load_while_the_master_is_not_known_but_the_minimum_is() {
+    let blind = Observed { cluster: unknown(), ..busy(2) };
+    let policy = |min_replicas| by_load(Autoscaling { min_replicas, cores_per_worker: Some(2), ..scaling() });
+    let plan = planned(&policy(1), &blind);
+    assert!(plan.raise.is_none() && plan.size.is_some(), "{plan:?}");
+    assert!(matches!(plan.holds[..], [Hold::Unreadable { .. }]), "{:?}", plan.holds);
+    assert_eq!(raised(&planned(&policy(3), &blind)), Some((2, 3)));
+}
+
+#[test]
+fn an_empty_pool_begins_with_one_worker_without_any_signal() {
+    let (url, workers, app_cores) = ("spark://master:7077".to_owned(), Vec::new(), None);
+    let cluster = Cluster { url, workers, drivers: vec![waiting()], app_cores };
+    let (pool, cluster) = (Known::Known(pool(0)), Known::Known(cluster));
+    let nothing = Load { batch: Known::Absent, ..Load::default() };
+    let empty = Observed { pool, cluster, load: nothing, risk: unknown(), ..idle(0) };
+    let none = by_load(Autoscaling { min_replicas: 0, max_replicas: 5, ..scaling() });
+    assert_eq!(raised(&planned(&none, &empty)), Some((0, 1)));
+    let capped = by_load(Autoscaling { min_replicas: 0, max_replicas: 0, ..scaling() });
+    assert_eq!(raised(&planned(&capped, &empty)), None);
+    assert_eq!(raised(&planned(&policy(Sizing::Fixed(0)), &empty)), None);
+}
+
+#[test]
+fn records_near_their_end_ask_for_one_more_than_work_and_not_for_one_at_each_look() {
+    let near = Risk { age_seconds: 1_300, retention_seconds: 3_600, lost: false };
+    let coming = with(idle(2), |pool, _| {
+        pool.desired = 3;
+        pool.members.push(Member { state: MemberState::Pending, protected: false, since: Some(ago(30)), ..member(2) });
+    });
+    let risk = Known::Known(near);
+    let plan = planned(&by_load(scaling()), &Observed { risk: risk.clone(), ..coming });
+    assert_eq!((raised(&plan), plan.size.map(|size| size.wanted)), (None, Some(3)));
+    assert_eq!(raised(&planned(&by_load(scaling()), &Observed { risk, ..idle(2) })), Some((2, 3)));
+}
+
+#[test]
+fn batches_that_are_mostly_overhead_hold_no_removal() {
+    let mut observed = Observed { load: load(1_500, 1_000), ..idle(10) };
+    let batch = |id: i64| {
+        let started = ago(600 - id * 60);
+        let committed = started + jiff::SignedDuration::from_millis(5_570);
+        Batch { id, records: 90_000, started, committed, cores: 19 }
+    };
+    observed.load.batches = (0..3).map(batch).collect();
+    let plan = planned(&by_load(Autoscaling { max_replicas: 10, ..scaling() }), &observed);
+    assert_eq!((victim(&plan), plan.signals.len()), (Some("i-1"), 0), "{:?}", plan.holds);
+}

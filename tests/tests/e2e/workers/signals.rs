@@ -1,0 +1,179 @@
+//! What is not known never makes fewer workers, and more only where the spec asks for them in any case.
+
+use super::ledger::{Change, ended, raised};
+use super::query::{NOTHING, PARTITIONS, TOPIC, autoscaling, commit, ends, key, unread};
+use super::{Ground, Pipeline, Wish, merge, of_workers};
+use anyhow::{Context, Result, ensure};
+use logwise_testbed::fake_master::Mood;
+use logwise_testbed::kafka::client_config;
+use logwise_testbed::stand_in::{Fault, NewObject};
+use logwise_testbed::world::World;
+use logwise_tests::{PATIENCE, condition, is_proving};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::json;
+
+/// A pipeline with three workers, of which the load needs one, and the greatest number of them that it names: each
+/// other one makes the operator look at once.
+struct Trial<'a> {
+    pipeline: Pipeline<'a>,
+    most: u32,
+}
+
+impl Trial<'_> {
+    /// A look with the signals as they are now: it misses what these words name, and nobody goes.
+    async fn misses(&mut self, words: &[&str]) -> Result<()> {
+        self.most = if self.most == 5 { 6 } else { 5 };
+        self.pipeline.patch(&of_workers(&json!({"autoscaling": {"maxReplicas": self.most}}))).await?;
+        self.unfresh(words).await?;
+        let (changes, group) = futures::try_join!(self.pipeline.changes(), self.pipeline.group())?;
+        ensure!(ended(&changes).is_empty(), "without {words:?}: {changes:?}");
+        ensure!(group.desired >= 3 && group.instances.len() >= 3, "without {words:?}: {group:?}");
+        Ok(())
+    }
+
+    /// Waits until this signal is no longer named among those that are missed, of which there are others.
+    async fn has_again(&self, signal: &str) -> Result<()> {
+        let look = async || {
+            let object = self.pipeline.shown().await?;
+            let found = condition(&object, "SignalsFresh").context("no SignalsFresh")?;
+            let told = found["message"].as_str().unwrap_or_default();
+            ensure!(found["status"] == "False" && !told.contains(signal), "{found}");
+            Ok(())
+        };
+        self.pipeline.world.wait_until(&format!("SignalsFresh to miss no {signal}"), PATIENCE, look).await
+    }
+
+    /// Waits until `SignalsFresh` is False for this generation and names these. A signal may be old before it is known
+    /// to be gone.
+    async fn unfresh(&self, words: &[&str]) -> Result<()> {
+        let look = async || {
+            let object = self.pipeline.shown().await?;
+            let found = condition(&object, "SignalsFresh").with_context(|| format!("none in {}", object["status"]))?;
+            let told = found["message"].as_str().unwrap_or_default();
+            ensure!(found["status"] == "False" && words.iter().all(|word| told.contains(word)), "{found}");
+            ensure!(["SignalMissing", "SignalStale"].iter().any(|reason| found["reason"] == *reason), "{found}");
+            ensure!(found["observedGeneration"] == object["metadata"]["generation"], "not of this generation: {found}");
+            Ok(())
+        };
+        self.pipeline.world.wait_until(&format!("SignalsFresh to miss {words:?}"), PATIENCE, look).await
+    }
+}
+
+#[tokio::test]
+async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Result<()> {
+    let ground = Ground::new("signals").await?;
+    let world = &ground.world;
+    let kafka = world.kafka_proxy().await?;
+    unread(world, 0).await?;
+    let denied = Fault::error(&world.bucket, "^GetObject$", 403, "AccessDenied").times(0);
+    world.fault(&denied).await?;
+    let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
+    wish.follows_load = true;
+    merge(&mut wish.spec, json!({"kafka": {"bootstrapServers": [kafka.address]}}));
+    let mut trial = Trial { pipeline: ground.pipeline("demo", wish).await?, most: 5 };
+
+    // One is taken away before the other is given back: at no moment are all of them there.
+    trial.misses(&["position of the query", "s3:GetObject"]).await?;
+    let half = NewObject::text(&key("commits", 1), "v1\n{\"nextBatch");
+    world.put_objects(&[half]).await?;
+    world.clear_faults(&world.bucket).await?;
+    trial.misses(&["position of the query", "commits/1 was not written to its end"]).await?;
+
+    let master = trial.pipeline.master.clone();
+    master.set_mood(Mood::Html);
+    trial.misses(&["position of the query", "Spark master", "HTML instead of JSON"]).await?;
+    // A later batch is all that counts.
+    commit(world, 2, &NOTHING).await?;
+    trial.has_again("position").await?;
+    trial.misses(&["Spark master"]).await?;
+    trial.pipeline.says(("SparkReady", "False", "MasterUnreachable"), &["HTML instead of JSON"]).await?;
+    for (mood, words) in [(Mood::Standby, "is STANDBY"), (Mood::Recovering, "is RECOVERING")] {
+        master.set_mood(mood);
+        trial.misses(&["Spark master", words]).await?;
+    }
+    if is_proving() {
+        master.set_mood(Mood::Hang);
+        trial.misses(&["Spark master", "did not answer"]).await?;
+        master.set_mood(Mood::Cut);
+        trial.misses(&["Spark master", "cannot be reached"]).await?;
+    }
+    master.tell("{\"status\": \"ALIVE\", \"workers\": [{\"cores\": NaN}]}");
+    master.set_mood(Mood::Alive);
+    trial.misses(&["Spark master", "another shape"]).await?;
+
+    kafka.refuse().await?;
+    trial.misses(&["Spark master", "end offsets"]).await?;
+    master.heal();
+    trial.has_again("Spark master").await?;
+    trial.misses(&["end offsets"]).await?;
+    // What the spec asks for in any case needs no signal.
+    trial.pipeline.patch(&of_workers(&json!({"autoscaling": {"minReplicas": 4}}))).await?;
+    trial.pipeline.wait_size(4).await?;
+    trial.pipeline.patch(&of_workers(&json!({"autoscaling": {"minReplicas": 1}}))).await?;
+    trial.misses(&["end offsets"]).await?;
+
+    kafka.heal().await?;
+    trial.pipeline.wait_size(1).await?;
+    trial.pipeline.says(("SignalsFresh", "True", "Fresh"), &[]).await?;
+    let changes = trial.pipeline.adds_up(3).await?;
+    let begin = [Change::Newcomers, Change::Protect(3), Change::Raise(4)];
+    ensure!(changes[..3] == begin && ended(&changes).len() == 3 && changes.len() == 6, "{changes:?}");
+    ground.at_rest(&[&trial.pipeline]).await?;
+    ground.ends(&[&trial.pipeline]).await
+}
+
+#[tokio::test]
+async fn numbers_that_cannot_be_are_named_and_let_nobody_go() -> Result<()> {
+    let ground = Ground::new("implausible").await?;
+    let world = &ground.world;
+    unread(world, 0).await?;
+    // As many records as there are not.
+    commit(world, 1, &[1_000_000; 12]).await?;
+    let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
+    wish.follows_load = true;
+    let mut trial = Trial { pipeline: ground.pipeline("demo", wish).await?, most: 5 };
+    trial.misses(&["plausible numbers", "No worker is removed"]).await?;
+    ground.looked(3).await?;
+    // The query seems to have begun anew with less to do.
+    commit(world, 2, &NOTHING).await?;
+    trial.misses(&["plausible numbers"]).await?;
+    ground.looked(3).await?;
+    let changes = trial.pipeline.changes().await?;
+    ensure!(changes == [Change::Newcomers, Change::Protect(3)], "{changes:?}");
+    ground.at_rest(&[&trial.pipeline]).await?;
+    ground.ends(&[&trial.pipeline]).await
+}
+
+/// Deletes the first records of a partition of the topic, as their retention would.
+async fn expire(world: &World, partition: i32, first: i64) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> =
+        client_config(&world.bed.kafka.bootstrap).create().context("creating a Kafka admin client")?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.topic(TOPIC), partition, Offset::Offset(first))?;
+    admin.delete_records(&list, &AdminOptions::new()).await.context("deleting records")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn unread_records_that_are_gone_call_for_workers_and_let_nobody_go() -> Result<()> {
+    let ground = Ground::new("lost").await?;
+    let world = &ground.world;
+    // Too few records to need a third worker for.
+    unread(world, 30 * PARTITIONS).await?;
+    let written = ends(world).await?;
+    let (partition, end) = written.iter().enumerate().max_by_key(|(_, end)| **end).context("no partition")?;
+    expire(world, i32::try_from(partition)?, *end).await?;
+    let mut wish = Wish::new((1, 6, 2), &autoscaling((2, 3), json!({"recordsPerSecondPerCore": 1_000})));
+    wish.follows_load = true;
+    let pipeline = ground.pipeline("demo", wish).await?;
+    pipeline.says(("RetentionAtRisk", "True", "LagNearsRetention"), &[TOPIC, "are gone"]).await?;
+    pipeline.wait_size(3).await?;
+    // All is read by now, and it takes a minute until that is known of the age of records too.
+    commit(world, 1, &written).await?;
+    ground.looked(4).await?;
+    let changes = pipeline.adds_up(2).await?;
+    ensure!(raised(&changes) == [3] && ended(&changes).is_empty(), "{changes:?}");
+    ground.ends(&[&pipeline]).await
+}
