@@ -168,8 +168,8 @@ async fn a_change_by_somebody_else_that_waits_for_approval_stays_told() -> Resul
 
 async fn wait_gone(world: &World, within: Duration) -> Result<()> {
     let gone = async || {
-        let left = world.kubectl(&["get", "lrp", "-o", "name"]).await?;
-        ensure!(left.trim().is_empty(), "{left}");
+        let left = world.list("lrp", "").await?;
+        ensure!(left.is_empty(), "{left:?}");
         Ok(())
     };
     world.wait_until("the policy to go", within, gone).await
