@@ -57,4 +57,4 @@ bench: ## figures, see docs/benchmarks.md; PARTS="plan look" for some of them
 
 .PHONY: prove
 prove: build ## what is too long for `make test`
-	$(BED) exec --profile all --profile ceph -- env LOGWISE_PROVE=1 .ci/test
+	$(BED) exec --profile all --profile ceph -- env LOGWISE_PROVE=1 RUST_TEST_THREADS=6 .ci/test

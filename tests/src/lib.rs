@@ -161,10 +161,7 @@ pub async fn approve(world: &World, name: &str, id: &str) -> Result<()> {
 
 /// Notes of the events of one reason about one object.
 pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<String>> {
-    let selector = format!("reason={reason}");
-    let text = world.kubectl(&["get", "events.v1.events.k8s.io", "-o", "json", "--field-selector", &selector]).await?;
-    let list: Value = serde_json::from_str(&text)?;
-    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let items = world.list("event", &format!("reason={reason}")).await?;
     let about = items.iter().filter(|event| event["regarding"]["name"] == object);
     Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
 }

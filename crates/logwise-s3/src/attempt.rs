@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const SHOWN_ONCE: Duration = Duration::from_secs(1);
 
 /// When S3 is read again that does not show a write yet.
-const UNSEEN: Duration = Duration::from_secs(5);
+pub(crate) const UNSEEN: Duration = Duration::from_secs(5);
 
 /// What a look did about the rules of its bucket.
 #[derive(Debug, Default)]

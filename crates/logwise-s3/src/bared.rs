@@ -80,6 +80,8 @@ fn bounded(mut bared: BTreeMap<String, Timestamp>) -> BTreeMap<String, Timestamp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::old::void;
+    use crate::record::found;
     use crate::record::tests::record;
     use logwise_plan::retention::{Observed, Rule, Settings, WriteRules, bares, rule_id, service_prefix};
     use logwise_runtime::intent::State;
@@ -186,6 +188,18 @@ mod tests {
         let repair = Targets { write: repair, repairs, ..Targets::default() };
         let repair = record(State::Abandoned, &repair, None);
         assert_eq!(lost(Some(&repair), &Known::Absent), BTreeSet::from([api.id]));
+    }
+
+    #[test]
+    fn what_an_abandoned_write_found_there_is_lost_when_it_goes() {
+        let web = rule("a", "web");
+        let write = write(None, &look(&[]), (&[], std::slice::from_ref(&web)), 1);
+        for send_before in [None, Some(at(7))] {
+            let ended = |effect| Intent { state: State::Abandoned, send_before, effect, ..write.clone() };
+            assert_eq!(lost(Some(&ended(Some(found()))), &Known::Absent), BTreeSet::from([web.id.clone()]));
+            assert_eq!(lost(Some(&ended(Some(found()))), &look(std::slice::from_ref(&web)).raw), BTreeSet::new());
+            assert_eq!(lost(Some(&ended(void().effect)), &Known::Absent), BTreeSet::new(), "it was never there");
+        }
     }
 
     #[test]

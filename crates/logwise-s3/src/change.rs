@@ -1,15 +1,15 @@
 //! Lifecycle writes under an intent: written down with the configuration as it was, open until later looks have read the
 //! effect, and closed then.
 
-use crate::apply::{Applied, Written, not_sent, send};
+use crate::apply::{Applied, Written, not_sent, send, shortfall};
 use crate::bared;
 use crate::bucket::Bucket;
 use crate::document::RawDocument;
 use crate::lessened::noted;
 use crate::memory::Memory;
 use crate::observe::Look;
-use crate::old::{Old, void, written_down};
-use crate::record::{Targets, pre_image};
+use crate::old::{Old, beside, void, written_down};
+use crate::record::{Targets, found, pre_image};
 use crate::standing::{REPLACED, Standing};
 use crate::undo::acts_on_more;
 use crate::verify::{Less, Reading, dropped, reading};
@@ -78,8 +78,10 @@ pub(crate) async fn clear_the_way(
     ours: impl Fn(&str) -> bool,
 ) -> Standing {
     let last = intents.last(&resource(bucket)).ok().flatten();
+    // Of a write that was sent `judge` tells first what it was over: nothing is new that was read before that.
+    let is_sent = last.as_ref().is_some_and(|last| last.state == State::Sent);
     // An old answer does not tell what others have done since.
-    if !look.raw.is_unknown() && !is_old((memory, bucket), last.as_ref(), look.raw.known()) {
+    if !is_sent && !look.raw.is_unknown() && !is_old((memory, bucket), last.as_ref(), look.raw.known()) {
         memory.witness.read(bucket, look.raw.known(), &ours, looked);
     }
     let mut judged = None;
@@ -170,7 +172,8 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
             return Judged::waits(write, Written::Unseen { why: REPLACED.to_owned() });
         }
         // Nothing was sent, whatever is there.
-        return Judged::ends(None, Ending::Abandoned);
+        let effect = shortfall(now, &write).is_none().then(found);
+        return Judged { effect, ..Judged::ends(None, Ending::Abandoned) };
     }
     let (id, at) = (intent.id(), Instant::now());
     let is_past = at.duration_since(begun(intent, at)) >= stale();
@@ -180,8 +183,10 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
     }
     let seen = if is_old { Reading::Old } else { reading((before.as_ref(), &write), now) };
     let accepted = memory.watches.was_accepted(bucket, id.as_deref());
-    let by = (bucket, id, begun(intent, at));
+    let by = (bucket, id.clone(), begun(intent, at));
     let verdict = memory.watches.judge(by, (now.map(RawDocument::version), &seen), at);
+    // What has replaced a write that S3 has shown whole is not the server's work.
+    let whole = memory.watches.was_shown(bucket, id.as_deref()).then(Effect::default);
     // Nothing is waited for while a rule of ours acts on more than it was written for.
     if seen != Reading::Old && acts_on_more((before.as_ref(), &write), now, &ours) {
         return Judged::ends(Some(write), Ending::Superseded);
@@ -198,13 +203,13 @@ fn judge((memory, bucket): (&Memory, &str), intent: &Intent, look: &Look, ours: 
         Verdict::Less => return Judged::ends(Some(write), lessened(&seen)),
         // What S3 has not accepted was perhaps never there: it is planned anew.
         Verdict::Unseen if !accepted => return Judged::ends(Some(write), Ending::Abandoned),
-        Verdict::Overwritten if !accepted => return Judged::ends(Some(write), Ending::Superseded),
+        Verdict::Overwritten if !accepted => {
+            return Judged { effect: whole, ..Judged::ends(Some(write), Ending::Superseded) };
+        }
         Verdict::Unseen => (VANISHED.to_owned(), Ending::Abandoned),
         Verdict::PutBack | Verdict::Overwritten => (replaced(&seen), Ending::Superseded),
     };
-    // S3 has shown it whole before.
-    let effect = (verdict == Verdict::PutBack).then(Effect::default);
-    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending), effect }
+    Judged { write: Some(write.clone()), standing: Standing::Lost { write, why }, ending: Ok(ending), effect: whole }
 }
 
 /// What the record of a write names of which the server has kept nothing new: nobody else has put back what was before.
@@ -244,7 +249,8 @@ pub(crate) async fn carry_out(
     let resource = resource(&bucket.name);
     let last = intents.last(&resource).ok().flatten();
     let old = Old::of(last.as_ref(), Timestamp::now());
-    let wish = wish(behalf.owner(), targets, look, last.as_ref());
+    let read = memory.witness.recent(&bucket.name, Instant::now());
+    let wish = wish(behalf.owner(), targets, look, (last.as_ref(), read));
     let prepared = behalf.prepare(intents, &resource, wish).await.map_err(failed)?;
     let (mut waiting, mut sent) = (Some(prepared), None);
     // What was there before earlier writes is not what another writer has made of it.
@@ -277,7 +283,8 @@ pub(crate) async fn carry_out(
 /// One that found all as wanted has replaced nothing: what the look has shown is no old answer, and this may be one.
 fn unsent(applied: &Result<Applied, AwsError>) -> Option<Ended> {
     let is_unsent = match applied {
-        Ok(applied) => matches!(applied.written, Written::AlreadySo | Written::Superseded | Written::Postponed),
+        Ok(Applied { written: Written::AlreadySo, .. }) => return Some(Ended { effect: Some(found()), ..void() }),
+        Ok(applied) => matches!(applied.written, Written::Superseded | Written::Postponed),
         // Over what cannot be read nothing is written.
         Err(AwsError::ReadLifecycle { .. }) => true,
         Err(error) => error.is_unsent() || error.class() != ErrorClass::Transient,
@@ -306,10 +313,13 @@ fn remember(
     memory.watches.judge((bucket, id, now), (document.map(RawDocument::version), seen), now);
 }
 
-fn wish(owner: Owner, targets: &Targets, look: &Look, last: Option<&Intent>) -> Wish {
+/// `read`: what was read within the last minutes.
+fn wish(owner: Owner, targets: &Targets, look: &Look, (last, read): (Option<&Intent>, Vec<Option<String>>)) -> Wish {
+    let base = targets.write.assumes.as_deref();
     // Told here, where every write passes: one that forgot what services have lost would let others expire them.
     let targets = Targets {
-        earlier: Old::of(last, Timestamp::now()).besides(targets.write.assumes.as_deref()),
+        earlier: Old::of(last, Timestamp::now()).besides(base),
+        read: beside(base, read),
         bared: bared::kept(last, targets, look, Timestamp::now()),
         bares: bares(look.facts.document.known(), &targets.write),
         ..targets.clone()

@@ -9,7 +9,7 @@ use crate::own_rules::OwnRules;
 use crate::policy_report::{self, PolicyLook};
 use crate::policy_status::after_write;
 use crate::replaced::replaced;
-use crate::standing::Standing;
+use crate::standing::{REPLACED, Standing, unread};
 use crate::{Bucket, Discovery, Leaving, Look, Memory, Objects, Written};
 use crate::{bared, change, drift, finalizer, leaving, observe, pending, report};
 use futures::Stream;
@@ -21,13 +21,14 @@ use kube::{Client, Resource, ResourceExt};
 use logwise_api::validate::{self, Invalid};
 use logwise_api::{LogwiseCluster, RetentionPolicy};
 use logwise_aws::AwsClients;
-use logwise_plan::retention::{self, ApprovalRequest, Enforcement, PolicyEntry};
+use logwise_plan::Known;
+use logwise_plan::retention::{self, ApprovalRequest, Enforcement, ObservedRule, PolicyEntry, Removal, is_owned_by};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::facts::Fact;
 use logwise_runtime::intent::Intent;
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::{Part, Refused, Report, Shell, Unreadable, chain, secrets, streams};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,11 +112,16 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let by = (context.shell.intents.as_ref(), &context.memory);
     let standing = change::clear_the_way(by, &bucket.name, (&observed, looked), ours).await;
     let is_past = standing.is_past(last(context, &bucket.name).as_ref());
-    // What policies would do by what was there before is not to be told.
-    if let (true, Standing::Open { left: None, .. }, Some(status)) = (is_past, &standing, report::reported(cluster)) {
-        return Report { status, next_look: PAST, ..Report::default() };
-    }
     let mut observed = standing.corrected(observed);
+    // What policies would do by what was there before is not to be told.
+    if is_past && matches!(standing, Standing::Open { left: None, .. }) {
+        if observed.error.is_some() {
+            observed = unread(observed);
+        } else if let Some(status) = report::reported(cluster) {
+            say_past(&policies, &validated, context).await;
+            return Report { status, next_look: PAST, ..Report::default() };
+        }
+    }
     learn(&bucket, &mut validated.policy, (&mut observed, &listing), context).await;
     let drift = if is_past { None } else { drifted(context, &bucket.name, &observed, &validated) };
     let plan = retention::plan(&validated.policy, &observed.facts, Timestamp::now());
@@ -123,6 +129,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     let attempt = attempt(context, (cluster, &policies), &bucket, known, (standing, ours)).await;
     let effects = effects(context, &bucket, &validated, (&plan, &observed));
     let after = after_write(&observed, &attempt);
+    let hidden = hidden(context, &bucket.name, &validated.entries, &after);
     let found = report::Found {
         cluster,
         observed: &observed,
@@ -131,6 +138,7 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         policy: &validated.policy,
         drift: drift.as_deref(),
         is_past,
+        hidden: &hidden,
         account: bucket.owner.as_deref(),
         own: &OwnRules::of(&validated.policy, &observed.facts),
         after: &after,
@@ -142,7 +150,9 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
         let look = PolicyLook { policy, entry: entry.as_ref(), found: &found };
         finish_policy(policy, &look, context).await;
     }
-    found.report()
+    let report = found.report();
+    let next_look = if hidden.is_empty() { report.next_look } else { report.next_look.min(PAST) };
+    Report { next_look, ..report }
 }
 
 /// What a look is about.
@@ -249,6 +259,25 @@ async fn learn(
     }
 }
 
+/// Owners that are being deleted and of whose rules S3 shows none, though some may be there: the answer may be an old one.
+fn hidden(
+    context: &Context,
+    bucket: &str,
+    entries: &[Result<PolicyEntry, Invalid>],
+    after: &Known<Vec<ObservedRule>>,
+) -> BTreeSet<String> {
+    let Some(rules) = after.known() else { return BTreeSet::new() };
+    let is_of = |rule: &ObservedRule, owner: &str| rule.id.as_deref().is_some_and(|id| is_owned_by(id, owner));
+    let leave = entries.iter().flatten().filter(|entry| entry.removal == Some(Removal::RemoveRules));
+    let owners = leave.map(|entry| entry.owner.as_str()).filter(|owner| !rules.iter().any(|rule| is_of(rule, owner)));
+    // The record is unpacked for those alone.
+    let may_be_there = |owner: &&str| {
+        let last = last(context, bucket);
+        drift::may_be_there(last.as_ref(), |id| is_owned_by(id, owner), Timestamp::now())
+    };
+    owners.filter(may_be_there).map(str::to_owned).collect()
+}
+
 /// What the plans that people are asked about would do to the objects that are there, by owner, as far as this process has
 /// counted it. What status shows is not taken over: people decide by these numbers, and others may write status too.
 fn effects(
@@ -257,6 +286,10 @@ fn effects(
     validated: &Validated,
     (plan, observed): (&retention::Plan, &Look),
 ) -> BTreeMap<String, Effect> {
+    // Of a look that did not read everything nobody is asked, or about another plan: what was counted stays.
+    if observed.facts.document.is_unknown() || observed.facts.services.is_unknown() {
+        return BTreeMap::new();
+    }
     let asked = validated.entries.iter().filter_map(|entry| {
         let owner = &entry.as_ref().ok()?.owner;
         Some((owner, pending::asked(plan.policies.get(owner)?)?))
@@ -350,6 +383,22 @@ pub(crate) async fn say_refused(policies: &[Arc<RetentionPolicy>], context: &Con
     for policy in policies {
         let report = policy_report::refused(policy, reason, message);
         context.shell.publish(Part::Retention, policy.as_ref(), report).await;
+    }
+}
+
+/// Says and does for policies what does not hang on the configuration, while S3 answers with an old one.
+async fn say_past(policies: &[Arc<RetentionPolicy>], validated: &Validated, context: &Context) {
+    let told = |policy: &RetentionPolicy| policy.status.as_ref().and_then(|status| status.observed_generation);
+    for (policy, entry) in policies.iter().zip(&validated.entries) {
+        let report = match entry {
+            Err(invalid) => policy_report::refused(policy, Reason::InvalidSpec, &invalid.to_string()),
+            Ok(_) if told(policy) == policy.metadata.generation => continue,
+            Ok(_) => policy_report::as_last_known(policy, Reason::Progressing, REPLACED),
+        };
+        context.shell.publish(Part::Retention, policy.as_ref(), report).await;
+        if entry.is_err() {
+            leaving::let_go(policy, context).await;
+        }
     }
 }
 

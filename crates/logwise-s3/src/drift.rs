@@ -4,9 +4,10 @@
 use crate::apply::meaning;
 use crate::document::RawDocument;
 use crate::old::{Old, is_void};
-use crate::record::{Left, Targets};
-use crate::undo::{acts_on_more, is_unsure};
+use crate::record::{Left, Targets, is_found};
+use crate::undo::{acts_on_more, is_unsure, was_whole};
 use crate::verify::{Reading, reading};
+use crate::watch::stale;
 use jiff::Timestamp;
 use logwise_plan::Known;
 use logwise_plan::retention::{Meaning, WriteRules, owner_of};
@@ -63,7 +64,7 @@ pub(crate) fn drifted(
 fn tells((last, at): (&Intent, Timestamp), now: Option<&RawDocument>) -> bool {
     match last.state {
         State::Done | State::Abandoned => true,
-        State::Superseded => !is_lessened((last, at), now),
+        State::Superseded => was_whole(last) || !is_lessened((last, at), now),
         State::Prepared | State::Sent => false,
     }
 }
@@ -116,7 +117,7 @@ fn rules(document: &RawDocument) -> Rules {
 /// that has had no effect was never there.
 pub(crate) fn left(last: &Intent) -> Option<Rules> {
     let (before, mut after) = before_and_after(last)?;
-    if is_void(last) {
+    if is_void(last) && !is_found(last) {
         after.retain(|id, _| before.contains_key(id));
     }
     Some(after)
@@ -148,6 +149,8 @@ impl Expected {
         let (before, after) = before_and_after(last)?;
         Some(match last.state {
             State::Done | State::Prepared | State::Sent => Self { rules: after, or: None },
+            // S3 has shown it, whoever made it so.
+            State::Abandoned if is_found(last) => Self { rules: after, or: None },
             // It may come late.
             State::Abandoned => Self { rules: before, or: Some(after) },
             // Nobody knows what others have found there.
@@ -212,9 +215,21 @@ fn difference(left: &Meaning, now: &Meaning) -> String {
     parts.join(", ")
 }
 
+/// Whether rules with ids that `is_one` accepts may be there although S3 shows none: so soon after a write an answer may be
+/// older than anything that its record remembers. One that did not end well has perhaps left them as they were before it.
+pub(crate) fn may_be_there(last: Option<&Intent>, is_one: impl Fn(&str) -> bool, now: Timestamp) -> bool {
+    let is_young = |last: &&Intent| now.duration_since(last.written).unsigned_abs() < stale();
+    let Some(last) = last.filter(is_young) else { return false };
+    let (Some((before, _)), Some(left)) = (before_and_after(last), left(last)) else { return true };
+    let before = before.keys().filter(|_| last.state != State::Done);
+    left.keys().chain(before).any(|id| is_one(id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::old::void;
+    use crate::record::found;
     use crate::record::tests::record;
     use logwise_plan::retention::{self, Settings, rule_id};
 
@@ -305,6 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_write_that_was_not_sent_found_there_is_missed_when_it_goes() {
+        let wanted = done(write(&[("a", 5)], &[]), Left::new(), &document(&[]));
+        let found = Intent { state: State::Abandoned, effect: Some(found()), ..wanted };
+        assert_eq!(words(Some(&found), &document(&[("a", 5)])), Some(vec![]));
+        let gone = document(&[]);
+        assert_eq!(words(Some(&found), &gone), Some(vec!["a/): removed".to_owned()]));
+        let void = Intent { effect: void().effect, ..found };
+        assert_eq!(words(Some(&void), &gone), Some(vec![]), "it was never there");
+    }
+
+    #[test]
     fn what_the_server_has_not_kept_is_nobody_elses_work() {
         let mut wanted = write(&[("a", 5)], &[]);
         wanted.add[0].settings.abort_multipart_days = Some(3);
@@ -322,6 +348,12 @@ mod tests {
         let soon = later() - jiff::SignedDuration::from_mins(1);
         assert_eq!(drifted((Some(&last), soon), &now, &[OWNER]), None, "perhaps the server has done it");
         assert_eq!(drifted((Some(&last), later()), &now, &[OWNER]).unwrap().len(), 1);
+        // S3 had shown it whole: that of another rule, too, is not the server's work.
+        let whole = Intent { effect: void().effect, ..last };
+        let other = made.text().replace("<Prefix>logs/service_name=b/</Prefix>", "");
+        for now in [now, Known::Known(RawDocument::parse(other.as_bytes(), None).unwrap())] {
+            assert_eq!(drifted((Some(&whole), soon), &now, &[OWNER]).unwrap().len(), 1, "{now:?}");
+        }
     }
 
     #[test]
@@ -353,6 +385,29 @@ mod tests {
         told.sort_unstable();
         assert_eq!(told, ["a/): expiration.days 5 -> 3", "d/): added"]);
         assert_eq!(Targets::of(&second).map(|targets| targets.left.len()), Some(2), "and so does its record");
+    }
+
+    #[test]
+    fn rules_that_a_write_has_left_may_be_there_for_a_while_though_s3_shows_none() {
+        let at = |second| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
+        let may = |last: &Intent, service: &str, second| {
+            let rule = rule(service, 1).id;
+            may_be_there(Some(last), |id| id == rule, at(second))
+        };
+        // This write brings `new`, takes `goes` away and leaves `stays` alone.
+        let before = document(&[("stays", 9), ("goes", 9)]);
+        let last = done(write(&[("new", 5)], &["goes"]), Left::new(), &before);
+        let there = |last: &Intent| ["stays", "goes", "new"].map(|service| may(last, service, 20));
+        assert_eq!(there(&last), [true, false, true], "whoever was removed may go");
+        assert!(may(&last, "new", 179) && !may(&last, "new", 180) && !may(&last, "other", 20));
+        let ended = |state, effect| Intent { state, effect, ..last.clone() };
+        assert_eq!(there(&ended(State::Superseded, None)), [true, true, true]);
+        assert_eq!(there(&ended(State::Abandoned, void().effect)), [true, true, false], "`new` was never there");
+        // As an old answer without them has shown it.
+        assert_eq!(there(&ended(State::Abandoned, Some(found()))), [true, true, true]);
+        let mut strange = last.clone();
+        strange.wish.targets = serde_json::json!({"to": 3});
+        assert!(may(&strange, "new", 20) && !may_be_there(None, |_| true, at(20)));
     }
 
     #[test]

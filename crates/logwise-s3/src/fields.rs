@@ -14,6 +14,17 @@ const GROUP: &str = "And";
 /// Fields that hold with what the keys begin on which a rule acts.
 const PREFIXES: [&str; 2] = ["Prefix", "Filter.Prefix"];
 
+/// What S3 knows that a rule acts on and does: no server adds any of it by itself.
+const KNOWN: [&str; 7] = [
+    "Prefix",
+    "Filter",
+    "Expiration",
+    "Transition",
+    "NoncurrentVersionExpiration",
+    "NoncurrentVersionTransition",
+    "AbortIncompleteMultipartUpload",
+];
+
 /// How often each field has each value. A field is named by its elements, such as `Filter.ObjectSizeGreaterThan`.
 type Fields = BTreeMap<(String, String), usize>;
 
@@ -42,17 +53,23 @@ pub(crate) fn kept(sent: &str, now: &str) -> Kept {
 }
 
 /// The fields that a rule has lost of what was sent, whatever a server adds of its own; none where it has another value
-/// instead of one of these or another prefix, which somebody has written, or cannot be compared.
+/// instead of one of these, or a condition or an action more, which somebody has written, or cannot be compared.
 pub(crate) fn lost(sent: &str, now: &str) -> Option<BTreeSet<String>> {
     let (sent, now) = (fields(sent)?, fields(now)?);
     let lost = sent.iter().filter(|(field, number)| now.get(*field).is_none_or(|now| now < *number));
     let lost: BTreeSet<String> = lost.map(|((name, _), _)| name.clone()).collect();
     let is_other = |field: &(String, String)| {
         let (name, value) = field;
-        let speaks = lost.contains(name) || PREFIXES.contains(&name.as_str());
+        // A server may print flags that are not set.
+        let speaks = lost.contains(name) || is_known(name) && value != "false";
         !value.is_empty() && !sent.contains_key(field) && speaks
     };
     if now.keys().any(is_other) { None } else { Some(lost) }
+}
+
+/// Whether a field is part of what S3 knows.
+fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name.split_once('.').map_or(name, |(first, _)| first))
 }
 
 /// The names of the fields of a rule; none if it cannot be read.
@@ -175,7 +192,11 @@ mod tests {
     #[test]
     fn what_a_server_lost_is_told_from_what_somebody_wrote() {
         let sent = "<Rule><ID>a</ID><Filter><Prefix>x/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>3</Days></Expiration></Rule>";
-        let wide = sent.replace("<Filter><Prefix>x/</Prefix></Filter>", "<Filter/>");
+        let filter = "<Filter><Prefix>x/</Prefix></Filter>";
+        let wide = sent.replace(filter, "<Filter/>");
+        let tag = "<Tag><Key>k</Key><Value>v</Value></Tag>";
+        let transition = "<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>";
+        let unset = "<ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker>";
         let all = |fields: &[&str]| Some(fields.iter().map(|field| (*field).to_owned()).collect::<BTreeSet<String>>());
         let table = [
             (wide.clone(), all(&["Filter.Prefix"])),
@@ -184,7 +205,12 @@ mod tests {
             (wide.replace("Enabled", "Disabled"), None),
             (sent.replace(">x/<", "><"), all(&["Filter.Prefix"])),
             (sent.replace(">x/<", ">y/<"), None),
-            (sent.replace("<Filter><Prefix>x/</Prefix></Filter>", "<Prefix>logs/</Prefix>"), None),
+            (sent.replace(filter, "<Prefix>logs/</Prefix>"), None),
+            (sent.replace(filter, &format!("<Filter>{tag}</Filter>")), None),
+            (sent.replace(filter, "<Filter><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan></Filter>"), None),
+            (wide.replace("</Rule>", &format!("{transition}</Rule>")), None),
+            (wide.replace("<Days>", "<Date>2030-01-01T00:00:00Z</Date><Days>"), None),
+            (wide.replace("<Days>", &format!("{unset}<Days>")), all(&["Filter.Prefix"])),
             (sent.to_owned(), all(&[])),
         ];
         for (now, expected) in table {

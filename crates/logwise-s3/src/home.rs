@@ -2,11 +2,11 @@
 //! removed there, under the bucket's record, and nothing else is done.
 
 use crate::apply::Written;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, UNSEEN};
 use crate::bucket::{Bucket, Named};
 use crate::change::{Behalf, carry_out, clear_the_way, resource};
 use crate::controller::Context;
-use crate::drift::{drifted, left_alone};
+use crate::drift::{drifted, left_alone, may_be_there};
 use crate::leaving::is_bucket_gone;
 use crate::lessened::Lessened;
 use crate::observe::Look;
@@ -42,7 +42,8 @@ pub(crate) fn home_of(policy: &RetentionPolicy) -> Option<&Home> {
 pub(crate) enum Step {
     /// No rule of the policy is left.
     Done,
-    /// A write is on its way, or has to be decided anew: it is looked at again after this time.
+    /// A write is on its way, or has to be decided anew, or S3 may have given an old answer: it is looked at again after this
+    /// time.
     Open(Duration),
     /// The rules cannot be removed for now, and why.
     Stuck(Reason, String),
@@ -72,7 +73,10 @@ pub(crate) async fn remove(policy: &Arc<RetentionPolicy>, home: &Home, context: 
     let is_duty = is_duty(&bucket, &look, context);
     let own = makers(std::slice::from_ref(policy), context);
     if !is_duty && retention::rules_of(look.facts.document.known(), &own).is_empty() {
-        return Step::Done;
+        let last = context.shell.intents.last(&resource(&bucket.name)).ok().flatten();
+        let is_own = |id: &str| retention::maker_of(id).is_some_and(|maker| own.contains(maker));
+        let may_be_old = may_be_there(last.as_ref(), is_own, Timestamp::now());
+        return if may_be_old { Step::Open(UNSEEN) } else { Step::Done };
     }
     if !is_duty && !may_change(policy) {
         let why = "the policy only observes, or its LogwiseCluster did when it was last seen. Set `changePolicy.mode` \

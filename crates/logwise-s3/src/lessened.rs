@@ -4,7 +4,7 @@
 
 use crate::document::RawDocument;
 use crate::fields::{Kept, kept};
-use crate::record::Targets;
+use crate::record::{Targets, is_found};
 use crate::verify::{Lesser, Reading, SETTING, name, reading};
 use logwise_plan::Known;
 use logwise_runtime::intent::{Effect, Intent, State};
@@ -52,7 +52,8 @@ impl Lessened {
         let (Some((last, targets)), Some(now)) = (known, now.known()) else { return Self::default() };
         // It may also name rules of ours of which the server has kept nothing new.
         let is_other = |part: &&str| targets.write.add.iter().all(|rule| rule.id != **part);
-        let parts = last.effect.iter().flat_map(|effect| &effect.parts).map(String::as_str);
+        let named = last.effect.iter().filter(|_| !is_found(last));
+        let parts = named.flat_map(|effect| &effect.parts).map(String::as_str);
         let parts: BTreeSet<&str> = parts.filter(is_other).collect();
         let before = if parts.is_empty() { None } else { targets.before(last).flatten() };
         let there: BTreeSet<&str> = now.rules().map(|(_, xml)| xml).collect();
@@ -122,6 +123,7 @@ fn lesser(before: Option<&RawDocument>, names: &BTreeSet<&str>, now: &RawDocumen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::found;
     use crate::record::tests::record;
     use logwise_plan::retention::{Rule, Settings, WriteRules};
 
@@ -186,6 +188,16 @@ mod tests {
         let parts = &last.effect.as_ref().unwrap().parts;
         assert!(parts.len() == 1 && parts[0].chars().count() == 255, "{parts:?}");
         assert_eq!(of(&last, &now).rules[0].rule, parts[0]);
+    }
+
+    #[test]
+    fn the_mark_of_a_write_that_found_all_as_wanted_names_no_rule() {
+        let id = format!("<ID>{}</ID>", found().parts[0]);
+        let before = document(&theirs().replace("<ID>t</ID>", &id), VARIES);
+        let (now, last) = closed(&before, |sent| sent.replace(SIZE, ""), VARIES);
+        assert_eq!(of(&last, &now).rules.len(), 1);
+        let found = Intent { state: State::Abandoned, effect: Some(found()), ..last };
+        assert_eq!(of(&found, &now), Lessened::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Configurations that S3 may still answer with although writes of ours have replaced them: those that the last writes
-//! assumed. The record of the last write remembers them, so that the next process knows them too.
+//! Configurations that S3 may still answer with although they were replaced: those that the last writes of ours assumed, and
+//! others that were read shortly before these, whoever has replaced them. The record of the last write remembers them, so
+//! that the next process knows them too.
 
 use crate::compose::compose;
 use crate::document::RawDocument;
@@ -11,8 +12,9 @@ use logwise_plan::Known;
 use logwise_plan::retention::WriteRules;
 use logwise_runtime::intent::{Effect, Ended, Ending, Intent, State};
 
-/// Configurations that a record remembers beside the one that its own write assumes.
-const MOST: usize = 4;
+/// Configurations that a record remembers beside the one that its own write assumes: of earlier writes, and as many that
+/// were read before its own.
+const MOST: usize = 8;
 
 /// Configurations that S3 may still answer with.
 #[derive(Debug)]
@@ -43,8 +45,12 @@ impl<'a> Old<'a> {
         let last = last.and_then(|last| Some((last, Targets::of(last)?)));
         let mut versions = Vec::new();
         if let Some((intent, targets)) = &last {
-            let own = || Earlier { version: targets.write.assumes.clone(), at: written_down(intent) };
-            versions.extend(has_replaced(intent.state).then(own));
+            // What was read before a write that was not sent may be there: that one's base may be the old answer.
+            if has_replaced(intent.state) {
+                let replaced = [&targets.write.assumes].into_iter().chain(&targets.read);
+                let at = written_down(intent);
+                versions.extend(replaced.map(|version| Earlier { version: version.clone(), at }));
+            }
             versions.extend(targets.earlier.iter().cloned());
             // A clock that was put back makes none last for longer.
             versions.retain(|it| now.duration_since(it.at).unsigned_abs() < stale());
@@ -94,6 +100,11 @@ impl<'a> Old<'a> {
         let Some(before) = targets.before(last) else { return false };
         matches!(reading((before.as_ref(), &targets.write), now), Reading::Ours { others: None })
     }
+}
+
+/// What the record of a write over `base` remembers of the versions that were read shortly before, the newest first.
+pub(crate) fn beside(base: Option<&str>, read: Vec<Option<String>>) -> Vec<Option<String>> {
+    read.into_iter().filter(|version| version.as_deref() != base).take(MOST).collect()
 }
 
 /// Whether a write whose record is in this state has, perhaps, replaced what it assumes. One that was not sent, was
@@ -221,12 +232,12 @@ mod tests {
     #[test]
     fn a_record_remembers_few_and_each_once() {
         let mut scene = Scene::new();
-        for (number, days) in (0..).zip([1, 2, 1, 2, 3, 4, 5, 6, 7]) {
+        for (number, days) in (0..).zip([1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]) {
             scene.writes(number, &[("a", days)], State::Done);
         }
         let targets = Targets::of(scene.last.as_ref().unwrap()).unwrap();
         let times: Vec<i64> = targets.earlier.iter().map(|it| it.at.as_second()).collect();
-        assert_eq!(times, [7, 6, 5, 4], "its own write was over what the one of second 7 made");
+        assert_eq!(times, [11, 10, 9, 8, 7, 6, 5, 4], "its own write was over what the one of second 11 made");
         let mut scene = Scene::new();
         for (number, days) in (0..).zip([1, 2, 1, 2, 1, 2]) {
             scene.writes(number, &[("a", days)], State::Done);
@@ -234,6 +245,40 @@ mod tests {
         let targets = Targets::of(scene.last.as_ref().unwrap()).unwrap();
         let times: Vec<i64> = targets.earlier.iter().map(|it| it.at.as_second()).collect();
         assert_eq!(times, [4, 0], "what there was with 2 days, and before all");
+    }
+
+    #[test]
+    fn what_others_replaced_between_two_writes_is_old_once_the_second_was_sent() {
+        let version = |document: Option<&RawDocument>| document.map(|it| it.version().to_owned());
+        let mut scene = Scene::new();
+        let thirty = scene.writes(0, &[("a", 30)], State::Done);
+        // Somebody adds a rule.
+        scene.now = made(thirty.as_ref(), &write(thirty.as_ref(), &[("y", 1)])).unwrap();
+        let base = scene.now.clone();
+        let more = scene.writes(60, &[("a", 365)], State::Done);
+        assert!(!scene.is_old(100, thirty.as_ref()), "no write was made over it");
+        let mut targets = Targets::of(scene.last.as_ref().unwrap()).unwrap();
+        let newest_first = vec![version(base.as_ref()), version(thirty.as_ref()), version(Some(&theirs()))];
+        targets.read = beside(version(base.as_ref()).as_deref(), newest_first);
+        assert_eq!(targets.read, [version(thirty.as_ref()), version(Some(&theirs()))]);
+        let ends = |state| Intent { prepared: Some(at(60)), ..record(state, &targets, base.as_ref()) };
+        for (state, was_sent) in [
+            (State::Sent, true),
+            (State::Done, true),
+            (State::Superseded, true),
+            (State::Prepared, false),
+            (State::Abandoned, false),
+        ] {
+            scene.last = Some(ends(state));
+            assert_eq!(scene.is_old(100, thirty.as_ref()), was_sent, "{state:?}");
+            assert!(!scene.is_old(240, thirty.as_ref()) && !scene.is_old(100, more.as_ref()), "{state:?}");
+        }
+        // So does the next record know it, for as long as that one would have.
+        scene.last = Some(ends(State::Done));
+        scene.writes(120, &[("a", 90)], State::Done);
+        assert!(scene.is_old(239, thirty.as_ref()) && !scene.is_old(240, thirty.as_ref()));
+        let many = (0..20).map(|number| Some(number.to_string())).collect();
+        assert_eq!(beside(Some("3"), many).len(), MOST);
     }
 
     #[test]

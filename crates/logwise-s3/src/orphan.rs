@@ -178,7 +178,7 @@ async fn through_home(policy: &Arc<RetentionPolicy>, context: &Context, pipeline
             return SOON;
         }
         Step::Open(next) => {
-            let message = "Its rules are being removed: S3 is read again until it shows that twice".to_owned();
+            let message = "Its rules are being removed: S3 is read again until it surely shows that".to_owned();
             (next, Reason::Progressing, message)
         }
         Step::Stuck(reason, message) => {

@@ -127,8 +127,8 @@ impl PolicyLook<'_> {
         let Ok(entry) = self.entry else { return true };
         match entry.removal {
             Some(Removal::Orphan) => true,
-            // What was shown once may not be there yet.
-            Some(Removal::RemoveRules) if self.found.attempt.is_open() => false,
+            // What was shown once may not be there yet, and what is not shown may be there.
+            Some(Removal::RemoveRules) if self.found.attempt.is_open() || self.is_hidden(entry) => false,
             Some(Removal::RemoveRules) => match self.found.after {
                 Known::Known(rules) => {
                     !rules.iter().any(|rule| rule.id.as_deref().is_some_and(|id| is_owned_by(id, &entry.owner)))
@@ -138,6 +138,11 @@ impl PolicyLook<'_> {
             },
             None => false,
         }
+    }
+
+    /// Whether S3 shows no rule of this policy, and may have answered with what was there before they came.
+    fn is_hidden(&self, entry: &PolicyEntry) -> bool {
+        self.found.hidden.contains(&entry.owner)
     }
 
     fn plan(&self) -> Option<&PolicyPlan> {
@@ -291,6 +296,11 @@ impl PolicyLook<'_> {
         }
         if let Some((reason, message)) = self.unwritten(entry, plan) {
             return Draft::new(kind, false, reason, message);
+        }
+        if self.is_hidden(entry) {
+            let message = "The policy is being deleted, and S3 shows no rule of it. So soon after a write that may be an old \
+                           answer: it is read again, for at most three minutes";
+            return Draft::new(kind, false, Reason::Progressing, message);
         }
         if entry.removal.is_some() && !self.may_go() {
             let message = "The policy is being deleted and its rules are still in S3: it or its LogwiseCluster only \

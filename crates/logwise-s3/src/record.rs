@@ -10,7 +10,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use logwise_plan::retention::{Meaning, WriteRules};
-use logwise_runtime::intent::Intent;
+use logwise_runtime::intent::{Effect, Intent, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,9 @@ const LARGEST_TARGETS: usize = 4 * 1024 * 1024;
 
 /// Key of packed targets.
 const PACKED: &str = "packed";
+
+/// What the record of a write names that found everything as it was to make it.
+const FOUND: &str = "found as wanted";
 
 /// What a write leaves of rules that others have changed, by id: none if it was not there, without a meaning if it did
 /// something that no rule of ours does.
@@ -46,6 +49,10 @@ pub(crate) struct Targets {
     /// Configurations that the last writes before this one have replaced, the newest first: S3 may still answer with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Earlier>,
+    /// Versions of other configurations that were read within the minutes before this write, the newest reading first: S3
+    /// may still answer with them once it has taken the write, whoever has replaced them. `None`: there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<Option<String>>,
     /// Objects, as `<owner>/<uid8>`, whose rules earlier writes have replaced by those of a successor.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub replaced: BTreeSet<String>,
@@ -147,6 +154,16 @@ impl Targets {
     }
 }
 
+/// What the record of a write names by which nothing came about since S3 shows what it was to make, whoever made it.
+pub(crate) fn found() -> Effect {
+    Effect { amount: 0, parts: vec![FOUND.to_owned()] }
+}
+
+/// Whether a record has ended so: its rules were there, and are missed when they go.
+pub(crate) fn is_found(last: &Intent) -> bool {
+    last.state == State::Abandoned && last.effect == Some(found())
+}
+
 /// The configuration before a write, as gzip in base64: a ConfigMap holds text.
 pub(crate) fn pre_image(before: &RawDocument) -> Option<String> {
     packed(before.bytes())
@@ -169,7 +186,7 @@ fn unpacked(packed: &str, largest: usize) -> Option<Vec<u8>> {
 pub(crate) mod tests {
     use super::*;
     use logwise_plan::retention::{Rule, Settings, Transition, rule_id, service_prefix};
-    use logwise_runtime::intent::{Owner, State, Wish, Writer};
+    use logwise_runtime::intent::{Owner, Wish, Writer};
 
     /// The record of a write over `before`.
     pub(crate) fn record(state: State, targets: &Targets, before: Option<&RawDocument>) -> Intent {

@@ -13,11 +13,11 @@ use logwise_api::{Drift, LogwiseCluster, StorageStatus};
 use logwise_aws::{AwsError, bucket_arn, bucket_statement};
 use logwise_plan::Known;
 use logwise_plan::retention::{self, Blocked, Enforcement, Folding, ObservedRule, RuleGroup, Share};
-use logwise_runtime::conditions::{ConditionType, Draft, Reason};
+use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::metrics::{Metrics, Pipeline};
 use logwise_runtime::{Decision, ErrorClass, Part, PartStatus, Refused, Report, words};
 use serde_json::{Map, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Longest account of what others have changed, in characters.
@@ -91,6 +91,13 @@ pub(crate) fn reported(cluster: &LogwiseCluster) -> Option<PartStatus> {
     status.conditions.iter().any(|ready| OF_CONFIGURATION.contains(&ready.reason)).then_some(status)
 }
 
+/// The same after an old answer. That the plan is blocked is told only where nothing is told yet: a fresh answer may tell of
+/// something else first, and the reason would come and go.
+fn kept(cluster: &LogwiseCluster, is_blocked: bool) -> Option<PartStatus> {
+    let is_good = |status: &PartStatus| status.conditions.iter().all(|ready| ready.truth == Truth::True);
+    reported(cluster).filter(|status| !is_blocked || !is_good(status))
+}
+
 /// Everything one look at a bucket knows.
 pub(crate) struct Found<'a> {
     pub cluster: &'a LogwiseCluster,
@@ -103,6 +110,8 @@ pub(crate) struct Found<'a> {
     pub drift: Option<&'a [Changed]>,
     /// Whether S3 has answered with what was there before writes of ours, while none is open.
     pub is_past: bool,
+    /// Owners that are being deleted and of whose rules this look has shown none, though some may be there.
+    pub hidden: &'a BTreeSet<String>,
     /// The account that the bucket must belong to, if the grants name one.
     pub account: Option<&'a str>,
     /// Rules of the bucket's policies before this look.
@@ -133,10 +142,8 @@ impl Found<'_> {
 
     /// After an old answer: the status as it is, if it tells of what only the configuration shows.
     fn as_reported(&self) -> Option<PartStatus> {
-        let tells_more = self.error().is_some()
-            || self.plan.blocked.is_some()
-            || self.attempt.unkept.as_ref().is_some_and(Unkept::is_duty);
-        if self.is_past && !tells_more { reported(self.cluster) } else { None }
+        let tells_more = self.error().is_some() || self.attempt.unkept.as_ref().is_some_and(Unkept::is_duty);
+        if self.is_past && !tells_more { kept(self.cluster, self.plan.blocked.is_some()) } else { None }
     }
 
     /// Sets the gauges.
@@ -288,7 +295,7 @@ impl Found<'_> {
         let outcome = self.attempt.outcome.iter().map(policy_report::recorded);
         let outcome: Vec<String> = outcome.chain(self.attempt.words()).collect();
         let version = self.observed.facts.document.known().map(|document| document.version.clone());
-        let services = self.observed.facts.services.known().map(std::collections::BTreeSet::len);
+        let services = self.observed.facts.services.known().map(BTreeSet::len);
         let write: Vec<_> = self.plan.write.iter().collect();
         // The record of the last write holds what is bared: that may be much, and is the same for a long time.
         let policy = retention::Policy { bared: BTreeMap::new(), ..self.policy.clone() };
@@ -397,8 +404,9 @@ mod tests {
 
     /// A LogwiseCluster of generation 2 whose StorageReady was reported so.
     fn cluster(reason: &str, generation: i64) -> LogwiseCluster {
+        let status = if reason == "Available" { "True" } else { "False" };
         let ready = json!({
-            "type": "StorageReady", "status": "False", "reason": reason, "message": "m",
+            "type": "StorageReady", "status": status, "reason": reason, "message": "m",
             "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation,
         });
         let status = json!({"conditions": [ready], "storage": {"minimumObjectSize": "varies_by_storage_class"}});
@@ -418,5 +426,13 @@ mod tests {
             assert_eq!(reported(&cluster(reason, generation)), None, "{reason}");
         }
         assert_eq!(reported(&LogwiseCluster { status: None, ..cluster("Available", 2) }), None);
+    }
+
+    #[test]
+    fn after_an_old_answer_a_blocked_plan_is_told_only_where_nothing_is_told_yet() {
+        let stays = |reason, is_blocked| kept(&cluster(reason, 2), is_blocked).is_some();
+        assert!(stays("StoreIgnoresField", true) && stays("TooManyRules", true), "neither comes and goes");
+        assert!(!stays("Available", true) && stays("Available", false));
+        assert!(!stays("PermissionDenied", false), "a look that failed has written that");
     }
 }

@@ -54,6 +54,12 @@ impl Standing {
     }
 }
 
+/// A look as if it had read no configuration: an old answer beside which nobody knows what writes of ours have left.
+pub(crate) fn unread(look: Look) -> Look {
+    let document = Known::Unknown(REPLACED.to_owned());
+    Look { facts: Observed { document, ..look.facts }, raw: Known::Unknown(REPLACED.to_owned()), ..look }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +114,8 @@ mod tests {
         assert!(unclear.is_past(Some(&last(State::Superseded))));
         assert!(matches!(&unclear, Standing::Open { left: None, .. }), "{unclear:?}");
         assert_eq!(unclear.corrected(old.clone()).raw, old.raw);
+        let none = unread(old.clone());
+        assert!(none.raw.is_unknown() && none.facts.document.is_unknown() && none.facts.services == old.facts.services);
         let free = [
             standing(State::Done, &old, 180),
             standing(State::Done, &new, 20),

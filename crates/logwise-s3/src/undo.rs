@@ -7,7 +7,7 @@ use crate::document::RawDocument;
 use crate::fields::{is_wider, lost, prefix};
 use crate::lessened::Lessened;
 use crate::old::{is_void, void};
-use crate::record::{Ignored, Targets};
+use crate::record::{Ignored, Targets, is_found};
 use crate::replaced::replaced;
 use crate::rule;
 use crate::unkept::{SOON, Undo, Unkept};
@@ -139,6 +139,12 @@ pub(crate) fn is_unsure(last: &Intent, at: Timestamp) -> bool {
     last.state != State::Done && at.duration_since(last.written) < UNSURE
 }
 
+/// Whether S3 has shown the write of this record whole before it was replaced: the server keeps it, and what became of it
+/// then is somebody else's work.
+pub(crate) fn was_whole(last: &Intent) -> bool {
+    last.state == State::Superseded && last.effect == void().effect
+}
+
 /// The rules of ours that the server may have made wider, by this record. Rules of a write that two looks have read whole
 /// are as they were written: whatever they become later is somebody else's work. So is what they become long after one that
 /// was not read so.
@@ -154,9 +160,8 @@ fn doubtful((last, targets): (&Intent, &Targets), ours: impl Fn(&str) -> bool, a
         }
         State::Done => known.collect(),
         // Nothing was sent, or it can no longer come late.
-        State::Abandoned if is_void(last) || since(prepared) >= LATEST => known.collect(),
-        // What S3 has shown whole it keeps, whatever somebody else made of it then.
-        State::Superseded if !is_unsure(last, at) || last.effect == void().effect => known.collect(),
+        State::Abandoned if is_void(last) || is_found(last) || since(prepared) >= LATEST => known.collect(),
+        State::Superseded if !is_unsure(last, at) || was_whole(last) => known.collect(),
         _ => {
             let before = targets.before(last).flatten();
             written((before.as_ref(), &targets.write), ours).into_iter().chain(known).collect()
@@ -170,7 +175,7 @@ fn made_less(
     document: Option<&RawDocument>,
     at: Timestamp,
 ) -> Option<(Option<RawDocument>, Less)> {
-    if last.state != State::Superseded {
+    if last.state != State::Superseded || was_whole(last) {
         return None;
     }
     let before = targets.before(last)?;

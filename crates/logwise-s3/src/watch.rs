@@ -129,6 +129,11 @@ impl Watches {
         self.lock().get(bucket).is_some_and(|watch| watch.accepted && watch.intent.as_deref() == intent)
     }
 
+    /// Whether S3 has shown the rules of this intent's write, as far as this process knows.
+    pub(crate) fn was_shown(&self, bucket: &str, intent: Option<&str>) -> bool {
+        self.lock().get(bucket).is_some_and(|watch| watch.shown && watch.intent.as_deref() == intent)
+    }
+
     /// The record is closed.
     pub(crate) fn end(&self, bucket: &str) {
         self.lock().remove(bucket);
@@ -216,7 +221,9 @@ mod tests {
         let judge = |intent: &str| watches.judge(("b", Some(intent.to_owned()), now), (Some("v"), &ours), now);
         watches.begin("b", Some("i".into()), true, now);
         assert!(watches.was_accepted("b", Some("i")) && !watches.was_accepted("b", Some("j")));
+        assert!(!watches.was_shown("b", Some("i")), "nothing was read");
         assert_eq!((judge("i"), judge("j"), judge("j")), (Verdict::Wait, Verdict::Wait, Verdict::Done));
+        assert!(watches.was_shown("b", Some("j")) && !watches.was_shown("b", Some("i")));
         assert!(!watches.was_accepted("b", Some("j")), "another process has sent it");
         watches.end("b");
         assert_eq!(judge("j"), Verdict::Wait);

@@ -8,6 +8,7 @@ use crate::harm::Harmed;
 use crate::sighted::{Case, Sent};
 use crate::watch::stale;
 use logwise_plan::retention::WriteRules;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -70,6 +71,16 @@ impl Witness {
         // One that has just begun takes every answer for a new one.
         let knows = now.saturating_duration_since(self.since) >= stale();
         buckets.entry(bucket.to_owned()).or_default().read(document, (ours, knows), now);
+    }
+
+    /// The versions of what was read within the last minutes and was no old answer, the newest reading first.
+    pub(crate) fn recent(&self, bucket: &str, now: Instant) -> Vec<Option<String>> {
+        let buckets = self.lock();
+        let known = buckets.get(bucket).into_iter().flat_map(|case| &case.recent);
+        let mut recent: Vec<(Option<String>, Instant)> =
+            known.filter(|(_, at)| now.saturating_duration_since(*at) < stale()).cloned().collect();
+        recent.sort_by_key(|(_, at)| Reverse(*at));
+        recent.into_iter().map(|(version, _)| version).collect()
     }
 
     /// The record of the last write is closed, and S3 holds its rules.
@@ -164,6 +175,22 @@ mod tests {
         fn harms(&self) -> Vec<Harm> {
             self.witness.harmed(BUCKET, self.now).into_iter().map(|harmed| harmed.harm).collect()
         }
+    }
+
+    #[test]
+    fn what_was_read_is_known_for_as_long_as_it_may_be_answered_the_newest_reading_first() {
+        let mut scene = Scene::new();
+        let version = |document: &RawDocument| Some(document.version().to_owned());
+        let (one, two) = (theirs("a"), theirs("ab"));
+        let steps = [Some(&one), Some(&two), None, Some(&one)];
+        for document in steps {
+            scene.witness.read(BUCKET, document, is_ours, scene.now);
+            scene.now += Duration::from_secs(10);
+        }
+        assert_eq!(scene.witness.recent(BUCKET, scene.now), [version(&one), None, version(&two)]);
+        let later = scene.now + stale() - Duration::from_secs(20);
+        assert_eq!(scene.witness.recent(BUCKET, later), [version(&one)]);
+        assert!(scene.witness.recent("other", scene.now).is_empty());
     }
 
     #[test]

@@ -122,6 +122,7 @@ pub fn collection(kind: &str, namespace: &str) -> Option<String> {
         "lwc" => ("apis/logwise.io/v1alpha1", "logwiseclusters"),
         "lrp" => ("apis/logwise.io/v1alpha1", "retentionpolicies"),
         "configmap" => ("api/v1", "configmaps"),
+        "event" => ("apis/events.k8s.io/v1", "events"),
         "lease" => ("apis/coordination.k8s.io/v1", "leases"),
         _ => return None,
     };

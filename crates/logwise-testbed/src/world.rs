@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::api::{Api, path};
+use crate::api::{Api, collection, path};
 use crate::bed::Bed;
 use crate::operator::operator_name;
 use crate::process::last_words;
@@ -87,6 +87,15 @@ impl World {
         }
         let text = self.kubectl(&["get", kind, name, "-o", "json"]).await?;
         serde_json::from_str(&text).with_context(|| format!("reading {kind} {name}"))
+    }
+
+    /// Reads all objects of such a kind in the namespace: lwc, lrp, configmap, event or lease. `fields` is a field selector
+    /// or empty.
+    pub async fn list(&self, kind: &str, fields: &str) -> Result<Vec<Value>> {
+        let all = collection(kind, &self.namespace).with_context(|| format!("no path of {kind}"))?;
+        let query = if fields.is_empty() { String::new() } else { format!("?fieldSelector={fields}") };
+        let mut list = self.api.get(&format!("{all}{query}")).await?;
+        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// Asks until `look` succeeds, and returns what it found. After `within` the last error is returned, with what

@@ -168,6 +168,33 @@ async fn shortening_waits_with_its_counted_effect_and_an_old_id_approves_nothing
 }
 
 #[tokio::test]
+async fn a_look_that_fails_takes_no_counted_effect_away() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "effect-stays").await?;
+    put_old(&world, "api", "old", (2_048, 10)).await?;
+    // The preflight would meet the fault too.
+    let operator = start(&world, json!({"preflight": {"enabled": false}})).await?;
+    retain(&world, 30, never()).await?;
+    wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
+    retain(&world, 7, asks(&[])).await?;
+    let (object, listed) = (counted(&world).await?, counts(&world).await?);
+    // One look asks three times.
+    let get = "^GetBucketLifecycleConfiguration$";
+    world.fault(&Fault::error(&world.bucket, get, 503, "SlowDown").times(3)).await?;
+    let failed = async || {
+        let hits = world.bed.stand_in().hits(&world.bucket).await?;
+        ensure!(hits == 3, "{hits} reads have failed");
+        Ok(())
+    };
+    world.wait_until("a look to fail", PATIENCE, failed).await?;
+    looked_again(&world, &operator, 3).await?;
+    let now = counted(&world).await?;
+    let (plan, before) = (&now["status"]["plan"], &object["status"]["plan"]);
+    ensure!(plan == before && !plan["newlyExpirable"].is_null(), "{plan} after {before}");
+    ensure!(counts(&world).await? == listed, "{} listings after {listed}", counts(&world).await?);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_count_that_ended_early_says_at_least_also_of_what_is_too_small_to_be_moved() -> Result<()> {
     // 50 pages of 1,000 objects are looked at.
     const MOST: i64 = 50_000;

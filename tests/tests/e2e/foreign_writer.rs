@@ -40,6 +40,8 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Ground {
     world: World,
     s3: S3,
+    /// Those of every operator here.
+    options: Options,
     operator: Operator,
     /// The configuration before there was a rule of ours.
     first: String,
@@ -56,7 +58,7 @@ impl Ground {
         let url = world.create_schema().await?;
         let config = json!({"preflight": {"enabled": false}, "database": {"url": url}});
         let options = Options::config(config).env("AWS_ACCESS_KEY_ID", KEY);
-        let mut operator = Operator::start(&world, options).await?;
+        let mut operator = Operator::start(&world, options.clone()).await?;
         operator.wait_ready().await?;
         let mut pipeline = cluster(&world, "demo");
         pipeline["spec"].as_object_mut().context("a spec")?.remove("kafka");
@@ -67,7 +69,7 @@ impl Ground {
         apply(&world, &[&pipeline, &kept]).await?;
         wait_condition(&world, KEPT, ("Ready", "True", "Programmed")).await?;
         let s3 = S3::new(&world.bed.aws.endpoint);
-        Ok(Ground { world, s3, operator, first })
+        Ok(Ground { world, s3, options, operator, first })
     }
 
     /// Wants so many days.
@@ -86,6 +88,16 @@ impl Ground {
             days = 90 - days;
             tokio::time::sleep(Duration::from_millis(1_500)).await;
         }
+    }
+
+    /// Waits until the write of ours is on its way that a fault delays.
+    async fn wait_on_its_way(&self) -> Result<()> {
+        let on_its_way = async || {
+            let hits = self.world.bed.stand_in().hits(&self.world.bucket).await?;
+            ensure!(hits == 1, "nothing was sent");
+            Ok(())
+        };
+        self.world.wait_until("our write to be on its way", PATIENCE, on_its_way).await
     }
 
     /// The configuration as it is, whatever answers the operator gets.
@@ -185,11 +197,7 @@ async fn a_rule_that_came_between_our_reading_and_our_write_is_named_when_an_old
     let (world, stand_in) = (&ground.world, ground.world.bed.stand_in());
     world.fault(&Fault::delay(&world.bucket, PUT, UNDER_WAY)).await?;
     ground.want(60).await?;
-    let on_its_way = async || {
-        ensure!(stand_in.hits(&world.bucket).await? == 1, "nothing was sent");
-        Ok(())
-    };
-    world.wait_until("our write to be on its way", PATIENCE, on_its_way).await?;
+    ground.wait_on_its_way().await?;
     ground.put(&with(&ground.document().await?, &rule(1))).await?;
     stand_in.make_stale(&world.bucket, &Stale { reads: Some(1), ..Stale::default() }).await?;
     ground.wait_told("its write took them away: w-0001").await?;
@@ -207,6 +215,35 @@ async fn a_rule_that_came_between_our_reading_and_our_write_is_named_when_an_old
     ground.rests().await?;
     wait_condition(world, DEMO, ("StorageReady", "True", "Available")).await?;
     let trace = ground.trace().await?;
+    ensure!(trace.writes == 2 && trace.careless.is_empty(), "{trace:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_the_write_of_an_operator_took_away_that_was_killed_is_named_by_the_next_one() -> Result<()> {
+    let mut ground = Ground::new("killed").await?;
+    ground.world.fault(&Fault::delay(&ground.world.bucket, PUT, UNDER_WAY)).await?;
+    ground.want(60).await?;
+    ground.wait_on_its_way().await?;
+    ground.put(&with(&ground.document().await?, &rule(1))).await?;
+    ground.operator.kill9().await?;
+    let arrived = async || {
+        let document = ground.document().await?;
+        ensure!(document.contains("<Days>60</Days>"), "{document}");
+        Ok(())
+    };
+    ground.world.wait_until("our write to arrive", PATIENCE, arrived).await?;
+    ensure!(!ground.document().await?.contains("w-0001"), "our write came first");
+    // The first look of the next one meets the record of the write together with the answer from before it.
+    let stale = Stale { reads: Some(1), ..Stale::default() };
+    ground.world.bed.stand_in().make_stale(&ground.world.bucket, &stale).await?;
+    ground.operator = Operator::start(&ground.world, ground.options.clone()).await?;
+    ground.operator.wait_ready().await?;
+    ground.wait_told("its write took them away: w-0001").await?;
+    wait_condition(&ground.world, KEPT, ("Ready", "True", "Programmed")).await?;
+    ground.rests().await?;
+    let trace = ground.trace().await?;
+    ensure!(trace.dropped == BTreeSet::from([rule(1)]) && trace.noticeable == trace.dropped, "{trace:?}");
     ensure!(trace.writes == 2 && trace.careless.is_empty(), "{trace:?}");
     Ok(())
 }

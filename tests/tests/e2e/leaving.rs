@@ -81,8 +81,8 @@ async fn patch(world: &World, (kind, name): (&str, &str), patch: Value) -> Resul
 
 /// Policies that are still there.
 async fn policies(world: &World) -> Result<Vec<String>> {
-    let names = world.kubectl(&["get", "lrp", "-o", "name"]).await?;
-    Ok(names.lines().map(str::to_owned).collect())
+    let all = world.list("lrp", "").await?;
+    Ok(all.iter().filter_map(|policy| policy["metadata"]["name"].as_str().map(str::to_owned)).collect())
 }
 
 async fn wait_gone(world: &World) -> Result<()> {

@@ -26,6 +26,9 @@ const STALE: &str = "150";
 /// What takes a moment if nothing waits until no answer is old any more.
 const SOON: Duration = Duration::from_secs(75);
 
+/// A rule that somebody else adds.
+const LATER: &str = "<Rule><ID>later</ID><Filter><Prefix>later/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>2</Days></Expiration></Rule>";
+
 /// A bucket with one service and rules of others, and an operator that looks each so many seconds.
 async fn ground(name: &str, seconds: u32) -> Result<(World, Operator)> {
     let world = World::new(&Bed::attach()?, name).await?;
@@ -163,6 +166,15 @@ async fn a_change_by_somebody_else_that_waits_for_approval_stays_told() -> Resul
     Ok(())
 }
 
+async fn wait_gone(world: &World, within: Duration) -> Result<()> {
+    let gone = async || {
+        let left = world.list("lrp", "").await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    };
+    world.wait_until("the policy to go", within, gone).await
+}
+
 /// A policy is deleted while S3 answers as if its rules had never been there.
 async fn deleted(name: &str, with_pipeline: bool) -> Result<()> {
     let (world, _operator) = ground(name, 2).await?;
@@ -176,12 +188,7 @@ async fn deleted(name: &str, with_pipeline: bool) -> Result<()> {
     wait_left(&world, 1).await?;
     let object = world.get_json(KEPT.0, KEPT.1).await?;
     ensure!(!object["metadata"]["finalizers"].is_null(), "it goes while its rules are there: {}", object["metadata"]);
-    let gone = async || {
-        let left = world.kubectl(&["get", "lrp", "-o", "name"]).await?;
-        ensure!(left.trim().is_empty(), "{left}");
-        Ok(())
-    };
-    world.wait_until("the policy to go", PATIENCE, gone).await?;
+    wait_gone(&world, PATIENCE).await?;
     ensure!(document(&world).await? == theirs(), "its rules stay: {}", document(&world).await?);
     ensure!(events(&world, "default", "RulesLeft").await?.is_empty(), "rules are said to be left");
     ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
@@ -191,6 +198,96 @@ async fn deleted(name: &str, with_pipeline: bool) -> Result<()> {
 #[tokio::test]
 async fn no_policy_goes_by_an_old_answer() -> Result<()> {
     futures::try_join!(deleted("old-delete", true), deleted("old-home", false))?;
+    Ok(())
+}
+
+/// The same by an answer that no write of ours has replaced and no look has seen.
+async fn deleted_beside_others(name: &str, with_pipeline: bool) -> Result<()> {
+    // Looks are rare: the one that the deletion brings about meets the old answer.
+    let (world, _operator) = ground(name, 3_600).await?;
+    let theirs_and_one = configuration(&[FOREIGN_ODD, FOREIGN_LEGACY, LATER]);
+    world.put_lifecycle(&world.bucket, &theirs_and_one).await?;
+    retain(&world, 30).await?;
+    if !with_pipeline {
+        world.kubectl(&["delete", "lwc", "demo", "--timeout=60s"]).await?;
+    }
+    make_stale(&world, &Stale { reads: Some(1), writes: Some(2), ..Stale::default() }).await?;
+    world.kubectl(&["delete", "lrp", "default", "--wait=false"]).await?;
+    wait_left(&world, 0).await?;
+    wait_gone(&world, SOON).await?;
+    ensure!(document(&world).await? == theirs_and_one, "its rules stay: {}", document(&world).await?);
+    ensure!(events(&world, "default", "RulesLeft").await?.is_empty(), "rules are said to be left");
+    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    nobody_is_blamed(&world).await
+}
+
+#[tokio::test]
+async fn no_policy_goes_by_an_answer_from_before_what_others_wrote_either() -> Result<()> {
+    futures::try_join!(deleted_beside_others("older-delete", true), deleted_beside_others("older-home", false))?;
+    Ok(())
+}
+
+/// Neither of our writes was made over what the old answer shows: a look has seen it, and then somebody added a rule.
+#[tokio::test]
+async fn what_others_replaced_between_two_writes_decides_nothing() -> Result<()> {
+    let (world, operator) = ground("old-between", 2).await?;
+    retain(&world, 30).await?;
+    let end = "</LifecycleConfiguration>";
+    let with_later = document(&world).await?.replace(end, &format!("{LATER}{end}"));
+    world.put_lifecycle(&world.bucket, &with_later).await?;
+    retain(&world, 365).await?;
+    // By this it would lengthen, and the write would take the new rule away.
+    make_stale(&world, &Stale { reads: Some(2), writes: Some(2), ..Stale::default() }).await?;
+    want(&world, 90, "DestructiveOnly").await?;
+    wait_left(&world, 0).await?;
+    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
+    settles(&world, &operator, &["storage"], 2, PATIENCE).await?;
+    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
+    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    let document = document(&world).await?;
+    ensure!(document.contains("<Days>365</Days>") && document.contains(LATER), "{document}");
+    nobody_is_blamed(&world).await
+}
+
+/// Nobody knows what is there: somebody overwrote the last write, and S3 shows what was there before both.
+#[tokio::test]
+async fn meanwhile_new_and_wrong_policies_are_told() -> Result<()> {
+    const SHORTLY: Duration = Duration::from_secs(20);
+    let (world, _operator) = ground("old-others", 2).await?;
+    retain(&world, 30).await?;
+    // The write stays open until somebody else has overwritten it.
+    make_stale(&world, &Stale { reads: Some(1_000), after_next_write: true, ..Stale::default() }).await?;
+    want(&world, 60, "Never").await?;
+    let written = async || {
+        ensure!(puts(&world).await? == 2, "nothing was sent");
+        Ok(())
+    };
+    world.wait_until("the second write", PATIENCE, written).await?;
+    let observe = json!({"spec": {"changePolicy": {"mode": "Observe"}}}).to_string();
+    world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", &observe]).await?;
+    let others = configuration(&[FOREIGN_ODD, FOREIGN_LEGACY, LATER]);
+    world.put_lifecycle(&world.bucket, &others).await?;
+    world.bed.stand_in().end_stale(&world.bucket).await?;
+    let overwritten = async || {
+        let (_, record) = intent(&world, "bucket/").await?;
+        ensure!(record["state"] == "Superseded", "{record}");
+        Ok(())
+    };
+    world.wait_until("the record to be closed", PATIENCE, overwritten).await?;
+    make_stale(&world, &Stale { reads: Some(1_000), writes: Some(2), ..Stale::default() }).await?;
+
+    let (more, mut wrong) = (policy("more", "demo", 7), policy("wrong", "demo", 7));
+    let mars = json!({"name": "night", "schedule": "0 2 * * *", "durationMinutes": 60, "timeZone": "Mars/Olympus"});
+    wrong["spec"]["changePolicy"] = json!({"windows": [mars]});
+    wrong["metadata"]["finalizers"] = json!(["logwise.io/lifecycle-rules"]);
+    apply(&world, &[&more, &wrong]).await?;
+    wait_condition_within(&world, SHORTLY, ("lrp", "more"), ("Programmed", "False", "Progressing")).await?;
+    wait_condition_within(&world, SHORTLY, ("lrp", "wrong"), ("Accepted", "False", "InvalidSpec")).await?;
+    // Whether it has rules there nobody knows before an answer is a new one.
+    world.bed.stand_in().end_stale(&world.bucket).await?;
+    world.kubectl(&["delete", "lrp", "wrong", "--timeout=60s"]).await?;
+    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    ensure!(document(&world).await? == others, "{}", document(&world).await?);
     Ok(())
 }
 

@@ -104,11 +104,9 @@ const NOTED: i64 = 2;
 
 /// When `demo` has grown something, oldest first.
 async fn growth_times(world: &World) -> Result<Vec<Timestamp>> {
-    let selector = "reason=PartitionsIncreased";
-    let text = world.kubectl(&["get", "events.v1.events.k8s.io", "-o", "json", "--field-selector", selector]).await?;
-    let list: Value = serde_json::from_str(&text)?;
+    let all = world.list("event", "reason=PartitionsIncreased").await?;
     let mut times: Vec<Timestamp> = Vec::new();
-    for event in list["items"].as_array().into_iter().flatten().filter(|event| event["regarding"]["name"] == "demo") {
+    for event in all.iter().filter(|event| event["regarding"]["name"] == "demo") {
         times.push(event["eventTime"].as_str().context("an event without a time")?.parse()?);
     }
     times.sort_unstable();

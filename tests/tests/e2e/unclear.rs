@@ -140,8 +140,8 @@ async fn a_pipeline_that_cannot_be_read_is_not_taken_for_deleted() -> Result<()>
     patch_status(&world, "lwc", "demo", &json!({"status": {"conditions": null}})).await?;
     world
         .wait_until("the deleted policy to go with its rules", PATIENCE, async || {
-            let left = world.kubectl(&["get", "lrp", "all", "--ignore-not-found", "-o", "name"]).await?;
-            ensure!(left.is_empty(), "{left} is there");
+            let left = world.list("lrp", "metadata.name=all").await?;
+            ensure!(left.is_empty(), "{left:?} are there");
             let rules = rules(&world).await?;
             ensure!(!rules.contains("<Days>30</Days>"), "{rules}");
             Ok(())

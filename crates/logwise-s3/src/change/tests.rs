@@ -97,6 +97,30 @@ fn a_write_that_was_accepted_and_replaced_names_another_writer() {
 }
 
 #[test]
+fn the_record_of_a_write_that_s3_has_shown_whole_says_so_whatever_replaced_it() {
+    let age = Duration::from_secs(190);
+    let sent = aged(State::Sent, &Targets { write: write(), ..Targets::default() }, age);
+    let (begun, version) = (Instant::now() - age, ours().version().to_owned());
+    let judged = |accepted, shown, raw: RawDocument| {
+        let memory = Memory::default();
+        memory.watches.begin("b", sent.id(), accepted, begun);
+        if shown {
+            let whole = Reading::Ours { others: None };
+            memory.watches.judge(("b", sent.id(), begun), (Some(version.as_str()), &whole), begun);
+        }
+        let Judged { ending, effect, .. } = judge((&memory, "b"), &sent, &look(Known::Known(raw)), |id| id == "ours");
+        (ending, effect)
+    };
+    for accepted in [true, false] {
+        for raw in [parsed(THEIRS), other()] {
+            assert_eq!(judged(accepted, true, raw), (Ok(Ending::Superseded), Some(Effect::default())), "{accepted}");
+        }
+        assert_eq!(judged(accepted, false, other()), (Ok(Ending::Superseded), None), "{accepted}");
+        assert_eq!(judged(accepted, false, parsed(THEIRS)), (Ok(Ending::Abandoned), None), "{accepted}");
+    }
+}
+
+#[test]
 fn what_was_there_before_the_last_but_one_write_is_an_old_answer_too() {
     let (memory, sent) = (Memory::default(), second(State::Sent));
     for _ in 0..3 {
@@ -134,7 +158,7 @@ fn the_record_of_what_surely_was_not_sent_is_closed_at_once() {
     let refused = Err(AwsError::WriteLifecycle { bucket: "b".into(), failure: refused, source: None });
     assert_eq!(unsent(&refused), Some(void()));
     for (written, ending) in [
-        (Written::AlreadySo, Some(void())),
+        (Written::AlreadySo, Some(Ended { effect: Some(found()), ..void() })),
         (Written::Superseded, Some(void())),
         (Written::Postponed, Some(void())),
         (Written::Shown { others: None }, None),
@@ -191,6 +215,10 @@ fn what_was_only_written_down_is_abandoned_at_once() {
     let prepared = intent(State::Prepared);
     assert_eq!(after(&memory, &prepared, Known::Known(parsed(THEIRS))).1, Ok(Ending::Abandoned));
     assert_eq!(after(&memory, &prepared, Known::Known(ours())).1, Ok(Ending::Abandoned), "somebody else did that");
+    for (shown, effect) in [(parsed(THEIRS), None), (ours(), Some(found()))] {
+        let judged = judge((&memory, "b"), &prepared, &look(Known::Known(shown)), |id| id == "ours");
+        assert_eq!(judged.effect, effect);
+    }
     let mut strange = intent(State::Sent);
     strange.wish.targets = serde_json::json!({"to": 3});
     assert_eq!(after(&memory, &strange, Known::Known(ours())).1, Ok(Ending::Superseded));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::found;
 use crate::record::tests::record;
 use logwise_plan::retention::Settings;
 use logwise_runtime::intent::Effect;
@@ -206,6 +207,8 @@ fn what_somebody_does_to_a_rule_later_is_not_the_servers_work() {
     assert_eq!(judged(&ended(State::Abandoned, Some(at(0))), &now, 15), None);
     let void = Intent { effect: void().effect, ..ended(State::Abandoned, Some(at(0))) };
     assert_eq!(judged(&void, &now, 1), None, "its record said `Sent`, and nothing was sent after that");
+    let there = Intent { effect: Some(found()), ..ended(State::Abandoned, Some(at(0))) };
+    assert_eq!(judged(&there, &now, 1), None, "S3 has shown its rules");
     assert_eq!(judged(&ended(State::Sent, Some(at(0))), &now, 1), None, "it is still read");
     // Long after a write that was not kept, or was replaced, it is not the server that makes a rule wider.
     let (_, last, sent) = scene(str::to_owned);
@@ -223,6 +226,8 @@ fn what_somebody_does_to_a_rule_later_is_not_the_servers_work() {
     for now in [
         wide(sent.text(), "a").replace("<Days>90<", "<Days>1<"),
         sent.text().replace("logs/service_name=a/</Prefix>", "logs/</Prefix>"),
+        sent.text().replace("<Prefix>logs/service_name=a/</Prefix>", "<Tag><Key>k</Key><Value>v</Value></Tag>"),
+        wide(sent.text(), "a").replace("<Days>90<", "<Date>2030-01-01T00:00:00Z</Date><Days>90<"),
     ] {
         assert_eq!(judged(&last, &parsed(&now), 1), None, "{now}");
         let of_last = Targets::of(&last).unwrap().write;
@@ -232,6 +237,21 @@ fn what_somebody_does_to_a_rule_later_is_not_the_servers_work() {
     for (state, minutes, unsure) in [(State::Sent, 59, true), (State::Sent, 60, false), (State::Done, 0, false)] {
         assert_eq!(is_unsure(&ended(state, None), at(minutes)), unsure, "{state:?} {minutes}");
     }
+}
+
+#[test]
+fn after_s3_has_shown_a_write_whole_nothing_of_it_is_the_servers_work() {
+    let cases: [fn(&str) -> String; 3] = [without_abort, |sent| wide(sent, "a"), |sent| wide(sent, "k")];
+    for keeps in cases {
+        let (_, last, now) = scene(keeps);
+        assert!(judged(&last, &now, 1).is_some());
+        let whole = Intent { effect: void().effect, ..last };
+        assert_eq!(judged(&whole, &now, 1), None, "{}", now.text());
+    }
+    // What was taken away, and is there again, goes all the same.
+    let (_, last, now) = scene(|sent| wide(sent, "a"));
+    let undo = record(State::Superseded, &due(&last, &now, 1), Some(&now));
+    due(&Intent { effect: void().effect, ..undo }, &now, 4);
 }
 
 #[test]
