@@ -129,9 +129,7 @@ async fn apply_changes_every_system_and_is_mirrored_to_sqlite() -> Result<()> {
                 .fetch_one(&mut database)
                 .await?;
             ensure!(ready.get::<i64, _>(0) == 2, "not both objects are Ready in SQL");
-            let done = sqlx::query(ACTED)
-                .fetch_all(&mut database)
-                .await?;
+            let done = sqlx::query(ACTED).fetch_all(&mut database).await?;
             let done: Vec<String> = done.iter().map(|row| row.get(0)).collect();
             ensure!(done == ["kafka", "spark", "storage"], "decisions with actions: {done:?}");
             Ok(())

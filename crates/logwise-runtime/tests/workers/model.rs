@@ -7,9 +7,7 @@ use crate::process::{self, can_step, may_call};
 use crate::records::Stage;
 use crate::search::ENOUGH;
 use crate::setting::Setting;
-use crate::world::{
-    Bad, Driver, Id, MAX, MIN, Members, NOBODY, Phase, Removal, Wish, World, Written, count, has,
-};
+use crate::world::{Bad, Driver, Id, MAX, MIN, Members, NOBODY, Phase, Removal, Wish, World, Written, count, has};
 use stateright::{Model, Property};
 
 /// Something that happens.

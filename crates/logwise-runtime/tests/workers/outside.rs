@@ -3,7 +3,9 @@
 use crate::fold::next_name;
 use crate::process::expire;
 use crate::setting::{Off, Setting};
-use crate::world::{Bad, Call, Driver, Effect, Id, MAX, MIN, Members, NAMES, NOBODY, Phase, Set, World, bit, count, has};
+use crate::world::{
+    Bad, Call, Driver, Effect, Id, MAX, MIN, Members, NAMES, NOBODY, Phase, Set, World, bit, count, has,
+};
 
 /// A call has its effect. `answered`: whoever waits gets the answer. `again`: it will have its effect once more.
 pub fn land(setting: &Setting, world: &mut World, slot: usize, (answered, again): (bool, bool)) {

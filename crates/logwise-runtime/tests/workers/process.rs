@@ -84,8 +84,8 @@ fn prepare(setting: &Setting, world: &mut World, me: u8, (wish, target): (Wish, 
 fn resume(setting: &Setting, world: &mut World, me: u8, (removal, step, target): (Removal, Step, u8)) {
     let process = *world.peek(me);
     let is_own = (process.known.by, process.known.term) == (me, process.term);
-    let goes_on = world.target == target
-        && (is_own || write(setting, world, me, Ask::Resume { present: process.fresh }));
+    let goes_on =
+        world.target == target && (is_own || write(setting, world, me, Ask::Resume { present: process.fresh }));
     let next = match step {
         _ if !goes_on => Phase::Idle,
         Step::Cordon => Phase::Cordoning(removal),

@@ -241,12 +241,7 @@ async fn send(
 }
 
 /// What becomes of the change if the page calls for another one, or none; else nothing.
-fn differs(
-    around: Around<'_>,
-    (policy, found): (&Policy, &Found),
-    page: &Arc<Page>,
-    change: &What,
-) -> Option<Outcome> {
+fn differs(around: Around<'_>, (policy, found): (&Policy, &Found), page: &Arc<Page>, change: &What) -> Option<Outcome> {
     let superseded = |why: String| Some(Outcome::Superseded { why });
     if !found.page.as_ref().is_ok_and(|looked| place(looked) == place(page)) {
         return superseded(format!("the master at {} has become the active one", page.at));

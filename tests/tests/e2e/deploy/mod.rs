@@ -16,17 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 const ACCOUNT: &str = "system:serviceaccount:logwise-system:logwise-operator";
-const BASE_EGRESS: [&str; 9] = [
-    "UDP 53",
-    "TCP 53",
-    "TCP 443",
-    "TCP 6443",
-    "TCP 9092-9098",
-    "TCP 8080",
-    "TCP 6066",
-    "TCP 8081",
-    "TCP 4040",
-];
+const BASE_EGRESS: [&str; 9] =
+    ["UDP 53", "TCP 53", "TCP 443", "TCP 6443", "TCP 9092-9098", "TCP 8080", "TCP 6066", "TCP 8081", "TCP 4040"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -113,9 +113,8 @@ async fn says(world: &World, name: &str, reason: &str, words: &[&str]) -> Result
 
 /// Waits until the operator has looked so many times more at Spark.
 async fn looked(world: &World, operator: &Operator, times: u64) -> Result<()> {
-    let count = async || -> Result<u64> {
-        Ok(looks(&operator.metrics().await?).get("spark").copied().unwrap_or_default())
-    };
+    let count =
+        async || -> Result<u64> { Ok(looks(&operator.metrics().await?).get("spark").copied().unwrap_or_default()) };
     let before = count().await?;
     world
         .wait_until(&format!("{times} more looks at Spark"), PATIENCE, async || {

@@ -49,7 +49,8 @@ async fn the_keys_of_a_secret_reach_driver_and_executors_and_are_written_nowhere
     looked(world, operator, 1).await?;
     untouched(master)?;
     master.drop_answers(Kind::Create, 1);
-    write_secret(world, "job", &json!({"AWS_ACCESS_KEY_ID": CANARIES[0], "AWS_SECRET_ACCESS_KEY": CANARIES[1]})).await?;
+    write_secret(world, "job", &json!({"AWS_ACCESS_KEY_ID": CANARIES[0], "AWS_SECRET_ACCESS_KEY": CANARIES[1]}))
+        .await?;
     let first = ground.runs(&[]).await?;
     let bodies = master.submissions();
     let body = bodies.first().context("no submission")?;
@@ -57,7 +58,8 @@ async fn the_keys_of_a_secret_reach_driver_and_executors_and_are_written_nowhere
     gives(body, "AWS_SECRET_ACCESS_KEY", CANARIES[1])?;
     ensure!(body["environmentVariables"]["TZ"] == "UTC", "the plain variable is gone");
     // A changed Secret is nothing to end a driver for; the next one gets it.
-    write_secret(world, "job", &json!({"AWS_ACCESS_KEY_ID": CANARIES[0], "AWS_SECRET_ACCESS_KEY": CANARIES[2]})).await?;
+    write_secret(world, "job", &json!({"AWS_ACCESS_KEY_ID": CANARIES[0], "AWS_SECRET_ACCESS_KEY": CANARIES[2]}))
+        .await?;
     tokio::time::sleep(REMEMBERED).await;
     ensure!(submitted(master) == 1, "a changed Secret has begun a driver");
     master.end_driver(&first, End::Error, Some("java.lang.IllegalStateException: no"));

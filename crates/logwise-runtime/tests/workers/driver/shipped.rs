@@ -176,8 +176,7 @@ fn done(page: &Page) -> Vec<Ended> {
         Listed::Finished => Some("FINISHED"),
         Listed::No | Listed::Waiting | Listed::Running => None,
     };
-    let ended = each(page).filter_map(|(id, listed)| {
-        Some(Ended { id: name(id), state: state(listed)?.to_owned(), text: None })
-    });
+    let ended = each(page)
+        .filter_map(|(id, listed)| Some(Ended { id: name(id), state: state(listed)?.to_owned(), text: None }));
     ended.collect()
 }
