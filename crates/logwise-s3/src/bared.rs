@@ -83,7 +83,7 @@ mod tests {
     use crate::old::void;
     use crate::record::found;
     use crate::record::tests::record;
-    use logwise_plan::retention::{Observed, Rule, Settings, WriteRules, bares, rule_id, service_prefix};
+    use logwise_plan::retention::{Rule, Settings, WriteRules, bares, rule_id, service_prefix};
     use logwise_runtime::intent::State;
 
     fn at(second: i64) -> Timestamp {
@@ -104,8 +104,7 @@ mod tests {
         let write = WriteRules { add: rules.to_vec(), ..WriteRules::default() };
         let bytes = crate::compose(None, &write).unwrap();
         let raw = bytes.map_or(Known::Absent, |bytes| Known::Known(RawDocument::parse(&bytes, None).unwrap()));
-        let facts = Observed::new(Known::Known(BTreeSet::new()), raw.clone().map(|raw| raw.to_facts()));
-        Look { facts, raw, surroundings: Default::default(), listed: tokio::time::Instant::now(), error: None }
+        Look::of(Known::Known(BTreeSet::new()), raw)
     }
 
     /// A write over what a look has shown, and its record.

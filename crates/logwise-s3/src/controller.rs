@@ -270,12 +270,14 @@ fn hidden(
     let is_of = |rule: &ObservedRule, owner: &str| rule.id.as_deref().is_some_and(|id| is_owned_by(id, owner));
     let leave = entries.iter().flatten().filter(|entry| entry.removal == Some(Removal::RemoveRules));
     let owners = leave.map(|entry| entry.owner.as_str()).filter(|owner| !rules.iter().any(|rule| is_of(rule, owner)));
-    // The record is unpacked for those alone.
-    let may_be_there = |owner: &&str| {
-        let last = last(context, bucket);
-        drift::may_be_there(last.as_ref(), |id| is_owned_by(id, owner), Timestamp::now())
-    };
-    owners.filter(may_be_there).map(str::to_owned).collect()
+    let owners: Vec<&str> = owners.collect();
+    if owners.is_empty() {
+        // For these alone the record is unpacked, once for all.
+        return BTreeSet::new();
+    }
+    let perhaps = drift::perhaps_there(last(context, bucket).as_ref(), Timestamp::now());
+    let may_be_there = |owner: &&str| perhaps.as_ref().is_none_or(|ids| ids.iter().any(|id| is_owned_by(id, owner)));
+    owners.into_iter().filter(may_be_there).map(str::to_owned).collect()
 }
 
 /// What the plans that people are asked about would do to the objects that are there, by owner, as far as this process has

@@ -215,14 +215,14 @@ fn difference(left: &Meaning, now: &Meaning) -> String {
     parts.join(", ")
 }
 
-/// Whether rules with ids that `is_one` accepts may be there although S3 shows none: so soon after a write an answer may be
-/// older than anything that its record remembers. One that did not end well has perhaps left them as they were before it.
-pub(crate) fn may_be_there(last: Option<&Intent>, is_one: impl Fn(&str) -> bool, now: Timestamp) -> bool {
+/// Ids of rules that may be there although S3 does not show them; `None`: any. So soon after a write an answer may be older
+/// than anything that its record remembers. One that did not end well has perhaps left the rules as they were before it.
+pub(crate) fn perhaps_there(last: Option<&Intent>, now: Timestamp) -> Option<BTreeSet<String>> {
     let is_young = |last: &&Intent| now.duration_since(last.written).unsigned_abs() < stale();
-    let Some(last) = last.filter(is_young) else { return false };
-    let (Some((before, _)), Some(left)) = (before_and_after(last), left(last)) else { return true };
-    let before = before.keys().filter(|_| last.state != State::Done);
-    left.keys().chain(before).any(|id| is_one(id))
+    let Some(last) = last.filter(is_young) else { return Some(BTreeSet::new()) };
+    let (before, _) = before_and_after(last)?;
+    let before = before.into_keys().filter(|_| last.state != State::Done);
+    Some(left(last)?.into_keys().chain(before).collect())
 }
 
 #[cfg(test)]
@@ -392,7 +392,7 @@ mod tests {
         let at = |second| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(second);
         let may = |last: &Intent, service: &str, second| {
             let rule = rule(service, 1).id;
-            may_be_there(Some(last), |id| id == rule, at(second))
+            perhaps_there(Some(last), at(second)).is_none_or(|ids| ids.contains(&rule))
         };
         // This write brings `new`, takes `goes` away and leaves `stays` alone.
         let before = document(&[("stays", 9), ("goes", 9)]);
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(there(&ended(State::Abandoned, Some(found()))), [true, true, true]);
         let mut strange = last.clone();
         strange.wish.targets = serde_json::json!({"to": 3});
-        assert!(may(&strange, "new", 20) && !may_be_there(None, |_| true, at(20)));
+        assert!(may(&strange, "new", 20) && perhaps_there(None, at(20)) == Some(BTreeSet::new()));
     }
 
     #[test]

@@ -47,8 +47,7 @@ pub(crate) fn kept(sent: &str, now: &str) -> Kept {
     if now.iter().any(|(field, number)| sent.get(field).is_none_or(|sent| sent < number)) {
         return Kept::Changed;
     }
-    let lost = sent.iter().filter(|(field, number)| now.get(*field).is_none_or(|now| now < *number));
-    let lost: BTreeSet<String> = lost.map(|((name, _), _)| name.clone()).collect();
+    let lost = missing(&sent, &now);
     if lost.is_empty() { Kept::Whole } else { Kept::Without(lost) }
 }
 
@@ -56,8 +55,7 @@ pub(crate) fn kept(sent: &str, now: &str) -> Kept {
 /// instead of one of these, or a condition or an action more, which somebody has written, or cannot be compared.
 pub(crate) fn lost(sent: &str, now: &str) -> Option<BTreeSet<String>> {
     let (sent, now) = (fields(sent)?, fields(now)?);
-    let lost = sent.iter().filter(|(field, number)| now.get(*field).is_none_or(|now| now < *number));
-    let lost: BTreeSet<String> = lost.map(|((name, _), _)| name.clone()).collect();
+    let lost = missing(&sent, &now);
     let is_other = |field: &(String, String)| {
         let (name, value) = field;
         // A server may print flags that are not set.
@@ -65,6 +63,12 @@ pub(crate) fn lost(sent: &str, now: &str) -> Option<BTreeSet<String>> {
         !value.is_empty() && !sent.contains_key(field) && speaks
     };
     if now.keys().any(is_other) { None } else { Some(lost) }
+}
+
+/// The names of fields that are there less often than they were sent.
+fn missing(sent: &Fields, now: &Fields) -> BTreeSet<String> {
+    let fewer = sent.iter().filter(|(field, number)| now.get(*field).is_none_or(|now| now < *number));
+    fewer.map(|((name, _), _)| name.clone()).collect()
 }
 
 /// Whether a field is part of what S3 knows.

@@ -6,7 +6,7 @@ use crate::attempt::{Attempt, UNSEEN};
 use crate::bucket::{Bucket, Named};
 use crate::change::{Behalf, carry_out, clear_the_way, resource};
 use crate::controller::Context;
-use crate::drift::{drifted, left_alone, may_be_there};
+use crate::drift::{drifted, left_alone, perhaps_there};
 use crate::leaving::is_bucket_gone;
 use crate::lessened::Lessened;
 use crate::observe::Look;
@@ -15,7 +15,6 @@ use crate::record::Targets;
 use crate::replaced::replaced;
 use crate::report::{blocked_message, blocked_reason, reason_of};
 use crate::standing::Standing;
-use crate::surroundings::Surroundings;
 use crate::undo::{is_unsure, unkept};
 use crate::unkept::{Undo, Unkept};
 use crate::{RawDocument, finalizer, lifecycle, policy_report};
@@ -24,7 +23,7 @@ use kube::ResourceExt;
 use logwise_api::{ChangeMode, DeletionPolicy, Home, LogwiseCluster, RetentionPolicy, validate};
 use logwise_aws::AwsError;
 use logwise_plan::Known;
-use logwise_plan::retention::{self, Blocked, Observed};
+use logwise_plan::retention::{self, Blocked};
 use logwise_runtime::conditions::Reason;
 use logwise_runtime::intent::{Intent, Owner};
 use logwise_runtime::{Decision, ErrorClass, ObjectKey, Part, Refused, chain};
@@ -75,7 +74,8 @@ pub(crate) async fn remove(policy: &Arc<RetentionPolicy>, home: &Home, context: 
     if !is_duty && retention::rules_of(look.facts.document.known(), &own).is_empty() {
         let last = context.shell.intents.last(&resource(&bucket.name)).ok().flatten();
         let is_own = |id: &str| retention::maker_of(id).is_some_and(|maker| own.contains(maker));
-        let may_be_old = may_be_there(last.as_ref(), is_own, Timestamp::now());
+        let perhaps = perhaps_there(last.as_ref(), Timestamp::now());
+        let may_be_old = perhaps.is_none_or(|ids| ids.iter().any(|id| is_own(id)));
         return if may_be_old { Step::Open(UNSEEN) } else { Step::Done };
     }
     if !is_duty && !may_change(policy) {
@@ -193,8 +193,7 @@ pub(crate) fn forget(policy: &RetentionPolicy, context: &Context) {
 /// A look at nothing but the configuration.
 fn seen(raw: Known<RawDocument>) -> Look {
     let services = Known::Unknown("not listed: no rule is added".to_owned());
-    let facts = Observed::new(services, raw.clone().map(|raw| raw.to_facts()));
-    Look { facts, raw, surroundings: Surroundings::default(), listed: tokio::time::Instant::now(), error: None }
+    Look::of(services, raw)
 }
 
 /// Whether rules may be removed for this policy, as far as its LogwiseCluster was seen.

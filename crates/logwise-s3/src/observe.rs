@@ -53,6 +53,12 @@ pub(crate) async fn read(bucket: &Bucket, logs_prefix: &str, discovery: &Discove
 }
 
 impl Look {
+    /// A look at the configuration alone, beside these services.
+    pub(crate) fn of(services: Known<BTreeSet<String>>, raw: Known<RawDocument>) -> Self {
+        let facts = Observed::new(services, raw.clone().map(|raw| raw.to_facts()));
+        Self { facts, raw, surroundings: Surroundings::default(), listed: Instant::now(), error: None }
+    }
+
     /// Finds out which services with a rule have vanished, by their listing; `place` is bucket and logs prefix.
     pub(crate) fn miss(&mut self, place: (&str, &str), listing: &Listing, discovery: &Discovery) {
         let by = (listing, self.facts.unversioned);

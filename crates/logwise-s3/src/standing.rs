@@ -77,8 +77,7 @@ mod tests {
     }
 
     fn look(raw: Known<RawDocument>) -> Look {
-        let facts = Observed::new(Known::Known(BTreeSet::new()), raw.clone().map(|raw| raw.to_facts()));
-        Look { facts, raw, surroundings: Default::default(), listed: tokio::time::Instant::now(), error: None }
+        Look::of(Known::Known(BTreeSet::new()), raw)
     }
 
     fn write() -> WriteRules {

@@ -104,6 +104,15 @@ async fn nobody_is_blamed(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The policy waits for approval and goes on waiting, after so many writes.
+async fn waits_for_approval(world: &World, operator: &Operator, writes: usize) -> Result<()> {
+    wait_condition(world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
+    settles(world, operator, &["storage"], 2, PATIENCE).await?;
+    wait_condition(world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
+    ensure!(puts(world).await? == writes, "{} writes", puts(world).await?);
+    Ok(())
+}
+
 #[tokio::test]
 async fn old_answers_after_two_good_ones_change_nothing_at_rest() -> Result<()> {
     let (world, operator) = ground("old-rest", 2).await?;
@@ -133,10 +142,7 @@ async fn an_edit_that_shortens_waits_for_approval_though_an_old_answer_shows_few
     make_stale(&world, &Stale { reads: Some(3), ..Stale::default() }).await?;
     want(&world, 90, "DestructiveOnly").await?;
     wait_left(&world, 0).await?;
-    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
-    settles(&world, &operator, &["storage"], 2, PATIENCE).await?;
-    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
-    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    waits_for_approval(&world, &operator, 2).await?;
     ensure!(document(&world).await?.contains("<Days>365</Days>"), "{}", document(&world).await?);
     nobody_is_blamed(&world).await
 }
@@ -240,10 +246,7 @@ async fn what_others_replaced_between_two_writes_decides_nothing() -> Result<()>
     make_stale(&world, &Stale { reads: Some(2), writes: Some(2), ..Stale::default() }).await?;
     want(&world, 90, "DestructiveOnly").await?;
     wait_left(&world, 0).await?;
-    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
-    settles(&world, &operator, &["storage"], 2, PATIENCE).await?;
-    wait_condition(&world, KEPT, ("Programmed", "False", "ApprovalRequired")).await?;
-    ensure!(puts(&world).await? == 2, "{} writes", puts(&world).await?);
+    waits_for_approval(&world, &operator, 2).await?;
     let document = document(&world).await?;
     ensure!(document.contains("<Days>365</Days>") && document.contains(LATER), "{document}");
     nobody_is_blamed(&world).await

@@ -2,7 +2,7 @@ use super::*;
 use crate::record::Earlier;
 use crate::record::tests::record;
 use logwise_aws::Failure;
-use logwise_plan::retention::{Observed, Rule, Settings};
+use logwise_plan::retention::{Rule, Settings};
 use std::collections::BTreeSet;
 
 const THEIRS: &str = "<LifecycleConfiguration><Rule><ID>t</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
@@ -12,8 +12,7 @@ fn parsed(text: &str) -> RawDocument {
 }
 
 fn look(raw: Known<RawDocument>) -> Look {
-    let facts = Observed::new(Known::Known(BTreeSet::new()), raw.clone().map(|raw| raw.to_facts()));
-    Look { facts, raw, surroundings: Default::default(), listed: tokio::time::Instant::now(), error: None }
+    Look::of(Known::Known(BTreeSet::new()), raw)
 }
 
 fn write() -> WriteRules {
