@@ -7,6 +7,8 @@ pub mod scale;
 
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::install;
+use logwise_testbed::operator::Operator;
+use logwise_testbed::oracles::quiet::looks;
 use logwise_testbed::world::World;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -164,6 +166,23 @@ pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<Str
     let items = world.list("event", &format!("reason={reason}")).await?;
     let about = items.iter().filter(|event| event["regarding"]["name"] == object);
     Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// Looks of this part so far; 0 before the first one has been counted.
+pub async fn looks_at(operator: &Operator, part: &str) -> Result<u64> {
+    Ok(looks(&operator.metrics().await?).get(part).copied().unwrap_or_default())
+}
+
+/// Returns when this part has looked so many times more.
+pub async fn more_looks(world: &World, operator: &Operator, part: &str, number: u64) -> Result<()> {
+    let first = looks_at(operator, part).await?;
+    world
+        .wait_until(&format!("{number} more looks of the part {part}"), PATIENCE, async || {
+            let now = looks_at(operator, part).await?;
+            ensure!(now >= first + number, "{now} looks after {first}");
+            Ok(())
+        })
+        .await
 }
 
 /// Sets the smallest number of workers of pipeline `demo`, at most nine; each greater number is one raise.

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::{looks, settles};
+use logwise_testbed::oracles::quiet::settles;
 use logwise_testbed::stand_in::{Call, Fault, Mode, NewObject, Pace, Stale, StandIn, Throttle};
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, events, policy, raises,
-    wait_condition, wait_desired, with_spark,
+    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, events, more_looks, policy,
+    raises, wait_condition, wait_desired, with_spark,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -94,15 +94,7 @@ impl Ground {
     /// Three more looks without another raise. Other tests' workers come and go at the master, so statuses may change.
     async fn leaves_the_group_alone(&self) -> Result<()> {
         let before = raises(&self.world).await?;
-        let count = async || Ok::<u64, anyhow::Error>(looks(&self.operator.metrics().await?)["spark"]);
-        let first = count().await?;
-        self.world
-            .wait_until("three more looks", PATIENCE, async || {
-                let now = count().await?;
-                ensure!(now >= first + 3, "{now} looks after {first}");
-                Ok(())
-            })
-            .await?;
+        more_looks(&self.world, &self.operator, "spark", 3).await?;
         let now = raises(&self.world).await?;
         ensure!(now == before, "{now} raises after {before}");
         Ok(())

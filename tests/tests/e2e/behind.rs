@@ -11,7 +11,7 @@ use logwise_testbed::proxy::kubernetes::{KubernetesProxy, Request};
 use logwise_testbed::proxy::rules::{Action, RuleId};
 use logwise_testbed::proxy::tcp::{CREATE_PARTITIONS, TcpProxy};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, raises, wait_condition, wait_desired};
+use logwise_tests::{PATIENCE, apply, looks_at, raises, wait_condition, wait_desired};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -109,7 +109,7 @@ impl Ground {
 
     /// Looks at Kafka so far.
     pub(crate) async fn kafka_looks(&self) -> Result<u64> {
-        Ok(looks(&self.operator.metrics().await?).get("kafka").copied().unwrap_or_default())
+        looks_at(&self.operator, "kafka").await
     }
 
     /// Waits until there were so many looks at Kafka.

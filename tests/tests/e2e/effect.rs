@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::http;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::looks;
 use logwise_testbed::s3::S3;
 use logwise_testbed::stand_in::{Fault, NewObject};
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_ODD, PATIENCE, apply, approve, cluster, condition, configuration, events, plan_id, policy, wait_condition,
+    FOREIGN_ODD, PATIENCE, apply, approve, cluster, condition, configuration, events, more_looks, plan_id, policy,
+    wait_condition,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -83,14 +83,7 @@ async fn counts(world: &World) -> Result<usize> {
 }
 
 pub(crate) async fn looked_again(world: &World, operator: &Operator, times: u64) -> Result<()> {
-    let first = looks(&operator.metrics().await?).get("storage").copied().unwrap_or_default();
-    world
-        .wait_until("more looks at the bucket", PATIENCE, async || {
-            let now = looks(&operator.metrics().await?).get("storage").copied().unwrap_or_default();
-            ensure!(now >= first + times, "{now} looks after {first}");
-            Ok(())
-        })
-        .await
+    more_looks(world, operator, "storage", times).await
 }
 
 /// The policy as soon as its plan has been counted.

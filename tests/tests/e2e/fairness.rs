@@ -10,7 +10,7 @@ use logwise_testbed::install;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::world::World;
 use logwise_tests::edits::{Edits, client, idle_edit, percentile};
-use logwise_tests::{PATIENCE, cluster, is_proving, turn_to_prove};
+use logwise_tests::{PATIENCE, cluster, is_proving, looks_at, turn_to_prove};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -220,10 +220,6 @@ impl Times {
     }
 }
 
-async fn looks(operator: &Operator) -> Result<u64> {
-    Ok(logwise_testbed::oracles::quiet::looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default())
-}
-
 /// In `make prove` only. Two operators on one machine: both feel that the machine is busy, one also has the crowd. What
 /// the one is slower than the other is what its namespaces do to each other.
 #[tokio::test]
@@ -245,7 +241,7 @@ async fn a_thousand_busy_objects_do_not_slow_another_namespace() -> Result<()> {
     world.create_topic("p", 1).await?;
     let crowd = Crowd::new(&client, &world, GREAT_CROWD, &bed.kafka.bootstrap).await?;
     crowd.wait_looked_at(&world, Duration::from_secs(300)).await?;
-    let (began, before, mut rounds) = (Instant::now(), looks(&operator).await?, Vec::new());
+    let (began, before, mut rounds) = (Instant::now(), looks_at(&operator, "kafka").await?, Vec::new());
     let measuring = async {
         for _ in 0..ROUNDS.0 {
             let times = Times::of(ROUNDS.1, &mut beside, &mut apart).await?;
@@ -259,7 +255,7 @@ async fn a_thousand_busy_objects_do_not_slow_another_namespace() -> Result<()> {
         measured = measuring => measured?,
         rolled = crowd.roll() => rolled.context("the crowd stands still")?,
     }
-    let rate = (looks(&operator).await? - before) as f64 / began.elapsed().as_secs_f64();
+    let rate = (looks_at(&operator, "kafka").await? - before) as f64 / began.elapsed().as_secs_f64();
     let mut ratios = rounds.iter().map(Times::ratio).collect::<Result<Vec<f64>>>()?;
     ratios.sort_by(f64::total_cmp);
     let crowded = Times::join(&rounds);

@@ -6,12 +6,12 @@ use anyhow::{Context, Error, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::lifecycle::Trace;
-use logwise_testbed::oracles::quiet::looks;
 use logwise_testbed::s3::S3;
 use logwise_testbed::stand_in::{Call, Fault, NewObject, Stale};
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, is_proving, policy, wait_condition,
+    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, is_proving, more_looks, policy,
+    wait_condition,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -132,14 +132,8 @@ impl Ground {
 
     /// Three more looks without a write of ours.
     async fn rests(&self) -> Result<()> {
-        let count = async || anyhow::Ok(looks(&self.operator.metrics().await?).get("storage").copied().unwrap_or(0));
-        let (first, writes) = (count().await?, self.trace().await?.writes);
-        let more = async || {
-            let now = count().await?;
-            ensure!(now >= first + 3, "{now} looks after {first}");
-            Ok(())
-        };
-        self.world.wait_until("three more looks", PATIENCE, more).await?;
+        let writes = self.trace().await?.writes;
+        more_looks(&self.world, &self.operator, "storage", 3).await?;
         let now = self.trace().await?.writes;
         ensure!(now == writes, "{now} writes after {writes}");
         Ok(())

@@ -8,12 +8,13 @@ use logwise_testbed::brokers::{Brokers, Setup};
 use logwise_testbed::install;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::end_state;
-use logwise_testbed::oracles::quiet::{Quiet, looks};
+use logwise_testbed::oracles::quiet::Quiet;
 use logwise_testbed::oracles::secrets::Canaries;
 use logwise_testbed::proxy::tcp::{LIST_OFFSETS, METADATA, TcpProxy};
 use logwise_testbed::world::World;
 use logwise_tests::{
-    PATIENCE, apply, cluster, condition, is_proving, turn_to_prove, wait_condition, wait_condition_within, write_secret,
+    PATIENCE, apply, cluster, condition, is_proving, looks_at, turn_to_prove, wait_condition, wait_condition_within,
+    write_secret,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,7 +167,7 @@ const IN_ONE_REQUEST: usize = 1_000;
 
 /// What was asked of the broker, and how often the operator looked.
 async fn asked(operator: &Operator, proxy: &TcpProxy) -> Result<(u64, BTreeMap<i16, u64>)> {
-    Ok((looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default(), proxy.requests()))
+    Ok((looks_at(operator, "kafka").await?, proxy.requests()))
 }
 
 /// In `make prove` only: making the topics takes minutes.

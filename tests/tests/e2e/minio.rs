@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::looks;
 use logwise_testbed::s3::{Request, S3};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, events, policy, wait_condition};
+use logwise_tests::{apply, cluster, events, more_looks, policy, wait_condition};
 use serde_json::{Value, json};
 
 /// A rule of somebody else, as MinIO prints it.
@@ -63,14 +62,8 @@ impl Ground {
 
     /// Three more looks at the bucket without a write to it.
     async fn stays_quiet(&self) -> Result<()> {
-        let (before, first) = (self.written_at().await?, looks(&self.operator.metrics().await?)["storage"]);
-        self.world
-            .wait_until("three more looks at the bucket", PATIENCE, async || {
-                let now = looks(&self.operator.metrics().await?)["storage"];
-                ensure!(now >= first + 3, "{now} looks after {first}");
-                Ok(())
-            })
-            .await?;
+        let before = self.written_at().await?;
+        more_looks(&self.world, &self.operator, "storage", 3).await?;
         let after = self.written_at().await?;
         ensure!(after == before, "written at {after} again, after {before}");
         Ok(())

@@ -2,7 +2,7 @@
 //! slow their clients down; the operator ends after it. What the brokers hold is read past the proxies.
 
 use crate::kafka_cluster::{self, refusal, set_floor};
-use crate::partitions::{self, busy, more_looks, wait_held};
+use crate::partitions::{self, busy, wait_held};
 use crate::replicas::{self, intent};
 use anyhow::{Context, Result, ensure};
 use logwise_api::Time;
@@ -10,11 +10,11 @@ use logwise_testbed::bed::Bed;
 use logwise_testbed::brokers::{Brokers, Setup};
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::end_state::topics;
-use logwise_testbed::oracles::quiet::{kafka_writes, looks, settles};
+use logwise_testbed::oracles::quiet::{kafka_writes, settles};
 use logwise_testbed::proc;
 use logwise_testbed::proxy::tcp::{CREATE_PARTITIONS, KafkaFault, LIST_OFFSETS, METADATA, TcpProxy};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, events, turn_to_prove, wait_condition};
+use logwise_tests::{PATIENCE, apply, events, looks_at, more_looks, turn_to_prove, wait_condition};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl Three {
 
     /// Looks of the operator so far, Metadata requests to all brokers together, and ListOffsets requests to each.
     async fn asked(&self, operator: &Operator) -> Result<(u64, u64, Vec<u64>)> {
-        let looked = looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default();
+        let looked = looks_at(operator, "kafka").await?;
         let requests: Vec<BTreeMap<i16, u64>> = self.proxies.iter().map(TcpProxy::requests).collect();
         let of = |kind: i16| requests.iter().map(move |of| of.get(&kind).copied().unwrap_or_default());
         Ok((looked, of(METADATA).sum(), of(LIST_OFFSETS).collect()))
@@ -181,7 +181,7 @@ async fn a_look_is_one_metadata_request_and_one_list_offsets_request_to_each_of_
     wait_condition(&three.world, DEMO, HEALTHY).await?;
     let counted = async || {
         let before = three.asked(&operator).await?;
-        more_looks(&three.world, &operator, COUNTED).await?;
+        more_looks(&three.world, &operator, "kafka", COUNTED).await?;
         let after = three.asked(&operator).await?;
         let looked = after.0 - before.0;
         // One look may be under way at either end.
@@ -268,7 +268,7 @@ async fn a_growth_that_the_brokers_do_not_show_is_neither_believed_nor_repeated(
     replicas::wait_partitions(&world, 6).await?;
     let told = refusal(&world, "demo", PATIENCE).await?;
     ensure!(told.contains("accepted 6 partitions and the brokers do not all show them"), "{told}");
-    more_looks(&world, &operator, 2).await?;
+    more_looks(&world, &operator, "kafka", 2).await?;
     refusal(&world, "demo", PATIENCE).await?;
     let (_, open) = intent(&world, "kafka/").await?;
     ensure!(open["state"] == "Sent", "closed before the brokers showed it: {open}");
@@ -295,7 +295,7 @@ async fn a_view_from_before_a_growth_is_told_as_such_and_brings_no_other_growth(
     proxy.spoil(KafkaFault::OldMetadata);
     let told = refusal(&world, "demo", PATIENCE).await?;
     ensure!(told.contains("the controller counts 6 partitions or more, brokers do not yet"), "{told}");
-    more_looks(&world, &operator, 2).await?;
+    more_looks(&world, &operator, "kafka", 2).await?;
     ensure!(proxy.growths() == 1, "asked {} times", proxy.growths());
     proxy.heal().await?;
     wait_condition(&world, DEMO, HEALTHY).await?;
@@ -321,7 +321,7 @@ async fn a_broker_that_carries_validations_out_grows_once_what_was_to_grow_and_n
     for topic in ["api", "keyed"] {
         wait_held(&world, "demo", topic, "RecommendOnly").await?;
     }
-    more_looks(&world, &operator, 2).await?;
+    more_looks(&world, &operator, "kafka", 2).await?;
     ensure!(kafka_writes(&proxy) == 0, "validated what is only recommended: {:?}", proxy.requests());
     object["spec"]["kafka"]["partitionScaling"]["mode"] = json!("Automatic");
     apply(&world, &[&object]).await?;
@@ -418,7 +418,7 @@ async fn a_killed_operator_knows_the_cooldown_of_every_topic_that_grew() -> Resu
         wait_busy(&world, &operator, topic).await?;
     }
     // What status shows now is this process's own.
-    more_looks(&world, &operator, 3).await?;
+    more_looks(&world, &operator, "kafka", 3).await?;
     let found = topics(&world).await?;
     ensure!(found.len() == 2 && found.values().all(|partitions| *partitions == 6), "{found:?}");
     for (topic, before) in ["first", "second"].into_iter().zip(before) {
@@ -440,7 +440,7 @@ async fn each_topic_has_series_of_its_own_only_if_that_is_wished() -> Result<()>
     for wished in [true, false] {
         let mut operator = Operator::start(&world, Options::config(json!({"metrics": {"perTopic": wished}}))).await?;
         operator.wait_ready().await?;
-        more_looks(&world, &operator, 1).await?;
+        more_looks(&world, &operator, "kafka", 1).await?;
         let metrics = operator.metrics().await?;
         ensure!(metrics.contains(&format!("logwise_kafka_partitions{{{of}}} 3\n")), "not counted: {metrics}");
         let series = format!("logwise_kafka_topic_partitions{{{of},topic=\"{topic}\"}} 3\n");

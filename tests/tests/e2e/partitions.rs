@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
 use logwise_testbed::oracles::end_state::topics;
-use logwise_testbed::oracles::quiet::{kafka_writes, looks};
+use logwise_testbed::oracles::quiet::kafka_writes;
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, cluster, condition, events, wait_condition};
+use logwise_tests::{PATIENCE, apply, cluster, condition, events, looks_at, more_looks, wait_condition};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,19 +39,6 @@ pub(crate) async fn operator_with(world: &World, kafka_seconds: u32, options: Op
     let mut operator = Operator::start(world, Options { config, ..options }).await?;
     operator.wait_ready().await?;
     Ok(operator)
-}
-
-/// Returns when the operator has looked at Kafka so many times more.
-pub(crate) async fn more_looks(world: &World, operator: &Operator, number: u64) -> Result<()> {
-    let looked = async || anyhow::Ok(looks(&operator.metrics().await?).get("kafka").copied().unwrap_or_default());
-    let before = looked().await?;
-    world
-        .wait_until(&format!("{number} more looks at Kafka"), PATIENCE, async || {
-            let now = looked().await?;
-            ensure!(now >= before + number, "{now} after {before}");
-            Ok(())
-        })
-        .await
 }
 
 /// Some hundred records per second, far over the target, until dropped.
@@ -164,7 +151,6 @@ async fn a_new_process_knows_the_rate_from_the_database() -> Result<()> {
     let second = operator(&world, 15).await?;
     let patch = json!({"spec": {"kafka": {"partitionScaling": {"maxStepFactor": 3}}}}).to_string();
     world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", &patch]).await?;
-    let before = async || anyhow::Ok(looks(&second.metrics().await?).get("kafka").copied().unwrap_or_default());
     world
         .wait_until("the second process to know the rate", PATIENCE, async || {
             let object = world.get_json("lwc", "demo").await?;
@@ -173,7 +159,7 @@ async fn a_new_process_knows_the_rate_from_the_database() -> Result<()> {
             Ok(())
         })
         .await?;
-    let looks = before().await?;
+    let looks = looks_at(&second, "kafka").await?;
     ensure!(looks < 5, "after {looks} looks it could have known by itself");
     ensure!(world.topic_partitions("busy").await? == 3, "a topic grew under Recommend");
     Ok(())
@@ -225,7 +211,7 @@ async fn the_smaller_of_two_budgets_holds_for_both() -> Result<()> {
         Ok(())
     };
     world.wait_until("the budget to be used up", PATIENCE, async || held("2 of 2 new partitions").await).await?;
-    more_looks(&world, &operator, 4).await?;
+    more_looks(&world, &operator, "kafka", 4).await?;
     let counted = async |small: usize, large: usize| {
         let found = topics(&world).await?;
         let wanted = [("small", small), ("large", large)].map(|(name, count)| (world.topic(name), count));

@@ -4,11 +4,11 @@ use crate::effect::looked_again;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::operator::{Operator, Options};
-use logwise_testbed::oracles::quiet::looks;
 use logwise_testbed::stand_in::{Call, Fault, NewObject, Stale};
 use logwise_testbed::world::World;
 use logwise_tests::{
-    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, events, policy, wait_condition,
+    FOREIGN_LEGACY, FOREIGN_ODD, PATIENCE, apply, cluster, condition, configuration, events, more_looks, policy,
+    wait_condition,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -158,14 +158,7 @@ async fn what_a_server_does_not_keep_is_taken_back_and_not_written_again_after_a
     ensure!(calls(&world, PUT).await?.len() == 2, "written once, taken back once");
     ensure!(operator.stop().await? == 0, "it did not end cleanly");
     let operator = start(&world, options(json!({}))).await?;
-    let first = looks(&operator.metrics().await?).get("storage").copied().unwrap_or_default();
-    world
-        .wait_until("three looks", PATIENCE, async || {
-            let now = looks(&operator.metrics().await?).get("storage").copied().unwrap_or_default();
-            ensure!(now >= first + 3, "{now} looks after {first}");
-            Ok(())
-        })
-        .await?;
+    more_looks(&world, &operator, "storage", 3).await?;
     wait_condition(&world, DEMO, ("StorageReady", "False", "StoreIgnoresField")).await?;
     ensure!(calls(&world, PUT).await?.len() == 2, "the same rules were written again");
     // `apply` takes away what is no longer there.
