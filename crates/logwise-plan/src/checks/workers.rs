@@ -205,7 +205,7 @@ fn left_behind(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
     let cordoned = seen.cordoned(pool);
     let most = if case.scaling().is_some() { most } else { most.saturating_add(cordoned) };
     let may = case.is_managed() && case.observed.intent != OpenIntent::Other && case.plan.raise.is_none() && !asks;
-    may && pool.desired.saturating_sub(cordoned) < least && pool.desired < most.min(pool.max_size)
+    may && pool.desired.saturating_sub(cordoned).max(0) < least && pool.desired < most.min(pool.max_size)
 }
 
 /// Whether the reason of a hold applies, as far as it can be seen from outside.

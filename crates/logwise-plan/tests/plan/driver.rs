@@ -239,6 +239,7 @@ proptest! {
         policy.change.windows.clear();
         let free = Policy { change: ChangePolicy::default(), ..policy.clone() };
         let free = decide(&free, &observed);
+        policy.change.approved_plans.clear();
         policy.change.approved_plans = asked(&decide(&policy, &observed));
         let plan = decide(&policy, &observed);
         prop_assert_eq!((plan.submit, plan.kill), (free.submit, free.kill));

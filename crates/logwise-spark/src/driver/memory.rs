@@ -176,6 +176,13 @@ impl Memory {
         self.in_vain.drain(..surplus);
     }
 
+    /// The submission of the record is given up, since no driver shows that came of it. A master that was restarted since
+    /// may not have heard of it yet: what was counted before says nothing.
+    pub fn given_up(&mut self, at: Timestamp) {
+        self.absent = None;
+        self.in_vain(at, "no driver came of the submission".to_owned());
+    }
+
     /// For how long the intent with this id has been asked about in vain.
     pub fn waited(&mut self, intent: Option<String>, now: Instant) -> Duration {
         Since::count(&mut self.judged, Some(intent), now).unwrap_or_default()
@@ -340,6 +347,16 @@ mod tests {
         assert_eq!(story.see(60, "m", &[], &[]).0, 60);
         assert_eq!(story.see(121, "m", &[], &[]).0, 0, "nobody has looked for more than two periods");
         assert_eq!(story.see(150, "m", &[], &[]).0, 29);
+    }
+
+    #[test]
+    fn absence_is_counted_anew_when_a_submission_is_given_up() {
+        let mut story = Story::new();
+        story.see(0, "m", &[], &[]);
+        assert_eq!(story.see(30, "m", &[], &[]).0, 30);
+        story.memory.given_up(at(1_030));
+        assert_eq!(story.see(31, "m", &[], &[]).0, 0, "a restarted master may not have heard of its driver");
+        assert_eq!(story.memory.attempts(&[]).len(), 1);
     }
 
     #[test]

@@ -234,8 +234,7 @@ async fn clear(
         let waited = around.context.drivers.with(&around.uid(), |memory| memory.waited(intent.id(), Instant::now()));
         let ended = targets::judge(intent, (&rows.facts(), &rows.history(None)), waited)?;
         if targets::is_in_vain(intent, &ended) {
-            let why = "no driver came of the submission".to_owned();
-            around.context.drivers.with(&around.uid(), |memory| memory.in_vain(Timestamp::now(), why));
+            around.context.drivers.with(&around.uid(), |memory| memory.given_up(Timestamp::now()));
         }
         Ok((ended, page.began))
     };

@@ -76,9 +76,9 @@ fn writes(world: &World, since: Mark) -> Result<BTreeMap<String, usize>> {
 
 /// The pod's name and what the operator owns of it, for each that is there.
 async fn marked(world: &World) -> Result<BTreeMap<String, Value>> {
-    let text =
-        world.kubectl(&["get", "pods", "-l", &world.worker_selector(NAME), "-o", "json", "--show-managed-fields"]);
-    let list: Value = serde_json::from_str(&text.await?)?;
+    let selector = world.worker_selector(NAME);
+    let text = world.kubectl(&["get", "pods", "-l", &selector, "-o", "json", "--show-managed-fields"]).await?;
+    let list: Value = serde_json::from_str(&text)?;
     let pods = list["items"].as_array().cloned().unwrap_or_default();
     let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     Ok(pods.iter().filter_map(|pod| Some((name(pod), owned(pod).remove("")?))).collect())

@@ -69,8 +69,12 @@ fn judge(setting: &Setting, world: &mut World, me: u8, page: Option<Page>) -> Ph
             let done = match process.known.wish {
                 Some(Wish::Submit { known }) => {
                     let (done, id) = answer(known, &page);
-                    let recorded = &mut world.process(me).recorded;
-                    *recorded = id.or(*recorded);
+                    let process = world.process(me);
+                    process.recorded = id.or(process.recorded);
+                    // A master that was restarted since may not have heard of it yet.
+                    if !done && !setting.has(Off::Count) {
+                        process.absent = None;
+                    }
                     done
                 }
                 Some(Wish::Kill { id, .. }) => !page[usize::from(id)].is_active(),
