@@ -40,7 +40,7 @@ pub(super) enum Why<'a> {
 }
 
 impl Why<'_> {
-    const fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Hold(hold) => holds::name(hold),
             Self::Still(reason, _) => reason.name(),
