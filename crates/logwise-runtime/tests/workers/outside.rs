@@ -15,7 +15,7 @@ pub fn land(setting: &Setting, world: &mut World, slot: usize, (answered, again)
         // Of one that comes late nobody can say how many there will be.
         Effect::Terminate { id, floor } => terminate(world, id, if setting.late { 0 } else { floor }),
     };
-    world.calls[slot] = again.then(|| Call { by: NOBODY, ..call });
+    world.calls[slot] = again.then_some(Call { by: NOBODY, ..call });
     if answered && call.by != NOBODY {
         world.process(call.by).phase = Phase::Closing { done };
     }

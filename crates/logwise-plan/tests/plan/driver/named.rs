@@ -217,7 +217,7 @@ fn a_submission_without_an_answer_is_found_before_another_is_made() {
     assert_eq!(answer_of(&submit, &[], &observed.done), Answer::Never);
     // A driver of another class is nobody's answer, and one that ended at once is.
     let other = Active { ours: false, ..runs("driver-x") };
-    assert_eq!(answer_of(&submit, &[other.clone()], &observed.done), Answer::Never);
+    assert_eq!(answer_of(&submit, std::slice::from_ref(&other), &observed.done), Answer::Never);
     let found = [other, waits("driver-1")];
     assert_eq!(answer_of(&submit, &found, &observed.done), Answer::Is("driver-1".to_owned()));
     observed.done.push(ended("driver-1", "ERROR"));

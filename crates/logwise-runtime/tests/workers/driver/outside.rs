@@ -75,7 +75,7 @@ pub fn report(world: &mut World, id: u8) {
 /// will be reported.
 pub fn may_tick(world: &World) -> bool {
     let is_hidden = world.lives.contains(&Life::Hidden);
-    !world.awaits_end() && !(is_hidden && world.hidden_for >= 1)
+    !(world.awaits_end() || is_hidden && world.hidden_for >= 1)
 }
 
 /// A minute passes. A query whose driver runs commits a batch, unless it stands still.
