@@ -1,7 +1,7 @@
-//! Where the servers of a bed listen: one loopback network 127.0.N.0/24 per bed.
+//! Where the servers of a bed listen: two loopback networks per bed.
 //!
-//! The servers use 127.0.N.1; the instances of the AWS stand-in get 127.0.N.4 and on, as the first addresses of a
-//! subnet belong to AWS. Usual ports are taken when they are free, so that addresses are easy to read.
+//! The servers use 127.0.N.1; the instances of the AWS stand-in, of which tests may have hundreds at a time, get
+//! 127.N.0.4 and on, as the first addresses of a subnet belong to AWS. Usual ports are taken when they are free, so that addresses are easy to read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ const HIGHEST_PORT: u16 = 32_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addresses {
-    /// N of 127.0.N.0/24.
+    /// N of 127.0.N.1 and 127.N.0.0.
     pub network: u8,
     /// The port of each server on [`Addresses::host`].
     pub ports: Ports,
@@ -120,7 +120,7 @@ impl Addresses {
 
     /// The subnet of the stand-in's instances.
     pub fn subnet(&self) -> String {
-        format!("127.0.{}.0/24", self.network)
+        format!("127.{}.0.0/20", self.network)
     }
 
     /// `host:port`.

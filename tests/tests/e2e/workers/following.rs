@@ -73,8 +73,12 @@ async fn load_is_followed_as_fast_as_the_policies_say_and_downwards_after_the_wi
     ensure!(gaps(&calls, END)[0] >= STEP * 1_000 - EARLIER.0, "faster than the policy: {calls:?}");
     let page = pipeline.master.overview().await?;
     ensure!(page.driver_hosts() == page.alive_hosts() && page.activedrivers[0].id == driver, "{page:?}");
-    let told = (events(world, "demo", "WorkersScaledOut").await?, events(world, "demo", "WorkersScaledIn").await?);
-    ensure!(told.0.len() == 2 && told.1.len() == 2, "{told:?}");
+    let told = async || {
+        let told = (events(world, "demo", "WorkersScaledOut").await?, events(world, "demo", "WorkersScaledIn").await?);
+        ensure!(told.0.len() == 2 && told.1.len() == 2, "{told:?}");
+        Ok(())
+    };
+    world.wait_until("an event for each change", PATIENCE, told).await?;
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }
