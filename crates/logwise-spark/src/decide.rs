@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
-use logwise_plan::workers::{self, Cluster, Observed, OpenIntent, Past, Plan, Policy};
+use logwise_plan::workers::{self, Cluster, Observed, OpenIntent, Past, Plan, Policy, Waiting};
 use logwise_runtime::intent::Intent;
 use std::sync::Arc;
 
@@ -86,7 +86,8 @@ fn facts(ground: Ground<'_>, found: &mut Found, cluster: Known<Cluster>, now: Ti
         Some(Err(_)) => (None, true),
     };
     let last = last.as_ref();
-    if let Some(hook) = hook::waiting(ground.cluster, found, &judge::ended(last, now))
+    let has_let_go = |waiting: &Waiting| ground.context.memory.with(uid, |of| of.scaling.has_let_go(waiting));
+    if let Some(hook) = hook::waiting(ground.cluster, found, &judge::ended(last, now), has_let_go)
         && let Known::Known(pool) = &mut found.pool
     {
         pool.hook = Some(hook);

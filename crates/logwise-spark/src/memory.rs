@@ -6,8 +6,8 @@ use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
-use std::collections::HashMap;
+use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step, Waiting};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -61,6 +61,8 @@ pub(crate) struct Scaling {
     refused: Option<CordonRefused>,
     /// The removal that is under way.
     pub going: Option<Going>,
+    /// Instances, each with the hook that has let it go. Another hook may hold them back still, and nobody says which.
+    let_go: BTreeSet<(String, String)>,
     /// A call beside the one for the group that AWS has refused.
     pub denied: Option<Failed>,
 }
@@ -117,6 +119,7 @@ impl Scaling {
             Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
         }
         self.is_busy = pool.desired != pool.in_service();
+        self.let_go.retain(|(instance, _)| pool.members.iter().any(|member| member.id == *instance));
     }
 
     /// The next look is to ask everything.
@@ -156,6 +159,16 @@ impl Scaling {
     /// Notes that it has taken a cordon.
     pub fn cordon_taken(&mut self) {
         self.refused = None;
+    }
+
+    /// Notes that a hook has let its instance go.
+    pub fn let_go(&mut self, waiting: &Waiting) {
+        self.let_go.insert((waiting.instance.clone(), waiting.hook.clone()));
+    }
+
+    /// Whether the hook has let the instance go: there is nothing left to answer.
+    pub fn has_let_go(&self, waiting: &Waiting) -> bool {
+        self.let_go.iter().any(|(instance, hook)| *instance == waiting.instance && *hook == waiting.hook)
     }
 }
 
@@ -198,6 +211,7 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::Known;
+    use logwise_plan::workers::{Member, MemberState};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -286,6 +300,32 @@ mod tests {
         assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
         scaling.cordon_taken();
         assert_eq!(scaling.past(at(0)).cordon_refused, None);
+    }
+
+    #[test]
+    fn an_instance_that_a_hook_has_let_go_is_remembered_until_it_has_gone() {
+        let waits = |hook: &str| Waiting { instance: "i-1".into(), hook: hook.into(), token: String::new() };
+        let mut scaling = Scaling::default();
+        scaling.let_go(&waits("drain"));
+        let mut leaving = pool(0, None);
+        leaving.members.push(Member {
+            id: "i-1".into(),
+            address: Known::Absent,
+            state: MemberState::Leaving,
+            healthy: true,
+            protected: false,
+            zone: None,
+            current_template: true,
+            since: None,
+            cost: None,
+            replica_set: None,
+        });
+        scaling.saw(&mut leaving, Depth::Quick, at(0));
+        assert!(scaling.has_let_go(&waits("drain")) && !scaling.has_let_go(&waits("another")));
+        let told = Waiting { token: "t".into(), ..waits("drain") };
+        assert!(scaling.has_let_go(&told), "with whatever token");
+        scaling.saw(&mut pool(0, None), Depth::Quick, at(1));
+        assert!(!scaling.has_let_go(&waits("drain")));
     }
 
     #[test]
