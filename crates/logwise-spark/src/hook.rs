@@ -85,9 +85,8 @@ mod tests {
             denied: None,
         };
         let ended = BTreeMap::from([("i-1".to_owned(), Timestamp::UNIX_EPOCH)]);
-        let of = |hook: Option<&str>, ended: &BTreeMap<String, Timestamp>| {
-            waiting(&cluster(hook), &found, ended, |_| false)
-        };
+        let of =
+            |hook: Option<&str>, ended: &BTreeMap<String, Timestamp>| waiting(&cluster(hook), &found, ended, |_| false);
         assert_eq!(of(Some("drain"), &ended), Some(waits("i-1", "drain")));
         assert_eq!(of(Some("drain"), &BTreeMap::new()), None);
         assert_eq!(of(Some("another"), &ended), None);
