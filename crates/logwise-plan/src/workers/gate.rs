@@ -124,6 +124,12 @@ pub(super) fn enough(seats: &Seats<'_>, id: &str, needed: i32) -> Result<(), Hol
 
 /// The member that the removal names, if it still is what it was then and may be ended once it is cordoned.
 pub(super) fn still<'s, 'a>(pool: &Pool, seats: &'s Seats<'a>, removal: &Removal) -> Result<&'s Seat<'a>, Hold> {
+    let seat = same(pool, seats, removal)?;
+    if seat.is_removable() { Ok(seat) } else { Err(Hold::CordonLost { id: removal.id.clone() }) }
+}
+
+/// The member that the removal names, if it still is what it was then, as far as is known.
+pub(super) fn same<'s, 'a>(pool: &Pool, seats: &'s Seats<'a>, removal: &Removal) -> Result<&'s Seat<'a>, Hold> {
     let (desired, in_service) = (pool.desired, pool.in_service());
     let id = || removal.id.clone();
     let Some(seat) = seats.find(&removal.id) else { return Err(Hold::AddressUnknown { id: id() }) };
@@ -137,7 +143,7 @@ pub(super) fn still<'s, 'a>(pool: &Pool, seats: &'s Seats<'a>, removal: &Removal
     if !is_there || !seat.alone || seat.live > 1 {
         return Err(Hold::AddressUnknown { id: id() });
     }
-    if seat.is_removable() { Ok(seat) } else { Err(Hold::CordonLost { id: id() }) }
+    Ok(seat)
 }
 
 /// Whether the worker of the seat is the one that the removal names, and cordoned.

@@ -222,7 +222,8 @@ fn a_signal_that_is_lost_while_a_worker_drains_spares_it() {
         ("pool", Observed { pool: unknown(), ..draining.clone() }),
     ] {
         let plan = planned(&policy, &lost);
-        assert!(plan.removal.is_none() && plan.abandon, "{what}: {plan:#?}");
+        assert!(plan.removal.is_none() && !plan.abandon, "{what}: it drains until more is known: {plan:#?}");
+        assert!(plan.is_idle() && !plan.holds.is_empty(), "{what}: {plan:#?}");
     }
 }
 
