@@ -92,7 +92,8 @@ fn facts(ground: Ground<'_>, found: &mut Found, cluster: Known<Cluster>, now: Ti
     {
         pool.hook = Some(hook);
     }
-    let (history, open) = ground.context.memory.with(uid, |of| remember(of, found, (&cluster, last, uid), now));
+    let at = (ground.policy.look_period_seconds, now);
+    let (history, open) = ground.context.memory.with(uid, |of| remember(of, found, (&cluster, last, uid), at));
     let (launched_last_hour, removed_last_hour) = judge::spent(last, now);
     Observed {
         pool: found.pool.clone(),
@@ -108,13 +109,15 @@ fn remember(
     of: &mut Remembered,
     found: &mut Found,
     (cluster, last, uid): (&Known<Cluster>, Option<&Intent>, &str),
-    now: Timestamp,
+    (period_seconds, now): (u32, Timestamp),
 ) -> (Past, OpenIntent) {
     let scaling = &mut of.scaling;
     scaling.is_about(found.resource.as_deref());
     if let Known::Known(pool) = &mut found.pool {
         scaling.saw(pool, found.depth, now);
-        judge::begin(scaling, judge::capacity(pool, cluster.known()), last, now);
+        let capacity = judge::capacity(pool, cluster.known());
+        judge::begin(scaling, capacity, last, now);
+        scaling.bridge(capacity, (period_seconds, now));
     }
     // What only a full look asks for stands until the next one.
     if found.depth == Depth::Full || found.denied.is_some() {

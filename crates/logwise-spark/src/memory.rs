@@ -17,6 +17,9 @@ const FULL_EVERY: u32 = 5;
 /// The first and the longest pause after a launch that failed. Each further failure doubles it.
 const PAUSE_MINUTES: (i64, i64) = (5, 30);
 
+/// Time without a recommendation after which windows have nothing to look back at; looks may be further apart.
+const SILENCE: SignedDuration = SignedDuration::from_mins(5);
+
 /// How long no cordon is asked for after the master has refused one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
 
@@ -110,6 +113,17 @@ impl Scaling {
         }
         history.note(Recommended { at: now, replicas: capacity });
         self.history = Some(history);
+    }
+
+    /// Where nothing was recommended for so long that nobody knows what was wanted meanwhile, the present number of workers
+    /// counts as recommended, as at a start: so nothing is removed for one window when signals come back.
+    pub fn bridge(&mut self, capacity: i32, (period_seconds, now): (u32, Timestamp)) {
+        let Some(history) = &mut self.history else { return };
+        let longest = SignedDuration::from_secs(i64::from(period_seconds).saturating_mul(3)).max(SILENCE);
+        let last = history.recommended.last().map(|one| one.at);
+        if last.is_none_or(|last| now.duration_since(last) > longest) {
+            history.note(Recommended { at: now, replicas: capacity });
+        }
     }
 
     /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
@@ -211,6 +225,7 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::Known;
+    use logwise_plan::behavior::{Behavior, Question, limit};
     use logwise_plan::workers::{Member, MemberState};
 
     fn at(second: i64) -> Timestamp {
@@ -277,6 +292,27 @@ mod tests {
         scaling.changed((4, 3), at(60));
         let History { recommended, changes } = scaling.past(at(60)).behavior;
         assert_eq!((recommended.len(), changes.len(), scaling.is_new()), (2, 2, false));
+    }
+
+    #[test]
+    fn after_a_time_without_signals_the_present_size_counts_as_recommended() {
+        let mut scaling = Scaling::default();
+        scaling.bridge(9, (30, at(0)));
+        assert!(scaling.is_new(), "it has not begun");
+        scaling.begin(4, None, at(0));
+        scaling.recommended(2, at(1_000));
+        let notes = |scaling: &Scaling| scaling.past(at(0)).behavior.recommended;
+        let before = notes(&scaling);
+        scaling.bridge(4, (30, at(1_300)));
+        assert_eq!(notes(&scaling), before, "looks may fail now and then");
+        scaling.bridge(4, (200, at(1_600)));
+        assert_eq!(notes(&scaling), before, "whoever looks rarely");
+        scaling.bridge(4, (30, at(1_301)));
+        assert_eq!(notes(&scaling).last(), Some(&Recommended { at: at(1_301), replicas: 4 }));
+        scaling.recommended(2, at(1_310));
+        let question = Question { current: 4, recommended: 2, min: 1, max: 9, tolerance_percent: 10 };
+        let to = |second| limit(&Behavior::default(), &question, &scaling.past(at(0)).behavior, at(second)).to;
+        assert_eq!((to(3_100), to(3_101)), (4, 3), "one window later");
     }
 
     #[test]
