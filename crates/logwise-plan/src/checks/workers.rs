@@ -243,11 +243,11 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         Hold::SecondLook { id } | Hold::Draining { id, .. } => member(id) && seen.is_cordoned(pool, id),
         Hold::DriverLanded { id, .. } => seen.hosts_driver(pool, id),
         Hold::CordonUnavailable { .. } => past.cordon_refused.as_ref().is_some_and(|refused| later(refused.until)),
-        Hold::GateClosed { desired, in_service } => {
+        Hold::GateClosed { desired, in_service, others } => {
             let moved = matches!(intent, OpenIntent::Removing(removal) if removal.from != pool.desired);
+            let all = i32::try_from(pool.members.len()).unwrap_or(i32::MAX);
             let counted = (*desired, *in_service) == (pool.desired, pool.in_service());
-            counted
-                && (moved || desired != in_service || pool.members.len() != usize::try_from(*in_service).unwrap_or(0))
+            counted && in_service + others == all && (moved || desired != in_service || *others > 0)
         }
         Hold::BelowTarget { left, needed } => left < needed,
         Hold::Stabilizing { until } | Hold::Cooldown { until } | Hold::LaunchesFail { until, .. } => later(*until),

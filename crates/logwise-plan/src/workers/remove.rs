@@ -1,13 +1,13 @@
 //! Fewer workers: one at a time, by its id, and only once nothing new can come to it.
 
 use super::confirm::{drained, read};
-use super::facts::OpenIntent;
+use super::facts::{MemberState, OpenIntent};
 use super::goal::{About, Goal};
 use super::hold::Hold;
 use super::raise::{missing, stranger};
 use super::rank::ranked;
-use super::seat::Seat;
-use super::{Autoscaling, Plan, Removal, Step, gate};
+use super::seat::{Seat, count};
+use super::{Autoscaling, Plan, Removal, Sizing, Step, gate};
 use crate::behavior::Changed;
 use crate::change::{self, Held, Kind, raise_plan_id};
 use jiff::{SignedDuration, Timestamp};
@@ -178,9 +178,19 @@ fn nobody(about: &About<'_>) -> Hold {
     let first = |is_so: &dyn Fn(&Seat<'_>) -> bool| {
         seats.iter().filter(|seat| is_so(seat)).map(|seat| &seat.member.id).min().cloned()
     };
-    // The driver's host never goes; the others might, if more were known of them.
+    // The driver's host never goes; the others might, if more were known of them, or if they had a worker to cordon.
     if let Some(id) = first(&|seat| seat.driver.is_none() && (!seat.alone || seat.live > 1)) {
         return Hold::AddressUnknown { id };
+    }
+    let missing = match &about.policy.size {
+        Sizing::Load(scaling) => missing(about, scaling),
+        Sizing::Unmanaged | Sizing::Fixed(_) => {
+            let serves = |seat: &&Seat<'_>| seat.alone && seat.member.state == MemberState::InService;
+            count(seats.iter().filter(serves).filter(|seat| seat.driver.is_none() && seat.live == 0))
+        }
+    };
+    if missing > 0 && about.observed.cluster.known().is_some() {
+        return Hold::NoEffect { missing };
     }
     match first(&|seat| seat.driver.is_some()) {
         Some(id) => Hold::DriverHost { id },

@@ -209,7 +209,7 @@ async fn what_passes_by_itself_limits_nothing() {
         Hold::Stabilizing { until: at(9) },
         Hold::Cooldown { until: at(9) },
         Hold::Policy,
-        Hold::GateClosed { desired: 3, in_service: 2 },
+        Hold::GateClosed { desired: 3, in_service: 2, others: 1 },
         Hold::CordonPending { id: "i-1".into() },
     ] {
         let case = Case::with(|case| case.plan.holds = vec![hold.clone()]);

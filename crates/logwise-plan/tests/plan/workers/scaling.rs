@@ -137,6 +137,20 @@ fn one_worker_too_many_goes_and_never_the_drivers() {
 }
 
 #[test]
+fn what_keeps_the_surplus_is_named() {
+    let dead = with(idle(2), |_, cluster| cluster.workers[1].state = WorkerState::Dead);
+    for policy in [by_load(scaling()), fixed(1)] {
+        let plan = planned(&policy, &dead);
+        assert_eq!((victim(&plan), &plan.holds[..]), (None, &[Hold::NoEffect { missing: 1 }][..]), "nothing to cordon");
+    }
+    let standby = with(idle(3), |pool, _| {
+        (pool.desired, pool.members[2].state) = (2, MemberState::Other("Standby".to_owned()));
+    });
+    let plan = planned(&by_load(scaling()), &standby);
+    assert_eq!(plan.holds, [Hold::GateClosed { desired: 2, in_service: 2, others: 1 }]);
+}
+
+#[test]
 fn nothing_goes_that_was_wanted_within_the_window() {
     let mut observed = idle(3);
     observed.history.behavior.recommended.push(Recommended { at: ago(1_799), replicas: 3 });
@@ -254,7 +268,7 @@ fn a_desired_number_that_an_older_call_has_lowered_is_raised_to_what_is_in_servi
     let narrow = by_load(Autoscaling { max_replicas: 2, ..scaling() });
     assert_eq!(raised(&planned(&narrow, &lowered())), None);
     let plan = planned(&narrow, &Observed { load: load(MUCH, 1_000), ..lowered() });
-    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::GateClosed { desired: 2, in_service: 3 }]));
+    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::GateClosed { desired: 2, in_service: 3, others: 0 }]));
     for number in [1, 2] {
         let plan = planned(&fixed(number), &lowered());
         assert_eq!((raised(&plan), victim(&plan)), (Some((2, 3)), None), "of {number}: then one can go");
