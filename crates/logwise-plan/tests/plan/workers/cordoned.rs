@@ -43,8 +43,8 @@ fn cordoned_workers_are_no_capacity() {
 #[test]
 fn one_that_makes_room_goes_also_while_records_are_near_their_end() {
     for risk in [
-        Risk { age_seconds: 2_000, retention_seconds: 3_600, lost: false },
-        Risk { age_seconds: 0, retention_seconds: 3_600, lost: true },
+        Risk { age_seconds: 2_000, retention_seconds: 3_600, lost: false, shortest_seconds: None },
+        Risk { age_seconds: 0, retention_seconds: 3_600, lost: true, shortest_seconds: None },
     ] {
         let observed = Observed { risk: Known::Known(risk), ..busy(3) };
         let plan = planned(&bounds(1, 3), &out(observed.clone(), 1));

@@ -261,7 +261,9 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
         ("although signals are missing", other(&|o| o.risk = unknown())),
         (
             "although records are lost",
-            other(&|o| o.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 9, lost: true })),
+            other(&|o| {
+                o.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 9, lost: true, shortest_seconds: None })
+            }),
         ),
         ("what may be removed within an hour", other(&|o| o.history.removed_last_hour = 20)),
         (
