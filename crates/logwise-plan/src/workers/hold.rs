@@ -158,7 +158,8 @@ pub enum Hold {
         /// When more are asked for.
         until: Timestamp,
     },
-    /// Instances or pods are in service, and no worker of theirs has registered at the master: more would not help.
+    /// Instances or pods are in service, and the master knows no worker of theirs: none that could be cordoned. Where
+    /// that is so of more than half of those that came within the last hour, more would not help.
     NoEffect {
         /// How many.
         missing: i32,
