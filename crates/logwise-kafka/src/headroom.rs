@@ -21,6 +21,9 @@ const OF_TOPIC: usize = 4;
 /// of all is read, which tells less.
 const PERIODS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
 
+/// Why nothing is told of records that were read while it was not known which of them are unread.
+const NOT_KNOWN: &str = "it was not known how far the query has read";
+
 /// How long reading may take.
 const READING: Duration = Duration::from_secs(10);
 
@@ -28,18 +31,24 @@ const READING: Duration = Duration::from_secs(10);
 pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (&str, &Pipeline), context: &Context) {
     let (facts, taken) = (&context.shell.facts, Instant::now());
     let position = facts.position.read(uid, taken).known().map(|position| position.offsets.clone());
-    let period = if position.is_some() { PERIODS.0 } else { PERIODS.1 };
-    if !client.memory().headroom_is_due(uid, taken, period) {
+    let is_known = position.is_some();
+    let period = if is_known { PERIODS.0 } else { PERIODS.1 };
+    let Known::Known(ends) = &look.ends else { return };
+    if !client.memory().headroom_is_due(uid, taken, (period, is_known)) {
         return;
     }
-    let Known::Known(ends) = &look.ends else { return };
     let retention = retention(client, look);
     let unread = Unread::of(ends, &retention, position.as_ref(), |name| client.memory().earliest(name));
     let read = sampling::oldest_unread(client, &unread.asked, READING).await;
     let value = judge(ends, &retention, (&unread, &read), Timestamp::now());
     let ratios = value.values().filter_map(|headroom| headroom.known().map(Headroom::ratio));
     context.shell.metrics.retention_headroom(of, ratios.reduce(f64::min));
-    context.shell.tell(&facts.headroom, uid, Fact { value: Known::Known(value), taken, period });
+    context.shell.tell(&facts.headroom, uid, Fact { value: told(value, is_known), taken, period });
+}
+
+/// What the other parts are told: the oldest record of all says nothing about those that are unread.
+fn told(headroom: BTreeMap<String, Known<Headroom>>, is_known: bool) -> Known<BTreeMap<String, Known<Headroom>>> {
+    if is_known { Known::Known(headroom) } else { Known::Unknown(NOT_KNOWN.to_owned()) }
 }
 
 /// Retention by topic, in milliseconds; those without an end are left out.
@@ -249,6 +258,13 @@ mod tests {
             (&found["b"], &found["c"], &found["ever"]),
             (&Known::Unknown("denied".into()), &Known::Absent, &Known::Absent)
         );
+    }
+
+    #[test]
+    fn what_was_read_without_the_querys_position_is_not_told() {
+        let headroom = BTreeMap::from([("a".to_owned(), Known::Known(Headroom::Lost { offsets: 1 }))]);
+        assert_eq!(told(headroom.clone(), false), Known::Unknown(NOT_KNOWN.into()));
+        assert_eq!(told(headroom.clone(), true), Known::Known(headroom));
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub(crate) struct Memory {
     jumps: u32,
     /// Both clocks at the last look.
     clocks: Option<(Instant, Timestamp)>,
-    /// When the oldest unread records of an object were read last.
-    headroom: HashMap<String, Instant>,
+    /// When the oldest unread records of an object were read last, and whether it was known which are unread.
+    headroom: HashMap<String, (Instant, bool)>,
     /// The longest window that anybody asks for.
     window_seconds: u32,
     /// End offsets as the database has them, by the name of the ring.
@@ -243,15 +243,19 @@ impl Memory {
         self.topics.get(name)?.description.as_ref().map(|(description, _)| description)
     }
 
-    /// Whether it is time to read the oldest unread records of this object; it counts as done.
-    pub fn headroom_is_due(&mut self, uid: &str, now: Instant, period: Duration) -> bool {
-        let due = self.headroom.get(uid).is_none_or(|last| now.saturating_duration_since(*last) >= period);
+    /// Whether it is time to read the oldest unread records of this object; it counts as done. As soon as it is known
+    /// which are unread, it is time.
+    pub fn headroom_is_due(&mut self, uid: &str, now: Instant, (period, is_known): (Duration, bool)) -> bool {
+        let due = self
+            .headroom
+            .get(uid)
+            .is_none_or(|(last, was_known)| (is_known && !was_known) || now.saturating_duration_since(*last) >= period);
         // The first look describes the topics; their retention is known at the next one.
         if due && self.topics.values().any(|topic| topic.description.is_some()) {
             if self.headroom.len() >= MAX_OBJECTS {
                 self.headroom.clear();
             }
-            self.headroom.insert(uid.to_owned(), now);
+            self.headroom.insert(uid.to_owned(), (now, is_known));
             return true;
         }
         false

@@ -162,7 +162,7 @@ fn held_by_kafka(cluster: &LogwiseCluster, kafka: &KafkaStatus) -> Vec<Held> {
                 let opening = held.next_opening_time.as_ref().map(|time| opening(cluster, time));
                 Held::WaitingForWindow { changes, opening }
             }
-            HeldReason::RecommendOnly => Held::RecommendOnly { changes },
+            HeldReason::RecommendOnly => Held::RecommendOnly { changes, field: "spec.kafka.partitionScaling.mode" },
         })
     });
     held.collect()

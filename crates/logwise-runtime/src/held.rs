@@ -36,6 +36,8 @@ pub enum Held {
     RecommendOnly {
         /// How many.
         changes: i64,
+        /// The field that has them carried out once it is Automatic, such as `spec.kafka.partitionScaling.mode`.
+        field: &'static str,
     },
 }
 
@@ -54,7 +56,7 @@ impl Held {
         match self {
             Self::ApprovalRequired { changes, .. }
             | Self::WaitingForWindow { changes, .. }
-            | Self::RecommendOnly { changes } => *changes,
+            | Self::RecommendOnly { changes, .. } => *changes,
         }
     }
 
@@ -89,8 +91,8 @@ impl Held {
                 "{changes} {} for windows that are never open when they have to be. Correct `changePolicy.windows`",
                 wait(*changes)
             ),
-            Self::RecommendOnly { changes } => {
-                format!("{changes} recommended: set `spec.kafka.partitionScaling.mode` to Automatic to carry them out")
+            Self::RecommendOnly { changes, field } => {
+                format!("{changes} recommended: set `{field}` to Automatic to carry them out")
             }
         }
     }

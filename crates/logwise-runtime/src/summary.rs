@@ -338,9 +338,14 @@ mod tests {
 
     #[test]
     fn pending_changes_name_what_holds_them() {
-        let mut kafka = waits(Held::RecommendOnly { changes: 3 }, 2);
+        let recommended = |changes, field| Held::RecommendOnly { changes, field };
+        let mut kafka = waits(recommended(3, "spec.kafka.partitionScaling.mode"), 2);
         let reason = |view: &View| said(view, ConditionType::ChangesPending).0;
         assert_eq!(reason(&view(vec![kafka.clone()])), Reason::RecommendOnly);
+        let workers = waits(recommended(1, "spec.spark.workers.autoscaling.mode"), 2);
+        let (_, message) = said(&view(vec![kafka.clone(), workers]), ConditionType::ChangesPending);
+        let each = ["3 recommended: set `spec.kafka.partitionScaling.mode`", "1 recommended: set `spec.spark.workers."];
+        assert!(each.iter().all(|words| message.contains(words)), "each by its own field: {message}");
         kafka.held.push(window(Some("2026-03-03T01:00:00Z")));
         assert_eq!(reason(&view(vec![kafka.clone()])), Reason::WaitingForWindow);
         kafka.held.push(approval("kp-00000001", 2));

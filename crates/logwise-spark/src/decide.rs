@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
-use logwise_plan::workers::{self, Cluster, Observed, OpenIntent, Past, Plan, Policy};
+use logwise_plan::workers::{self, Cluster, Observed, OpenIntent, Past, Plan, Policy, Waiting};
 use logwise_runtime::intent::Intent;
 use std::sync::Arc;
 
@@ -86,12 +86,14 @@ fn facts(ground: Ground<'_>, found: &mut Found, cluster: Known<Cluster>, now: Ti
         Some(Err(_)) => (None, true),
     };
     let last = last.as_ref();
-    if let Some(hook) = hook::waiting(ground.cluster, found, &judge::ended(last, now))
+    let has_let_go = |waiting: &Waiting| ground.context.memory.with(uid, |of| of.scaling.has_let_go(waiting));
+    if let Some(hook) = hook::waiting(ground.cluster, found, &judge::ended(last, now), has_let_go)
         && let Known::Known(pool) = &mut found.pool
     {
         pool.hook = Some(hook);
     }
-    let (history, open) = ground.context.memory.with(uid, |of| remember(of, found, (&cluster, last, uid), now));
+    let at = (ground.policy.look_period_seconds, now);
+    let (history, open) = ground.context.memory.with(uid, |of| remember(of, found, (&cluster, last, uid), at));
     let (launched_last_hour, removed_last_hour) = judge::spent(last, now);
     Observed {
         pool: found.pool.clone(),
@@ -107,13 +109,15 @@ fn remember(
     of: &mut Remembered,
     found: &mut Found,
     (cluster, last, uid): (&Known<Cluster>, Option<&Intent>, &str),
-    now: Timestamp,
+    (period_seconds, now): (u32, Timestamp),
 ) -> (Past, OpenIntent) {
     let scaling = &mut of.scaling;
     scaling.is_about(found.resource.as_deref());
     if let Known::Known(pool) = &mut found.pool {
         scaling.saw(pool, found.depth, now);
-        judge::begin(scaling, judge::capacity(pool, cluster.known()), last, now);
+        let capacity = judge::capacity(pool, cluster.known());
+        judge::begin(scaling, capacity, last, now);
+        scaling.bridge(capacity, (period_seconds, now));
     }
     // What only a full look asks for stands until the next one.
     if found.depth == Depth::Full || found.denied.is_some() {

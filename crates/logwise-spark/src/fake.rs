@@ -36,6 +36,8 @@ pub(crate) struct Outside {
     version: u64,
     /// Hosts whose workers take nothing new.
     pub cordoned: BTreeSet<String>,
+    /// Whether the master only says that it is not there.
+    pub is_mute: bool,
     /// What the master answers to a cordon.
     pub cordon: u16,
     /// The pod that the driver runs on.
@@ -60,6 +62,7 @@ impl Outside {
             records: BTreeMap::new(),
             version: 0,
             cordoned: BTreeSet::new(),
+            is_mute: false,
             cordon: 200,
             driver: "a",
             lands: None,
@@ -75,6 +78,9 @@ impl Outside {
     }
 
     fn master(&mut self, request: &Request) -> Answer {
+        if self.is_mute {
+            return json(503, &Value::Null);
+        }
         if let Some((_, rest)) = request.line.split_once("/workers/kill/?host=") {
             let host = rest.split(' ').next().unwrap_or_default();
             self.changes.push(format!("cordon {host}"));

@@ -14,12 +14,18 @@ use logwise_runtime::term::Permit;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The hook of the spec that holds back an instance of ours; `ended` are those that the operator has ended.
-pub(crate) fn waiting(cluster: &LogwiseCluster, found: &Found, ended: &BTreeMap<String, Timestamp>) -> Option<Waiting> {
+/// The hook of the spec that holds back an instance of ours; `ended` are those that the operator has ended. One that
+/// `has_let_go` holds nothing back any more: while another hook does, AWS does not tell which of the two it is.
+pub(crate) fn waiting(
+    cluster: &LogwiseCluster,
+    found: &Found,
+    ended: &BTreeMap<String, Timestamp>,
+    has_let_go: impl Fn(&Waiting) -> bool,
+) -> Option<Waiting> {
     let workers = cluster.spec.spark.as_ref()?.workers.as_ref()?;
     let hook = workers.auto_scaling_group.as_ref()?.termination_hook_name.as_ref()?;
     let ours = |waiting: &&Waiting| waiting.hook == *hook && ended.contains_key(&waiting.instance);
-    found.waiting.iter().find(ours).cloned()
+    found.waiting.iter().filter(ours).find(|waiting| !has_let_go(waiting)).cloned()
 }
 
 /// Answers the hook.
@@ -27,7 +33,11 @@ pub(crate) async fn answer(around: Around<'_>, step: &HookStep) -> Result<Outcom
     let Place::Group { clients, name } = around.place else { return Ok(Outcome::AlreadySo) };
     let client = clients.autoscaling();
     let wish = (targets(kind::HOOK, &json!({"step": step})), 0);
-    once(around, wish, unchecked(), |permit| send(&client, (name, step), permit)).await
+    let outcome = once(around, wish, unchecked(), |permit| send(&client, (name, step), permit)).await;
+    if let (HookStep::Complete(waiting), Ok(Outcome::Done | Outcome::AlreadySo)) = (step, &outcome) {
+        around.context.memory.with(around.uid(), |of| of.scaling.let_go(waiting));
+    }
+    outcome
 }
 
 async fn send(client: &AutoScaling, (name, step): (&str, &HookStep), permit: Permit) -> Result<Outcome, Failed> {
@@ -75,9 +85,16 @@ mod tests {
             denied: None,
         };
         let ended = BTreeMap::from([("i-1".to_owned(), Timestamp::UNIX_EPOCH)]);
-        assert_eq!(waiting(&cluster(Some("drain")), &found, &ended), Some(waits("i-1", "drain")));
-        assert_eq!(waiting(&cluster(Some("drain")), &found, &BTreeMap::new()), None);
-        assert_eq!(waiting(&cluster(Some("another")), &found, &ended), None);
-        assert_eq!(waiting(&cluster(None), &found, &ended), None);
+        let of =
+            |hook: Option<&str>, ended: &BTreeMap<String, Timestamp>| waiting(&cluster(hook), &found, ended, |_| false);
+        assert_eq!(of(Some("drain"), &ended), Some(waits("i-1", "drain")));
+        assert_eq!(of(Some("drain"), &BTreeMap::new()), None);
+        assert_eq!(of(Some("another"), &ended), None);
+        assert_eq!(of(None, &ended), None);
+        let both = ["i-1", "i-2"].map(|id| (id.to_owned(), Timestamp::UNIX_EPOCH));
+        let one_gone = |waiting: &Waiting| *waiting == waits("i-1", "drain");
+        let drain = cluster(Some("drain"));
+        assert_eq!(waiting(&drain, &found, &ended, one_gone), None, "it is answered once");
+        assert_eq!(waiting(&drain, &found, &both.into(), one_gone), Some(waits("i-2", "drain")));
     }
 }

@@ -6,8 +6,8 @@ use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
-use std::collections::HashMap;
+use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step, Waiting};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +16,9 @@ const FULL_EVERY: u32 = 5;
 
 /// The first and the longest pause after a launch that failed. Each further failure doubles it.
 const PAUSE_MINUTES: (i64, i64) = (5, 30);
+
+/// Time without a recommendation after which windows have nothing to look back at; looks may be further apart.
+const SILENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long no cordon is asked for after the master has refused one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
@@ -61,6 +64,8 @@ pub(crate) struct Scaling {
     refused: Option<CordonRefused>,
     /// The removal that is under way.
     pub going: Option<Going>,
+    /// Instances, each with the hook that has let it go. Another hook may hold them back still, and nobody says which.
+    let_go: BTreeSet<(String, String)>,
     /// A call beside the one for the group that AWS has refused.
     pub denied: Option<Failed>,
 }
@@ -110,6 +115,17 @@ impl Scaling {
         self.history = Some(history);
     }
 
+    /// Where nothing was recommended for so long that nobody knows what was wanted meanwhile, the present number of workers
+    /// counts as recommended, as at a start: so nothing is removed for one window when signals come back.
+    pub fn bridge(&mut self, capacity: i32, (period_seconds, now): (u32, Timestamp)) {
+        let Some(history) = &mut self.history else { return };
+        let longest = SignedDuration::from_secs(i64::from(period_seconds).saturating_mul(3)).max(SILENCE);
+        let last = history.recommended.last().map(|one| one.at);
+        if last.is_none_or(|last| now.duration_since(last) > longest) {
+            history.note(Recommended { at: now, replicas: capacity });
+        }
+    }
+
     /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
     pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
         match depth {
@@ -117,6 +133,7 @@ impl Scaling {
             Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
         }
         self.is_busy = pool.desired != pool.in_service();
+        self.let_go.retain(|(instance, _)| pool.members.iter().any(|member| member.id == *instance));
     }
 
     /// The next look is to ask everything.
@@ -156,6 +173,16 @@ impl Scaling {
     /// Notes that it has taken a cordon.
     pub fn cordon_taken(&mut self) {
         self.refused = None;
+    }
+
+    /// Notes that a hook has let its instance go.
+    pub fn let_go(&mut self, waiting: &Waiting) {
+        self.let_go.insert((waiting.instance.clone(), waiting.hook.clone()));
+    }
+
+    /// Whether the hook has let the instance go: there is nothing left to answer.
+    pub fn has_let_go(&self, waiting: &Waiting) -> bool {
+        self.let_go.iter().any(|(instance, hook)| *instance == waiting.instance && *hook == waiting.hook)
     }
 }
 
@@ -198,6 +225,8 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::Known;
+    use logwise_plan::behavior::{Behavior, Question, limit};
+    use logwise_plan::workers::{Member, MemberState};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -266,6 +295,27 @@ mod tests {
     }
 
     #[test]
+    fn after_a_time_without_signals_the_present_size_counts_as_recommended() {
+        let mut scaling = Scaling::default();
+        scaling.bridge(9, (30, at(0)));
+        assert!(scaling.is_new(), "it has not begun");
+        scaling.begin(4, None, at(0));
+        scaling.recommended(2, at(1_000));
+        let notes = |scaling: &Scaling| scaling.past(at(0)).behavior.recommended;
+        let before = notes(&scaling);
+        scaling.bridge(4, (30, at(1_300)));
+        assert_eq!(notes(&scaling), before, "looks may fail now and then");
+        scaling.bridge(4, (200, at(1_600)));
+        assert_eq!(notes(&scaling), before, "whoever looks rarely");
+        scaling.bridge(4, (30, at(1_301)));
+        assert_eq!(notes(&scaling).last(), Some(&Recommended { at: at(1_301), replicas: 4 }));
+        scaling.recommended(2, at(1_310));
+        let question = Question { current: 4, recommended: 2, min: 1, max: 9, tolerance_percent: 10 };
+        let to = |second| limit(&Behavior::default(), &question, &scaling.past(at(0)).behavior, at(second)).to;
+        assert_eq!((to(3_100), to(3_101)), (4, 3), "one window later");
+    }
+
+    #[test]
     fn another_group_has_another_past() {
         let mut scaling = Scaling::default();
         scaling.is_about(Some("group/a"));
@@ -286,6 +336,32 @@ mod tests {
         assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
         scaling.cordon_taken();
         assert_eq!(scaling.past(at(0)).cordon_refused, None);
+    }
+
+    #[test]
+    fn an_instance_that_a_hook_has_let_go_is_remembered_until_it_has_gone() {
+        let waits = |hook: &str| Waiting { instance: "i-1".into(), hook: hook.into(), token: String::new() };
+        let mut scaling = Scaling::default();
+        scaling.let_go(&waits("drain"));
+        let mut leaving = pool(0, None);
+        leaving.members.push(Member {
+            id: "i-1".into(),
+            address: Known::Absent,
+            state: MemberState::Leaving,
+            healthy: true,
+            protected: false,
+            zone: None,
+            current_template: true,
+            since: None,
+            cost: None,
+            replica_set: None,
+        });
+        scaling.saw(&mut leaving, Depth::Quick, at(0));
+        assert!(scaling.has_let_go(&waits("drain")) && !scaling.has_let_go(&waits("another")));
+        let told = Waiting { token: "t".into(), ..waits("drain") };
+        assert!(scaling.has_let_go(&told), "with whatever token");
+        scaling.saw(&mut pool(0, None), Depth::Quick, at(1));
+        assert!(!scaling.has_let_go(&waits("drain")));
     }
 
     #[test]

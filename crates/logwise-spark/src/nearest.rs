@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// How long records are kept that never expire, or that nobody waits for.
 const ALWAYS_SECONDS: i64 = 10 * 365 * 86_400;
 
-/// A topic whose unread records are nearest to their end.
+/// The topic of which unread records have the least share of their time left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Nearest {
     pub topic: String,
@@ -16,9 +16,25 @@ pub(crate) struct Nearest {
     pub retention_seconds: Option<i64>,
     /// Share of that time which is left, in percent.
     pub left_percent: i64,
+    /// Seconds that the oldest unread record of all topics has waited; those that are gone are left out.
+    pub oldest_seconds: i64,
 }
 
-/// How near unread records are to their end, and on which topic, of those that the query reads.
+impl Nearest {
+    /// How long the oldest unread record has waited, in seconds, if none is gone.
+    pub fn oldest(&self) -> Option<i64> {
+        self.retention_seconds.map(|_| self.oldest_seconds)
+    }
+
+    /// Whether less than half of its retention is left to a record that was not read, or such records are gone.
+    pub const fn is_at_risk(&self) -> bool {
+        self.retention_seconds.is_none() || self.left_percent < 50
+    }
+}
+
+/// How near unread records are to their end where they are lost first, and on which topic they have the least share of
+/// their time left, of the topics that the query reads. The two may be different ones: a day of which little is left is
+/// more than half an hour of which much is.
 pub(crate) fn risk(
     headroom: &Known<BTreeMap<String, Known<Headroom>>>,
     position: &Known<CheckpointPosition>,
@@ -30,43 +46,69 @@ pub(crate) fn risk(
         (Known::Unknown(why), _) => return (Known::Unknown(why.clone()), None),
     };
     let of_query = || headroom.iter().filter(|(topic, _)| position.offsets.contains_key(*topic));
-    let known = of_query().filter_map(|(topic, headroom)| Some((topic, headroom.known()?)));
-    let nearest = known.min_by(|(_, one), (_, other)| one.ratio().total_cmp(&other.ratio()));
-    let nearest = nearest.map(|(topic, headroom)| near(topic, headroom));
-    let is_near = nearest.as_ref().is_some_and(|(risk, _)| is_at_risk(risk));
+    let known: Vec<(&String, Waits)> =
+        of_query().filter_map(|(topic, headroom)| Some((topic, Waits::of(headroom.known()?)))).collect();
+    let first = known.iter().map(|(_, waits)| waits).min_by_key(|waits| waits.left());
+    let risk = first.map(|first| first.risk(known.iter().filter_map(|(_, waits)| waits.kept).min()));
+    let oldest_seconds = known.iter().filter(|(_, waits)| waits.kept.is_some()).map(|(_, waits)| waits.age).max();
+    let nearest = known.iter().min_by_key(|(_, waits)| waits.share()).map(|(topic, waits)| Nearest {
+        topic: (*topic).clone(),
+        retention_seconds: waits.kept,
+        left_percent: waits.share().unwrap_or(0),
+        oldest_seconds: oldest_seconds.unwrap_or(0),
+    });
+    let is_near = nearest.as_ref().is_some_and(Nearest::is_at_risk);
     let unread = of_query().find_map(|(topic, headroom)| match headroom {
         Known::Unknown(why) => Some(format!("topic {topic}: {why}")),
         Known::Known(_) | Known::Absent => None,
     });
-    match (nearest, unread) {
+    match (risk, unread) {
         // One that is near its end is enough to know.
-        (nearest, Some(why)) if !is_near => (Known::Unknown(why), nearest.map(|(_, nearest)| nearest)),
-        (Some((risk, nearest)), _) => (Known::Known(risk), Some(nearest)),
+        (_, Some(why)) if !is_near => (Known::Unknown(why), nearest),
+        (Some(risk), _) => (Known::Known(risk), nearest),
         // Nothing waits, or what waits never expires.
-        (None, _) => (Known::Known(Risk { age_seconds: 0, retention_seconds: ALWAYS_SECONDS, lost: false }), None),
-    }
-}
-
-fn near(topic: &str, headroom: &Headroom) -> (Risk, Nearest) {
-    let topic = topic.to_owned();
-    match *headroom {
-        Headroom::Left { age_ms, retention_ms } => {
-            let (age, kept) = (age_ms.max(0), retention_ms.max(1));
-            let left_percent = i64::try_from(i128::from(kept.saturating_sub(age).max(0)) * 100 / i128::from(kept));
-            let risk = Risk { age_seconds: age / 1000, retention_seconds: (kept / 1000).max(1), lost: false };
-            let retention_seconds = Some(risk.retention_seconds);
-            (risk, Nearest { topic, retention_seconds, left_percent: left_percent.unwrap_or(0) })
-        }
-        Headroom::Lost { .. } => {
-            let risk = Risk { age_seconds: ALWAYS_SECONDS, retention_seconds: ALWAYS_SECONDS, lost: true };
-            (risk, Nearest { topic, retention_seconds: None, left_percent: 0 })
+        (None, _) => {
+            let (age_seconds, retention_seconds) = (0, ALWAYS_SECONDS);
+            (Known::Known(Risk { age_seconds, retention_seconds, lost: false, shortest_seconds: None }), None)
         }
     }
 }
 
-/// Whether less than half of its retention is left to a record that was not read, or such records are gone.
-pub(crate) const fn is_at_risk(risk: &Risk) -> bool {
-    risk.lost || risk.age_seconds.saturating_mul(2) > risk.retention_seconds
+/// Unread records of one topic, in whole seconds.
+#[derive(Clone, Copy)]
+struct Waits {
+    /// How long the oldest has waited.
+    age: i64,
+    /// How long they are kept; none: the first of them are gone.
+    kept: Option<i64>,
+}
+
+impl Waits {
+    fn of(headroom: &Headroom) -> Self {
+        match *headroom {
+            Headroom::Left { age_ms, retention_ms } => {
+                Self { age: age_ms.max(0) / 1000, kept: Some((retention_ms / 1000).max(1)) }
+            }
+            Headroom::Lost { .. } => Self { age: ALWAYS_SECONDS, kept: None },
+        }
+    }
+
+    /// Seconds until the first of them is lost; none, which is less, if it is.
+    fn left(&self) -> Option<i64> {
+        self.kept.map(|kept| kept.saturating_sub(self.age))
+    }
+
+    /// The same as a share of the time that they are kept, in percent.
+    fn share(&self) -> Option<i64> {
+        let (left, kept) = (self.left()?.max(0), self.kept?);
+        i64::try_from(i128::from(left) * 100 / i128::from(kept)).ok()
+    }
+
+    fn risk(&self, shortest: Option<i64>) -> Risk {
+        let retention_seconds = self.kept.unwrap_or(ALWAYS_SECONDS);
+        let shortest_seconds = shortest.filter(|shortest| *shortest != retention_seconds);
+        Risk { age_seconds: self.age, retention_seconds, lost: self.kept.is_none(), shortest_seconds }
+    }
 }
 
 fn unknown<T>(why: &str) -> Known<T> {
@@ -97,10 +139,11 @@ mod tests {
         let read = Known::Known(position(&["a", "b", "c"]));
         let of = |all: &[(&str, Known<Headroom>)]| risk(&headroom(all), &read);
         let (found, nearest) = of(&[("a", left(10, 100)), ("b", left(30, 50)), ("other", left(99, 100))]);
-        assert_eq!(found, Known::Known(Risk { age_seconds: 30, retention_seconds: 50, lost: false }));
-        let expected = Nearest { topic: "b".into(), retention_seconds: Some(50), left_percent: 40 };
+        let expected = Risk { age_seconds: 30, retention_seconds: 50, lost: false, shortest_seconds: None };
+        assert_eq!(found, Known::Known(expected));
+        let expected = Nearest { topic: "b".into(), retention_seconds: Some(50), left_percent: 40, oldest_seconds: 30 };
+        assert!(expected.is_at_risk());
         assert_eq!(nearest, Some(expected));
-        assert!(is_at_risk(found.known().unwrap()));
         let lost = Known::Known(Headroom::Lost { offsets: 9 });
         let (found, nearest) = of(&[("a", left(10, 100)), ("c", lost), ("b", unknown("?"))]);
         assert!(found.known().is_some_and(|risk| risk.lost), "what is known to be lost is enough: {found:?}");
@@ -110,5 +153,25 @@ mod tests {
         let (found, nearest) = of(&[("a", Known::Absent)]);
         assert!(found.known().is_some_and(|risk| risk.age_seconds == 0) && nearest.is_none());
         assert!(risk(&headroom(&[("a", left(99, 100))]), &Known::Absent).0.is_unknown());
+    }
+
+    #[test]
+    fn the_topic_that_is_lost_first_is_another_than_the_one_with_the_least_share_left() {
+        let read = Known::Known(position(&["half-hour", "day", "gone"]));
+        let topics = [("half-hour", left(600, 1_800)), ("day", left(39_600, 86_400))];
+        let (found, nearest) = risk(&headroom(&topics), &read);
+        let first = Risk { age_seconds: 600, retention_seconds: 1_800, lost: false, shortest_seconds: None };
+        assert_eq!(found, Known::Known(first), "20 minutes are left, and 13 hours");
+        let nearest = nearest.unwrap();
+        assert_eq!((nearest.topic.as_str(), nearest.left_percent, nearest.oldest_seconds), ("day", 54, 39_600));
+        assert!(!nearest.is_at_risk());
+        let (found, _) = risk(&headroom(&[("half-hour", left(60, 1_800)), ("day", left(86_000, 86_400))]), &read);
+        let first = Risk { age_seconds: 86_000, retention_seconds: 86_400, lost: false, shortest_seconds: Some(1_800) };
+        assert_eq!(found, Known::Known(first));
+        // One that is over its time may still be there; one that is gone is not.
+        let lost = Known::Known(Headroom::Lost { offsets: 1 });
+        let (found, nearest) = risk(&headroom(&[("day", left(90_000, 86_400)), ("gone", lost)]), &read);
+        assert!(found.known().is_some_and(|risk| risk.lost && risk.shortest_seconds == Some(86_400)), "{found:?}");
+        assert_eq!(nearest.unwrap().topic, "gone");
     }
 }

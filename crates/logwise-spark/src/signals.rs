@@ -24,6 +24,10 @@ const DRIFT: SignedDuration = SignedDuration::from_secs(2);
 /// Records that may seem to be read before they are there: offsets and position are not read at the same moment.
 const AHEAD: i64 = 1_000;
 
+/// Looks at Kafka that are as far apart as this do not always make the samples that a rate takes: five within ten
+/// minutes, the newest of the last two.
+const SELDOM: Duration = Duration::from_secs(120);
+
 /// What is said of a fact until it is first told.
 pub(crate) const NOT_YET: &str = "not read yet";
 
@@ -81,6 +85,14 @@ fn untold<T>(what: &str, taken: Instant) -> Fact<T> {
     Fact { value: Known::Unknown(format!("{what} {NOT_YET}")), taken, period: Duration::ZERO }
 }
 
+/// Why no rate follows from end offsets that are read so seldom, if so.
+fn seldom(period: Duration) -> Option<String> {
+    let (seconds, most) = (period.as_secs(), SELDOM.as_secs());
+    let why =
+        || format!("they are read every {seconds} s; set `intervals.kafkaSeconds` below {most} to measure a rate");
+    (period >= SELDOM).then(why)
+}
+
 fn signed(time: Duration) -> SignedDuration {
     SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }
@@ -121,8 +133,13 @@ impl Measured {
         let partitions = if is_known { Known::Known(self.partitions) } else { unknown("no partition was counted") };
         let batches = position.known().map(|position| position.batches.as_slice()).unwrap_or_default();
         let (risk, nearest) = nearest::risk(&board.headroom, position);
+        let backlog = samples.known().and_then(|_| self.backlog(board, instant));
+        let samples = match seldom(board.ends.period) {
+            Some(why) if samples.known().is_some() => Known::Unknown(why),
+            _ => samples,
+        };
         Signals {
-            backlog: samples.known().and_then(|_| self.backlog(board, instant)),
+            backlog,
             load: Load {
                 samples,
                 batches: batches.iter().map(|batch| self.batch(batch, board.near)).collect(),
@@ -363,6 +380,25 @@ mod tests {
         let old = measured.take(&second, None, clock(60 + 121));
         assert_eq!((old.backlog, samples(&old).len()), (None, 2));
         assert_eq!(samples(&measured.take(&second, None, clock(60 + 661))).len(), 0);
+    }
+
+    #[test]
+    fn looks_at_kafka_that_are_too_far_apart_are_named_as_the_reason() {
+        let why = |seconds| seldom(Duration::from_secs(seconds));
+        assert_eq!((why(0), why(60), why(119)), (None, None, None));
+        for seconds in [120, 150, 86_400] {
+            let why = why(seconds).unwrap();
+            assert!(why.contains("`intervals.kafkaSeconds`") && why.contains(&seconds.to_string()), "{why}");
+            assert!(!why.contains(NOT_YET) && !why.contains("samples so far"), "it does not pass by itself: {why}");
+        }
+        let clock = clock();
+        let mut rare = board(clock(0).0, ends(&[("a", &[100])]), position(1, offsets(&[("a", &[60])])));
+        rare.ends.period = SELDOM;
+        let signals = Measured::default().take(&rare, None, clock(0));
+        assert_eq!(signals.load.samples, Known::Unknown(seldom(SELDOM).unwrap()));
+        assert_eq!(signals.backlog, Some(40), "what waits is known all the same");
+        rare.ends.value = unknown("no broker");
+        assert_eq!(Measured::default().take(&rare, None, clock(0)).load.samples, unknown("no broker"));
     }
 
     #[test]

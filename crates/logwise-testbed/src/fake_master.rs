@@ -221,15 +221,19 @@ impl FakeMaster {
         lock(&self.shared.inner).cluster.end(driver, end, exception.map(str::to_owned), now());
     }
 
-    /// Opens the pages of a driver that runs, on its worker's address, with running tasks by address of executor.
-    /// Errors when it does not run, or when the address is not of this machine, as those of pods.
+    /// Opens the pages of a driver that runs, on its worker's address and about the application that the master shows,
+    /// with running tasks by address of executor. Errors when it does not run, or when the address is not of this
+    /// machine, as those of pods.
     pub async fn driver_pages(&self, driver: &str, port: u16, tasks: &[(&str, u32)]) -> Result<DriverPages> {
-        let host = {
+        let (host, id, name) = {
             let inner = lock(&self.shared.inner);
             let stay = inner.cluster.stays().iter().rfind(|stay| stay.driver == driver && stay.to.is_none());
-            stay.with_context(|| format!("{driver} does not run"))?.host.clone()
+            let host = stay.with_context(|| format!("{driver} does not run"))?.host.clone();
+            let app = inner.cluster.apps().0.iter().find(|app| app.driver == driver);
+            let app = app.with_context(|| format!("{driver} has no application"))?;
+            (host, app.id.clone(), app.wish.app_name.clone())
         };
-        DriverPages::start(&host, port, tasks).await
+        DriverPages::start((&host, port), (&id, &name), tasks).await
     }
 }
 

@@ -111,16 +111,37 @@ fn what_could_not_be_described_is_asked_again_sooner() {
     let (mut memory, seen, then) = (Memory::default(), look(&[("a", 1, Known::Known(1))]), Instant::now());
     let due = |memory: &Memory, seconds| memory.to_describe(&seen, then + Duration::from_secs(seconds), 9).len();
     assert_eq!(due(&memory, 0), 1);
-    let whole = Description {
+    memory.described("a", Description { min_in_sync: Known::Unknown("?".into()), ..whole() }, then);
+    assert_eq!((due(&memory, 59), due(&memory, 60)), (0, 1));
+    memory.described("a", whole(), then);
+    assert_eq!((due(&memory, 599), due(&memory, 600)), (0, 1));
+}
+
+fn whole() -> Description {
+    Description {
         id: Known::Known("i".into()),
         retention_ms: Known::Absent,
         min_in_sync: Known::Known(1),
         earliest: Known::Known(BTreeMap::new()),
+    }
+}
+
+#[test]
+fn unread_records_are_read_again_as_soon_as_it_is_known_which_they_are() {
+    let (mut memory, start) = (Memory::default(), Instant::now());
+    let mut due = |second, is_known: bool| {
+        let period = Duration::from_secs(if is_known { 60 } else { 600 });
+        if second == 5 {
+            memory.described("a", whole(), start);
+        }
+        memory.headroom_is_due("u", start + Duration::from_secs(second), (period, is_known))
     };
-    memory.described("a", Description { min_in_sync: Known::Unknown("?".into()), ..whole.clone() }, then);
-    assert_eq!((due(&memory, 59), due(&memory, 60)), (0, 1));
-    memory.described("a", whole, then);
-    assert_eq!((due(&memory, 599), due(&memory, 600)), (0, 1));
+    assert!(!due(0, false), "nothing is described yet");
+    assert!(due(5, false));
+    assert!(!due(6, false) && due(7, true), "it was read without the position, and then with it");
+    assert!(!due(8, true) && !due(66, true) && due(67, true));
+    assert!(!due(127, false) && !due(128, false), "what was read with the position stays for its time");
+    assert!(due(667, false) && due(668, true));
 }
 
 #[test]

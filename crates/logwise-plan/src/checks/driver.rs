@@ -160,7 +160,8 @@ impl View<'_> {
 
     /// Whether the last two drivers failed soon after each other and just now, and no batch came for long.
     fn rests(&self) -> bool {
-        let moves = self.stand().is_some_and(|stand| stand.unmoved_seconds <= 300);
+        let is_new = self.observed.batch_age_seconds <= 300;
+        let moves = is_new && self.stand().is_some_and(|stand| stand.unmoved_seconds <= 300);
         let failed = self.observed.attempts.iter().filter(|attempt| {
             let ended = !attempt.ended.starts_with("FINISHED") && !attempt.ended.starts_with("KILLED");
             ended && attempt.at <= self.now

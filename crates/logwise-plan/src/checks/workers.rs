@@ -38,7 +38,7 @@ impl<'a> Case<'a> {
     }
 
     /// Whether changes may be made at all, as far as the spec of the workers says it.
-    fn is_managed(&self) -> bool {
+    pub fn is_managed(&self) -> bool {
         match &self.policy.size {
             Sizing::Unmanaged => false,
             Sizing::Fixed(_) => true,
@@ -100,7 +100,7 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
 }
 
 /// Whether anything is to be changed under a record.
-fn acts(plan: &Plan) -> bool {
+pub(super) fn acts(plan: &Plan) -> bool {
     let protects = plan.protect_newcomers || !plan.protect.is_empty();
     plan.raise.is_some() || plan.removal.is_some() || protects || !plan.costs.is_empty()
 }
@@ -113,12 +113,19 @@ fn always(case: &Case<'_>, found: &mut Vec<String>) {
         OpenIntent::None | OpenIntent::Other => None,
     };
     let goes_on = open.zip(plan.removal.as_ref());
+    let stays = open.filter(|_| plan.removal.is_none() && !plan.abandon);
+    let ends = open.filter(|_| plan.removal.is_none() && plan.abandon);
     let ranks = |id: &String| plan.ranking.iter().any(|ranked| ranked.id == *id);
     let faults = [
         (acts(plan) && observed.intent == OpenIntent::Other, "acts while another record is open"),
         (plan.raise.is_some() && plan.removal.is_some(), "raises and removes at once"),
         (goes_on.is_some_and(|(open, removal)| open.id != removal.id), "removes another member than was written down"),
-        (plan.abandon != (open.is_some() && plan.removal.is_none()), "does not say rightly what is given up"),
+        (plan.abandon && ends.is_none(), "does not say rightly what is given up"),
+        (stays.is_some_and(|open| !workers_removal::may_wait(case, open)), "does not say rightly what is given up"),
+        (
+            ends.is_some_and(|open| workers_removal::must_wait(case, open)),
+            "gives up a removal for nothing but missing signals",
+        ),
         ((acts(plan) || plan.hook.is_some()) && !case.is_managed(), "acts although nothing may be changed"),
         (!acts(plan) && plan.holds.is_empty(), "neither acts nor says why not"),
         (plan.removal.as_ref().is_some_and(|removal| !ranks(&removal.id)), "removes a member without a rank"),
@@ -236,11 +243,11 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         Hold::SecondLook { id } | Hold::Draining { id, .. } => member(id) && seen.is_cordoned(pool, id),
         Hold::DriverLanded { id, .. } => seen.hosts_driver(pool, id),
         Hold::CordonUnavailable { .. } => past.cordon_refused.as_ref().is_some_and(|refused| later(refused.until)),
-        Hold::GateClosed { desired, in_service } => {
+        Hold::GateClosed { desired, in_service, others } => {
             let moved = matches!(intent, OpenIntent::Removing(removal) if removal.from != pool.desired);
+            let all = i32::try_from(pool.members.len()).unwrap_or(i32::MAX);
             let counted = (*desired, *in_service) == (pool.desired, pool.in_service());
-            counted
-                && (moved || desired != in_service || pool.members.len() != usize::try_from(*in_service).unwrap_or(0))
+            counted && in_service + others == all && (moved || desired != in_service || *others > 0)
         }
         Hold::BelowTarget { left, needed } => left < needed,
         Hold::Stabilizing { until } | Hold::Cooldown { until } | Hold::LaunchesFail { until, .. } => later(*until),

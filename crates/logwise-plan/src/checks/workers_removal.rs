@@ -1,7 +1,7 @@
 //! What must hold for the removal of a worker.
 
 use super::is_open;
-use super::workers::Case;
+use super::workers::{Case, acts};
 use crate::Known;
 use crate::behavior::Select;
 use crate::workers::{
@@ -223,6 +223,36 @@ fn makes_room(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
         && up.policies.iter().any(|policy| policy.value > 0);
     let capacity = pool.desired.saturating_sub(seen.cordoned(pool));
     is_free && size.wanted > capacity && pool.desired >= pool.max_size.min(case.bounds().1)
+}
+
+/// Whether a removal may stay on record although it is not gone on with: its worker was cordoned, nothing else is done,
+/// and something that decides about it is not known.
+pub(super) fn may_wait(case: &Case<'_>, open: &Removal) -> bool {
+    let Observed { pool, cluster, .. } = case.observed;
+    let has_begun = open.step != Step::Cordon;
+    let is_there = |pool: &Pool| {
+        let serves = |member: &Member| member.id == open.id && member.state == MemberState::InService;
+        pool.desired == open.from && pool.obstacles.is_empty() && pool.members.iter().any(serves)
+    };
+    let may = match (pool, cluster) {
+        (Known::Known(pool), Known::Known(_)) => {
+            let seen = Seen::of(pool, cluster);
+            let is_out = seen.is_cordoned(pool, &open.id) && !seen.hosts_driver(pool, &open.id);
+            is_out && is_there(pool) && !case.plan.signals.is_empty()
+        }
+        (Known::Known(pool), Known::Absent | Known::Unknown(_)) => has_begun && is_there(pool),
+        (Known::Unknown(_), _) => has_begun,
+        (Known::Absent, _) => false,
+    };
+    may && case.is_managed() && !acts(case.plan)
+}
+
+/// Whether nothing but signals that are not known speaks against a removal whose worker is cordoned.
+pub(super) fn must_wait(case: &Case<'_>, open: &Removal) -> bool {
+    let Known::Known(pool) = &case.observed.pool else { return false };
+    let holds = &case.plan.holds;
+    let is_blind = !holds.is_empty() && holds.iter().all(|hold| matches!(hold, Hold::SignalsMissing { .. }));
+    is_blind && !acts(case.plan) && Seen::of(pool, &case.observed.cluster).is_cordoned(pool, &open.id)
 }
 
 /// Whether it goes on to the end of a worker that is not cordoned, or that nobody has looked at since.

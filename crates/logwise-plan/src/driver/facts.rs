@@ -36,6 +36,10 @@ pub struct Observed {
     /// batches; zero if that is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needed_seconds: i64,
+    /// Seconds since the newest batch was committed, by the clock of the bucket, where nobody saw it come: it may be older
+    /// than it has been seen. Zero for one that was seen to come.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub batch_age_seconds: i64,
     /// Submissions of ours that have come to their end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,

@@ -1,6 +1,6 @@
 //! The pause after drivers that end again and again.
 
-use super::{About, Attempt, KILLED, after};
+use super::{About, Attempt, KILLED, after, stalled};
 use jiff::Timestamp;
 
 /// Seconds within which an end after a submission counts as a failure, and a batch as a sign of life.
@@ -25,7 +25,7 @@ pub(super) struct Pause {
 /// each batch.
 pub(super) fn pause(about: &About<'_>) -> Option<Pause> {
     let progress = about.observed.progress.known();
-    if progress.is_some_and(|stand| stand.unmoved_seconds <= SHORT_LIFE_SECONDS) {
+    if progress.is_some_and(|stand| stalled::stood(about, stand) <= SHORT_LIFE_SECONDS) {
         return None;
     }
     // What lies in the future was noted before the clock was set back: no measure.

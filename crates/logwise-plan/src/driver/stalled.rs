@@ -19,6 +19,12 @@ pub(super) fn stand<'a>(about: &About<'a>) -> Result<&'a Stand, String> {
     }
 }
 
+/// Seconds for which no batch was committed, for the length of pauses: the clock of the bucket counts where a process
+/// that has only begun cannot know.
+pub(super) fn stood(about: &About<'_>, stand: &Stand) -> i64 {
+    stand.unmoved_seconds.max(about.observed.batch_age_seconds)
+}
+
 /// Whether no batch was committed for too long while records wait. A driver that has only begun to run has the same
 /// time as any other. A batch that has much to read, as after an outage, gets twice the time that it takes: whoever
 /// ended it would have all of that read anew.
@@ -35,7 +41,7 @@ pub(super) fn in_vain_until(about: &About<'_>, stand: &Stand) -> Option<Timestam
     // One in the future was noted before the clock was set back: no measure.
     let restarted = about.observed.restarted.filter(|last| last.batch == stand.batch && last.at <= about.now)?;
     let (shortest, longest) = PAUSE_SECONDS;
-    let stood = stand.unmoved_seconds.saturating_sub(about.seconds_since(restarted.at));
+    let stood = stood(about, stand).saturating_sub(about.seconds_since(restarted.at));
     let until = after(restarted.at, stood.clamp(shortest, longest));
     (until > about.now).then_some(until)
 }

@@ -290,7 +290,7 @@ pub struct Progress {
     pub age_seconds: i64,
 }
 
-/// How near unread records are to their end, on the topic where they are nearest.
+/// How near unread records are to their end, on the topic where they are lost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Risk {
@@ -301,6 +301,9 @@ pub struct Risk {
     /// Whether unread records are gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
+    /// The shortest time that records are kept on any topic with unread ones; none: that of this topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortest_seconds: Option<i64>,
 }
 
 /// What was recommended and done before.

@@ -3,7 +3,7 @@
 use super::facts::{MemberState, Obstacle, Pool};
 use super::goal::About;
 use super::hold::{Hold, UNKNOWN_HOST};
-use super::seat::{Seat, Seats};
+use super::seat::{self, Seat, Seats};
 use super::{Policy, PoolRef, Protection, Removal, Sizing, cost};
 use crate::Known;
 
@@ -81,15 +81,22 @@ pub(super) fn protects_newcomers(policy: &Policy, pool: &Pool) -> bool {
 
 /// AWS compares with the desired number, not with what is in service: with launches on their way too few would be left.
 fn gate(pool: &Pool) -> Option<Hold> {
-    let (desired, in_service) = (pool.desired, pool.in_service());
-    let open = desired == in_service && pool.members.len() == usize::try_from(in_service).unwrap_or(usize::MAX);
-    (!open).then_some(Hold::GateClosed { desired, in_service })
+    let open = pool.desired == pool.in_service() && others(pool) == 0;
+    (!open).then(|| shut(pool))
+}
+
+fn shut(pool: &Pool) -> Hold {
+    Hold::GateClosed { desired: pool.desired, in_service: pool.in_service(), others: others(pool) }
+}
+
+/// Members that are not in service.
+fn others(pool: &Pool) -> i32 {
+    seat::count(pool.members.iter().filter(|member| member.state != MemberState::InService))
 }
 
 /// More are in service than there should be, and the desired number may not follow.
 pub(super) fn above(pool: &Pool) -> Option<Hold> {
-    let (desired, in_service) = (pool.desired, pool.in_service());
-    (in_service > desired).then_some(Hold::GateClosed { desired, in_service })
+    (pool.in_service() > pool.desired).then(|| shut(pool))
 }
 
 /// A driver that waits for a worker runs nowhere, but may come to any that is not cordoned.
@@ -124,20 +131,25 @@ pub(super) fn enough(seats: &Seats<'_>, id: &str, needed: i32) -> Result<(), Hol
 
 /// The member that the removal names, if it still is what it was then and may be ended once it is cordoned.
 pub(super) fn still<'s, 'a>(pool: &Pool, seats: &'s Seats<'a>, removal: &Removal) -> Result<&'s Seat<'a>, Hold> {
-    let (desired, in_service) = (pool.desired, pool.in_service());
+    let seat = same(pool, seats, removal)?;
+    if seat.is_removable() { Ok(seat) } else { Err(Hold::CordonLost { id: removal.id.clone() }) }
+}
+
+/// The member that the removal names, if it still is what it was then, as far as is known.
+pub(super) fn same<'s, 'a>(pool: &Pool, seats: &'s Seats<'a>, removal: &Removal) -> Result<&'s Seat<'a>, Hold> {
     let id = || removal.id.clone();
     let Some(seat) = seats.find(&removal.id) else { return Err(Hold::AddressUnknown { id: id() }) };
     if let Some(driver) = seat.driver {
         return Err(Hold::DriverLanded { id: id(), driver: driver.id.clone() });
     }
-    if seat.member.state != MemberState::InService || desired != removal.from {
-        return Err(Hold::GateClosed { desired, in_service });
+    if seat.member.state != MemberState::InService || pool.desired != removal.from {
+        return Err(shut(pool));
     }
     let is_there = seat.member.address.known() == Some(&removal.address);
     if !is_there || !seat.alone || seat.live > 1 {
         return Err(Hold::AddressUnknown { id: id() });
     }
-    if seat.is_removable() { Ok(seat) } else { Err(Hold::CordonLost { id: id() }) }
+    Ok(seat)
 }
 
 /// Whether the worker of the seat is the one that the removal names, and cordoned.

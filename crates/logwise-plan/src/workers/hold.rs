@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 /// Stands for the id of a member where a driver runs and nobody knows on which.
 pub const UNKNOWN_HOST: &str = "unknown";
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 /// Why workers were neither added nor removed, or fewer than wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "reason")]
@@ -72,6 +77,9 @@ pub enum Hold {
         desired: i32,
         /// In service.
         in_service: i32,
+        /// Besides these: those that come or go, or stand by.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        others: i32,
     },
     /// Too few sound workers would be left.
     BelowTarget {
@@ -150,7 +158,8 @@ pub enum Hold {
         /// When more are asked for.
         until: Timestamp,
     },
-    /// Instances or pods are in service, and no worker of theirs has registered at the master: more would not help.
+    /// Instances or pods are in service, and the master knows no worker of theirs: none that could be cordoned. Where
+    /// that is so of more than half of those that came within the last hour, more would not help.
     NoEffect {
         /// How many.
         missing: i32,

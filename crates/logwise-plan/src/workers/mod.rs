@@ -207,7 +207,8 @@ pub struct Plan {
     /// The one member that is to go, and how far that has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
-    /// Whether the removal that was written down is given up. Its worker stays cordoned.
+    /// Whether the removal that was written down is given up. Its worker stays cordoned. One that is neither named here
+    /// nor given up waits until more is known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub abandon: bool,
     /// Deletion costs to set, by pod.
@@ -341,34 +342,45 @@ pub enum HookStep {
 /// Decides about the workers of one pool.
 pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan::new(policy.look_period_seconds);
-    match &observed.pool {
+    let waits = match &observed.pool {
         Known::Known(pool) => {
             let seats = Seats::of(pool, observed.cluster.known());
-            decide(&About { policy, observed, pool, seats, now }, &mut plan);
+            decide(&About { policy, observed, pool, seats, now }, &mut plan)
         }
-        Known::Absent => plan.holds.push(Hold::PoolAbsent),
+        Known::Absent => {
+            plan.holds.push(Hold::PoolAbsent);
+            false
+        }
         Known::Unknown(why) => {
             plan.holds.push(Hold::Unreadable { what: policy.pool.kind().to_owned(), why: why.clone() });
+            mode(policy) == ScalingMode::Automatic && remove::has_begun(&observed.intent)
         }
-    }
+    };
     match &observed.intent {
         OpenIntent::None => {}
-        OpenIntent::Removing(_) => plan.abandon = plan.removal.is_none(),
+        // One that waits stays on record, and nothing is done about it: its worker goes on draining.
+        OpenIntent::Removing(_) => plan.abandon = plan.removal.is_none() && !waits,
         OpenIntent::Other => plan.withdraw(),
     }
     plan
 }
 
-fn decide(about: &About<'_>, plan: &mut Plan) {
-    let mode = match &about.policy.size {
+/// Whether the number is changed, or only looked at.
+fn mode(policy: &Policy) -> ScalingMode {
+    match &policy.size {
         Sizing::Unmanaged => ScalingMode::Disabled,
         Sizing::Fixed(_) => ScalingMode::Automatic,
         Sizing::Load(scaling) => scaling.mode,
-    };
+    }
+}
+
+/// Decides about a pool that was read; returns whether a removal that has begun waits for what is not known.
+fn decide(about: &About<'_>, plan: &mut Plan) -> bool {
+    let mode = mode(about.policy);
     let goal = if mode == ScalingMode::Disabled { None } else { Goal::of(about) };
     let Some(goal) = goal else {
         plan.holds.push(Hold::Disabled);
-        return;
+        return false;
     };
     plan.size.clone_from(&goal.size);
     plan.signals.clone_from(&goal.signals);
@@ -376,17 +388,18 @@ fn decide(about: &About<'_>, plan: &mut Plan) {
         plan.holds.extend(remove::signals_missing(&goal));
     }
     if mode == ScalingMode::Automatic {
-        act(about, &goal, plan);
-    } else {
-        let differs = goal.wants_more() || goal.has_surplus();
-        plan.holds.extend(goal.limits.iter().cloned());
-        let wanted = goal.size.as_ref().map_or(goal.target, |size| size.wanted);
-        plan.holds.extend(differs.then_some(Hold::RecommendOnly { wanted }));
-        plan.holds.extend((!differs && goal.limits.is_empty()).then_some(Hold::WithinRange));
+        return act(about, &goal, plan);
     }
+    let differs = goal.wants_more() || goal.has_surplus();
+    plan.holds.extend(goal.limits.iter().cloned());
+    let wanted = goal.size.as_ref().map_or(goal.target, |size| size.wanted);
+    plan.holds.extend(differs.then_some(Hold::RecommendOnly { wanted }));
+    plan.holds.extend((!differs && goal.limits.is_empty()).then_some(Hold::WithinRange));
+    false
 }
 
-fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
+fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) -> bool {
+    let mut waits = false;
     plan.protect_newcomers = gate::protects_newcomers(about.policy, about.pool);
     plan.protect = gate::to_protect(about.policy, about.pool);
     plan.hook = hook(about);
@@ -394,19 +407,22 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
         plan.holds.extend(goal.limits.iter().cloned());
         raise::raise(about, goal, plan);
         if plan.raise.is_none() && goal.cordoned > 0 && about.pool.desired >= raise::bound(about, goal) {
-            remove::remove(about, goal, plan);
+            waits = remove::remove(about, goal, plan);
         }
     } else if goal.wants_fewer() {
-        remove::remove(about, goal, plan);
+        waits = remove::remove(about, goal, plan);
     } else if goal.limits.is_empty() {
         plan.holds.push(gate::above(about.pool).unwrap_or(Hold::WithinRange));
     } else {
         plan.holds.extend(goal.limits.iter().cloned());
     }
-    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() {
+    let is_read = about.observed.cluster.known().is_some();
+    // What a removal needs that waits is set when it goes on.
+    if matches!(about.policy.pool, PoolRef::Deployment(_)) && is_read && !waits {
         let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
         plan.costs = cost::costs(&about.seats, victim);
     }
+    if is_read { waits } else { plan.raise.is_none() && remove::waits_for_master(about) }
 }
 
 /// An instance that our removal ends is held back until its tasks have ended; of an unknown machine nothing is said.

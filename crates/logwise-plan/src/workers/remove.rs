@@ -1,13 +1,13 @@
 //! Fewer workers: one at a time, by its id, and only once nothing new can come to it.
 
 use super::confirm::{drained, read};
-use super::facts::OpenIntent;
+use super::facts::{MemberState, OpenIntent};
 use super::goal::{About, Goal};
 use super::hold::Hold;
 use super::raise::{missing, stranger};
 use super::rank::ranked;
-use super::seat::Seat;
-use super::{Autoscaling, Plan, Removal, Step, gate};
+use super::seat::{Seat, count};
+use super::{Autoscaling, Plan, Removal, Sizing, Step, gate};
 use crate::behavior::Changed;
 use crate::change::{self, Held, Kind, raise_plan_id};
 use jiff::{SignedDuration, Timestamp};
@@ -16,8 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 const AT_WORK_SECONDS: i64 = 300;
 
 /// Plans the removal of one member, or says what holds it. The goal wants fewer, or more and there is no room for them:
-/// then a cordoned one makes room.
-pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
+/// then a cordoned one makes room. Returns whether one that has begun waits: its worker is cordoned, and nothing but
+/// signals that are not known now speaks against it.
+pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) -> bool {
     let ranked = ranked(&about.seats);
     let mut holds = standing(about, goal);
     let open = match &about.observed.intent {
@@ -39,17 +40,19 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     if let Ok((removal, _)) = &planned {
         holds.extend(gate::awaited(&about.seats, &removal.id));
     }
+    let is_out = |removal: &Removal| about.seats.find(&removal.id).is_some_and(Seat::is_cordoned);
+    let is_blind = holds.iter().all(|hold| matches!(hold, Hold::SignalsMissing { .. }));
+    let waits = open.is_some() && is_blind && planned.as_ref().is_ok_and(|(removal, _)| is_out(removal));
     let planned = planned.map_err(|hold| holds.push(hold)).ok().filter(|_| holds.is_empty());
     let Some((removal, notice)) = planned else {
         holds.extend(context(about, goal));
         holds.into_iter().for_each(|hold| plan.hold(hold));
-        return;
+        return waits;
     };
     let (from, to) = (removal.from, removal.to);
     let plan_id = raise_plan_id(about.policy.pool.name(), from, to);
     // Nothing new comes to a cordoned worker: what has begun is brought to its end, and what is wanted gets its place.
-    let is_cordoned = about.seats.find(&removal.id).is_some_and(Seat::is_cordoned);
-    let goes_on = is_cordoned && (open.is_some() || goal.wants_more());
+    let goes_on = is_out(&removal) && (open.is_some() || goal.wants_more());
     match change::waits(&about.policy.change, Kind::ScaleIn, false, &plan_id, about.now) {
         Some(Held::WaitingForWindow { next_opening, .. }) if !goes_on => {
             plan.next_look_seconds = change::look_seconds(plan.next_look_seconds, next_opening, about.now);
@@ -63,6 +66,21 @@ pub(super) fn remove(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
         // Looked at where changes are carried out.
         Some(Held::Suspended | Held::ObserveOnly) => {}
     }
+    false
+}
+
+/// Whether the worker of the removal on record was seen to be cordoned.
+pub(super) fn has_begun(intent: &OpenIntent) -> bool {
+    matches!(intent, OpenIntent::Removing(open) if open.step != Step::Cordon)
+}
+
+/// Whether the removal on record waits for a master that is not known now: it has begun, and what is known of the pool
+/// is as it was.
+pub(super) fn waits_for_master(about: &About<'_>) -> bool {
+    let OpenIntent::Removing(open) = &about.observed.intent else { return false };
+    has_begun(&about.observed.intent)
+        && gate::same(about.pool, &about.seats, open).is_ok()
+        && gate::closed(about.policy, about.pool, &about.seats).is_empty()
 }
 
 /// What holds every removal, whether it has begun or not.
@@ -160,9 +178,19 @@ fn nobody(about: &About<'_>) -> Hold {
     let first = |is_so: &dyn Fn(&Seat<'_>) -> bool| {
         seats.iter().filter(|seat| is_so(seat)).map(|seat| &seat.member.id).min().cloned()
     };
-    // The driver's host never goes; the others might, if more were known of them.
+    // The driver's host never goes; the others might, if more were known of them, or if they had a worker to cordon.
     if let Some(id) = first(&|seat| seat.driver.is_none() && (!seat.alone || seat.live > 1)) {
         return Hold::AddressUnknown { id };
+    }
+    let missing = match &about.policy.size {
+        Sizing::Load(scaling) => missing(about, scaling),
+        Sizing::Unmanaged | Sizing::Fixed(_) => {
+            let serves = |seat: &&Seat<'_>| seat.alone && seat.member.state == MemberState::InService;
+            count(seats.iter().filter(serves).filter(|seat| seat.driver.is_none() && seat.live == 0))
+        }
+    };
+    if missing > 0 && about.observed.cluster.known().is_some() {
+        return Hold::NoEffect { missing };
     }
     match first(&|seat| seat.driver.is_some()) {
         Some(id) => Hold::DriverHost { id },
@@ -172,6 +200,8 @@ fn nobody(about: &About<'_>) -> Hold {
 
 /// Goes on with the removal that was written down, if it still is right.
 fn go_on(about: &About<'_>, goal: &Goal<'_>, open: &Removal, needed: i32) -> Planned {
+    // Of a master that is not known nobody can say that it has forgotten a cordon.
+    read("Spark master", &about.observed.cluster)?;
     let seat = gate::still(about.pool, &about.seats, open)?;
     let needed = gate::needed_without(about, seat, needed).max(open.floor);
     gate::enough(&about.seats, &open.id, needed)?;

@@ -201,8 +201,9 @@ fn risk<'a>(facts: &Facts<'a>, signals: &mut Vec<Signal>) -> Option<&'a Risk> {
     let observed: &'a Observed = facts.observed;
     signals.extend(why(&observed.risk).map(Signal::Retention));
     let risk = observed.risk.known()?;
-    if risk.age_seconds < 0 || risk.retention_seconds <= 0 {
-        let text = format!("unread for {} s of {} s that are kept", risk.age_seconds, risk.retention_seconds);
+    let (age, kept) = (risk.age_seconds, risk.retention_seconds.min(shortest(risk)));
+    if age < 0 || kept <= 0 {
+        let text = format!("unread for {age} s of {kept} s that are kept");
         signals.push(Signal::Implausible(text));
         return None;
     }
@@ -253,7 +254,7 @@ impl Size {
         }
         let wanted = self.workers(scaling, cores);
         let ceiling = most.iter().map(|(limit, _)| *limit).min().unwrap_or(i128::from(i32::MAX));
-        let left = risk.map(|risk| self.time_to_loss(scaling, facts, risk, ceiling));
+        let left = risk.map(|risk| self.time_to_loss(scaling, facts, risk, (ceiling, catch_up)));
         self.time_to_loss_seconds = left;
         let is_near = left.is_some_and(|left| left < catch_up.saturating_mul(SAFE_CATCH_UPS));
         let is_urgent = is_near || risk.is_some_and(|risk| risk.lost);
@@ -288,14 +289,21 @@ impl Size {
         i32::try_from(div_up(all, i128::from(self.cores_per_worker.max(1)))).unwrap_or(i32::MAX)
     }
 
-    /// Seconds until unread records are lost, less those that the present workers take to read what is late. Where they
-    /// do not get ahead of what comes in, nobody knows how long that takes.
-    fn time_to_loss(&self, scaling: &Autoscaling, facts: &Facts<'_>, risk: &Risk, ceiling: i128) -> i64 {
+    /// Seconds until unread records are lost, less those that the present workers take to read what is late. That counts
+    /// for twice the catch-up time at most: where they hardly get ahead of what comes in, or do not, it says nothing.
+    fn time_to_loss(
+        &self,
+        scaling: &Autoscaling,
+        facts: &Facts<'_>,
+        risk: &Risk,
+        (ceiling, catch_up): (i128, i64),
+    ) -> i64 {
         let sound = facts.seats.all.iter().filter(|seat| seat.is_sound()).filter_map(|seat| seat.worker);
         let cores: i128 = sound.map(|worker| i128::from(worker.cores.max(0))).sum();
         let cores = (cores - i128::from(scaling.driver_cores.max(0))).clamp(0, ceiling.max(0));
         let spare = cores * i128::from(self.per_core) - i128::from(self.incoming);
-        let drain = if spare > 0 { div_up(self.late(scaling), spare) } else { 0 };
+        let longest = i128::from(catch_up.saturating_mul(SAFE_CATCH_UPS));
+        let drain = div_up(self.late(scaling), spare.max(1)).min(longest);
         whole(i128::from(risk.retention_seconds) - i128::from(risk.age_seconds) - drain)
     }
 
@@ -315,6 +323,11 @@ impl Size {
 /// Seconds within which unread records shall have been read.
 fn catch_up(scaling: &Autoscaling, risk: Option<&Risk>) -> i64 {
     let asked = i64::from(scaling.catch_up_seconds);
-    let share = risk.map(|risk| whole(i128::from(risk.retention_seconds) * RETENTION_PERCENT / 100));
+    let share = risk.map(|risk| whole(i128::from(shortest(risk)) * RETENTION_PERCENT / 100));
     share.map_or(asked, |share| asked.min(share)).max(1)
+}
+
+/// The shortest time that records are kept on any topic with unread ones.
+fn shortest(risk: &Risk) -> i64 {
+    risk.shortest_seconds.unwrap_or(risk.retention_seconds)
 }

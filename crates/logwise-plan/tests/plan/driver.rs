@@ -101,6 +101,7 @@ prop_compose! {
         running_for in prop::option::of(prop_oneof![9 => 0..900u32, 1 => any::<u32>()]),
         progress in known(stand()),
         needed_seconds in prop_oneof![8 => Just(0i64), 1 => 0..900i64, 1 => any::<i64>()],
+        batch_age_seconds in prop_oneof![8 => Just(0i64), 1 => 0..2_000i64, 1 => any::<i64>()],
         attempts in attempts(),
         open in open(),
         restarted in prop::option::of((-4_000..60i64, 0..3i64)),
@@ -108,8 +109,8 @@ prop_compose! {
         let restarted = restarted.map(|(second, batch)| Restarted { at: at(second), batch });
         let master = "spark-0:7077".to_owned();
         Observed {
-            master, drivers, done, recorded, absent_for, running_for, progress, needed_seconds, attempts, open,
-            restarted,
+            master, drivers, done, recorded, absent_for, running_for, progress, needed_seconds, batch_age_seconds,
+            attempts, open, restarted,
         }
     }
 }
@@ -280,6 +281,7 @@ fn nothing() -> Observed {
         running_for: None,
         progress: Known::Absent,
         needed_seconds: 0,
+        batch_age_seconds: 0,
         attempts: Vec::new(),
         open: Open::None,
         restarted: None,

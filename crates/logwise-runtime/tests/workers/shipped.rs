@@ -105,7 +105,7 @@ fn plan_once(question: Question) -> Decision {
         pool: Known::Known(pool(reader, &view.group)),
         cluster: Known::Known(cluster(reader, &view, habit)),
         load: if habit.load { load(target) } else { Load::default() },
-        risk: Known::Known(Risk { age_seconds: 0, retention_seconds: 604_800, lost: false }),
+        risk: Known::Known(Risk { age_seconds: 0, retention_seconds: 604_800, lost: false, shortest_seconds: None }),
         history: Past::default(),
         intent,
     };

@@ -6,6 +6,7 @@ use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{Decision, Report};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Two workers are wanted of the three that there are.
 fn two() -> Value {
@@ -90,6 +91,27 @@ async fn the_next_leader_goes_on_with_the_same_worker() {
     let record = world.record();
     assert_eq!((&record["prepared"], &record["wish"]), (&prepared["prepared"], &prepared["wish"]));
     assert_eq!((&record["state"], &record["writer"]["epoch"]), (&json!("Done"), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_look_without_the_master_gives_no_removal_up_that_has_begun() {
+    let world = World::new(two()).await;
+    world.outside().tasks = 3;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2"]);
+    let prepared = world.record();
+    world.outside().is_mute = true;
+    let report = look(&world.cluster, &context).await;
+    assert!(of_workers(&report).holds.to_string().contains("unreadable"), "{:?}", of_workers(&report).holds);
+    assert!(world.changes().is_empty() && world.record() == prepared, "{:?}", of_workers(&report).outcome);
+    world.outside().is_mute = false;
+    world.outside().tasks = 0;
+    // Else the failure counts for half a period.
+    context.memory.with("u", |of| of.acted = Some(Instant::now()));
+    look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["scale 2"], "it was neither cordoned nor written down anew");
+    assert_eq!((&world.record()["state"], &world.record()["prepared"]), (&json!("Done"), &prepared["prepared"]));
 }
 
 #[tokio::test]

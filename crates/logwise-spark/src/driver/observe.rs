@@ -119,7 +119,7 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         around.context.drivers.with(&around.uid(), |memory| memory.recorded(id));
     }
     let remembered = remembered(around, policy, &page, rows.as_ref());
-    let Remembered { recorded, counted, progress, needed_seconds, attempts } = remembered;
+    let Remembered { recorded, counted, progress, needed_seconds, batch_age_seconds, attempts } = remembered;
     let facts = Observed {
         master: validate::master_name(around.cluster).unwrap_or_default(),
         drivers: match &page {
@@ -133,6 +133,7 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         running_for: counted.running_for,
         progress,
         needed_seconds,
+        batch_age_seconds,
         attempts,
         open: targets::open(last.as_ref()),
         restarted: past.restarted,
@@ -150,7 +151,7 @@ pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &A
     let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
     let said = found.facts.done.iter().find_map(|ended| Some((ended.id.clone(), ended.text.clone()?)));
     let remembered = remembered(around, policy, &page, rows.as_ref());
-    let Remembered { recorded, counted, progress, needed_seconds, attempts } = remembered;
+    let Remembered { recorded, counted, progress, needed_seconds, batch_age_seconds, attempts } = remembered;
     Observed {
         drivers: Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
@@ -159,6 +160,7 @@ pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &A
         running_for: counted.running_for,
         progress,
         needed_seconds,
+        batch_age_seconds,
         attempts,
         // The record of this very call.
         open: Open::None,
@@ -255,6 +257,7 @@ struct Remembered {
     counted: Counted,
     progress: Known<Stand>,
     needed_seconds: i64,
+    batch_age_seconds: i64,
     attempts: Vec<Attempt>,
 }
 
@@ -282,6 +285,7 @@ fn remembered(
             counted,
             progress: memory.stand(position.as_ref(), around.backlog, now),
             needed_seconds: memory.needed_seconds(position.as_ref(), around.backlog),
+            batch_age_seconds: memory.batch_age_seconds(position.as_ref(), Timestamp::now()),
             attempts: memory.attempts(done),
         }
     })

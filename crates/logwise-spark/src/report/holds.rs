@@ -18,7 +18,10 @@ pub(crate) fn words(hold: &Hold) -> String {
         Hold::CordonLost { id } => format!("the master has forgotten that {id} is cordoned"),
         Hold::SecondLook { id } => format!("{id} has to be looked at once more"),
         Hold::DriverLanded { id, driver } => format!("driver {driver} came to {id} before it was cordoned"),
-        Hold::GateClosed { desired, in_service } => format!("{in_service} of {desired} are in service"),
+        Hold::GateClosed { desired, in_service, others: 0 } => format!("{in_service} of {desired} are in service"),
+        Hold::GateClosed { desired, in_service, others } => {
+            format!("{in_service} of {desired} are in service, and {others} besides come, go or stand by")
+        }
         Hold::BelowTarget { left, needed } => format!("{left} sound workers would be left, and {needed} are needed"),
         Hold::Stabilizing { until } => format!("the stabilization window lasts until {until}"),
         Hold::Policy => "the policies of `behavior` allow no more now".to_owned(),
@@ -76,6 +79,12 @@ mod tests {
         assert_eq!(draining(1), draining(7));
         let fails = |until| words(&Hold::LaunchesFail { text: "no capacity".into(), until });
         assert_eq!(fails(until), fails(jiff::Timestamp::MAX));
+    }
+
+    #[test]
+    fn members_that_keep_the_gate_closed_are_counted() {
+        let words = |others| words(&Hold::GateClosed { desired: 2, in_service: 2, others });
+        assert!(words(1).contains("2 of 2 are in service, and 1 besides") && words(0).ends_with("in service"));
     }
 
     #[test]

@@ -146,7 +146,6 @@ impl Look<'_> {
         let driver_up = self.driver.as_ref().and_then(driver::Look::is_up);
         let Some(workers) = &self.workers else { return SparkFigures { driver_up, ..SparkFigures::default() } };
         let (size, load) = (workers.plan.size.as_ref(), &workers.facts.load);
-        let waits = workers.nearest.is_some_and(|nearest| nearest.retention_seconds.is_some());
         let duration = |batch: &Batch| batch.committed.duration_since(batch.started).as_secs();
         SparkFigures {
             driver_up,
@@ -154,7 +153,7 @@ impl Look<'_> {
             wanted_workers: workers.wanted().map(i64::from),
             records_per_second_per_core: size.map(|size| size.per_core),
             backlog_records: size.map(|size| size.backlog),
-            backlog_age_seconds: workers.facts.risk.known().filter(|_| waits).map(|risk| risk.age_seconds),
+            backlog_age_seconds: workers.facts.risk.known().and(workers.nearest).and_then(Nearest::oldest),
         }
     }
 

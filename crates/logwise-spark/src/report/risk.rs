@@ -1,7 +1,7 @@
 //! `RetentionAtRisk`: whether records that the query has not read come near the end of their topic's retention.
 
 use super::{Look, Workers};
-use crate::nearest::{Nearest, is_at_risk};
+use crate::nearest::Nearest;
 use crate::signals::NOT_YET;
 use logwise_plan::Known;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
@@ -14,7 +14,7 @@ impl Look<'_> {
         let kind = ConditionType::RetentionAtRisk;
         workers.followed()?;
         match (&workers.facts.risk, workers.nearest) {
-            (Known::Known(risk), Some(nearest)) if is_at_risk(risk) => {
+            (Known::Known(_), Some(nearest)) if nearest.is_at_risk() => {
                 let next = "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic";
                 Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
             }
@@ -47,10 +47,13 @@ mod tests {
 
     #[test]
     fn the_message_changes_in_steps() {
-        let of = |left_percent| fact(&Nearest { topic: "a".into(), retention_seconds: Some(600), left_percent });
+        let of = |retention_seconds, left_percent| {
+            fact(&Nearest { topic: "a".into(), retention_seconds, left_percent, oldest_seconds: 9 })
+        };
+        let lost = of(None, 0);
+        let of = |left_percent| of(Some(600), left_percent);
         assert!(of(49) == of(25) && of(24) != of(25) && of(24) == of(10) && of(9) != of(10));
         assert!(of(49).contains("Topic a keeps records for 600 s"));
-        let lost = fact(&Nearest { topic: "a".into(), retention_seconds: None, left_percent: 0 });
         assert!(lost.contains("are gone"), "{lost}");
     }
 }

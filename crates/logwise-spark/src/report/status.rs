@@ -232,10 +232,20 @@ impl Workers<'_> {
         if let Some(raise) = &self.plan.raise {
             return format!("not raised from {} to {}", raise.from, raise.to);
         }
-        match self.plan.holds.first() {
+        match telling(&self.plan.holds) {
             Some(Hold::RecommendOnly { .. }) => "the mode is Recommend".to_owned(),
             Some(hold) => holds::words(hold),
             None => "nothing is changed".to_owned(),
         }
     }
+}
+
+/// The hold that explains most: how far and how soon the number may follow matters least where something else keeps it
+/// from doing so. Of the others the first one, as the plan names it.
+fn telling(holds: &[Hold]) -> Option<&Hold> {
+    holds.iter().min_by_key(|hold| match hold {
+        Hold::Policy | Hold::Stabilizing { .. } => 2,
+        Hold::AboveMaximum { .. } | Hold::GroupMaximum { .. } => 1,
+        _ => 0,
+    })
 }

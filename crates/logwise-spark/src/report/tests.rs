@@ -209,7 +209,7 @@ async fn what_passes_by_itself_limits_nothing() {
         Hold::Stabilizing { until: at(9) },
         Hold::Cooldown { until: at(9) },
         Hold::Policy,
-        Hold::GateClosed { desired: 3, in_service: 2 },
+        Hold::GateClosed { desired: 3, in_service: 2, others: 1 },
         Hold::CordonPending { id: "i-1".into() },
     ] {
         let case = Case::with(|case| case.plan.holds = vec![hold.clone()]);
@@ -218,6 +218,28 @@ async fn what_passes_by_itself_limits_nothing() {
         let line = case.report().status.fields["spark"]["lastDecision"].clone();
         assert_eq!(line, format!("3 wanted: {}", holds::words(&hold)));
     }
+}
+
+#[tokio::test]
+async fn the_decision_names_what_keeps_workers_away_before_how_soon_they_might_come() {
+    let line = |holds: Vec<Hold>| {
+        let case = Case::with(|case| case.plan.holds = holds);
+        case.report().status.fields["spark"]["lastDecision"].clone()
+    };
+    let said = |hold: &Hold| json!(format!("3 wanted: {}", holds::words(hold)));
+    let fails = || Hold::LaunchesFail { text: "no room".into(), until: at(9) };
+    let hosts = Hold::DriverHost { id: "i-1".into() };
+    for (first, cause) in [
+        (Hold::Policy, fails()),
+        (Hold::Stabilizing { until: at(9) }, Hold::NoEffect { missing: 2 }),
+        (Hold::GroupMaximum { wanted: 9, max_size: 4 }, fails()),
+        (Hold::AboveMaximum { desired: 4 }, hosts.clone()),
+        (Hold::Policy, Hold::GroupMaximum { wanted: 9, max_size: 4 }),
+    ] {
+        assert_eq!(line(vec![first.clone(), cause.clone()]), said(&cause), "after {first:?}");
+        assert_eq!(line(vec![first.clone()]), said(&first));
+    }
+    assert_eq!(line(vec![hosts.clone(), Hold::NoEffect { missing: 1 }]), said(&hosts), "what stands first explains it");
 }
 
 #[tokio::test]

@@ -17,9 +17,6 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The id of the application.
-const APP: &str = "app-20260101000000-0000";
-
 /// The open pages of a driver: `/api/v1/applications` and the executors below it. Dropped, they close.
 pub struct DriverPages {
     /// `host:port`.
@@ -28,15 +25,28 @@ pub struct DriverPages {
 }
 
 impl DriverPages {
-    /// On an address of this machine, with running tasks by address of executor.
-    pub async fn start(host: &str, port: u16, tasks: &[(&str, u32)]) -> Result<DriverPages> {
+    /// On an address of this machine, of the application with this id and name, with running tasks by address of
+    /// executor.
+    pub async fn start(
+        (host, port): (&str, u16),
+        (id, name): (&str, &str),
+        tasks: &[(&str, u32)],
+    ) -> Result<DriverPages> {
         let ip: Ipv4Addr = host.parse().with_context(|| format!("{host} is no address"))?;
         let listener = TcpListener::bind((ip, port)).await.with_context(|| format!("opening {host}:{port}"))?;
         let address = listener.local_addr().context("opening the pages of a driver")?.to_string();
-        let executors: Arc<Value> = Arc::new(executors(host, tasks));
-        let task = tokio::spawn(accept(listener, executors));
+        let apps = json!([{"id": id, "name": name, "attempts": [{"completed": false, "sparkUser": "testbed"}]}]);
+        let app = Application { id: id.to_owned(), apps, executors: executors(host, tasks) };
+        let task = tokio::spawn(accept(listener, Arc::new(app)));
         Ok(DriverPages { address, task })
     }
+}
+
+/// What the pages tell.
+struct Application {
+    id: String,
+    apps: Value,
+    executors: Value,
 }
 
 impl Drop for DriverPages {
@@ -58,13 +68,13 @@ fn executors(driver: &str, tasks: &[(&str, u32)]) -> Value {
     std::iter::once(one("driver", driver, 0, 0)).chain(executors).collect()
 }
 
-async fn accept(listener: TcpListener, executors: Arc<Value>) {
+async fn accept(listener: TcpListener, app: Arc<Application>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                let executors = Arc::clone(&executors);
-                let answer = service_fn(move |request| handle(Arc::clone(&executors), request));
+                let app = Arc::clone(&app);
+                let answer = service_fn(move |request| handle(Arc::clone(&app), request));
                 let serve = async move {
                     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
                 };
@@ -75,8 +85,8 @@ async fn accept(listener: TcpListener, executors: Arc<Value>) {
     }
 }
 
-async fn handle(executors: Arc<Value>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-    let page = page(request.uri().path(), &executors);
+async fn handle(app: Arc<Application>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let page = page(request.uri().path(), &app);
     let mut response = Response::new(Full::new(Bytes::from(page.clone().unwrap_or_default())));
     if page.is_none() {
         *response.status_mut() = StatusCode::NOT_FOUND;
@@ -85,11 +95,10 @@ async fn handle(executors: Arc<Value>, request: Request<Incoming>) -> io::Result
     Ok(response)
 }
 
-fn page(path: &str, executors: &Value) -> Option<String> {
-    let all = json!([{"id": APP, "name": "logwise", "attempts": [{"completed": false, "sparkUser": "testbed"}]}]);
+fn page(path: &str, app: &Application) -> Option<String> {
     match path.trim_end_matches('/').strip_prefix("/api/v1/applications")? {
-        "" => Some(all.to_string()),
-        rest => (rest == format!("/{APP}/executors")).then(|| executors.to_string()),
+        "" => Some(app.apps.to_string()),
+        rest => (rest == format!("/{}/executors", app.id)).then(|| app.executors.to_string()),
     }
 }
 
@@ -99,12 +108,14 @@ mod tests {
 
     #[tokio::test]
     async fn busy_executors_are_told_beside_the_driver() {
-        let pages = DriverPages::start("127.0.0.1", 0, &[("127.0.9.4", 3), ("127.0.9.5", 0)]).await.unwrap();
+        let tasks = [("127.0.9.4", 3), ("127.0.9.5", 0)];
+        let pages = DriverPages::start(("127.0.0.1", 0), ("app-7", "stream"), &tasks).await.unwrap();
         let ask = async |path: &str| -> Result<Value> {
             let url = format!("http://{}/api/v1/applications{path}", pages.address);
             Ok(crate::http::client()?.get(url).send().await?.error_for_status()?.json().await?)
         };
         let apps = ask("").await.unwrap();
+        assert_eq!((&apps[0]["id"], &apps[0]["name"]), (&json!("app-7"), &json!("stream")));
         let executors = ask(&format!("/{}/executors", apps[0]["id"].as_str().unwrap())).await.unwrap();
         let read: Vec<_> = executors.as_array().unwrap().iter().map(|one| (&one["id"], &one["activeTasks"])).collect();
         let number = |id: &'static str, tasks: u32| (json!(id), json!(tasks));

@@ -130,7 +130,7 @@ fn observed(number: i64, need: Need) -> Result<Observed> {
         pool: Known::Known(pool),
         cluster: Known::Known(cluster),
         load: load(number, need)?,
-        risk: Known::Known(Risk { age_seconds: 60, retention_seconds: 86_400, lost: false }),
+        risk: Known::Known(Risk { age_seconds: 60, retention_seconds: 86_400, lost: false, shortest_seconds: None }),
         history: Past { behavior: History { recommended, changes: Vec::new() }, ..Past::default() },
         intent: OpenIntent::None,
     })

@@ -9,6 +9,7 @@ use logwise_api::LogwiseCluster;
 use logwise_testbed::fake_master::{End, Kind, Landing};
 use logwise_testbed::proxy::master::WRITES;
 use logwise_testbed::proxy::rules::{Action, Rule};
+use logwise_testbed::spark::Overview;
 use logwise_tests::{PATIENCE, apply, edits, events, is_proving};
 use serde_json::json;
 use std::time::Duration;
@@ -189,6 +190,13 @@ async fn a_driver_that_comes_between_the_look_and_the_cordon_keeps_its_worker() 
     ground.ends(&[&pipeline]).await
 }
 
+/// The worker of which so many cores are taken, apart from this one.
+fn with_used<'a>(page: &'a Overview, home: &str, cores: u32) -> Result<&'a str> {
+    let mut others = page.workers.iter().filter(|worker| worker.host != home);
+    let found = others.find(|worker| worker.coresused == cores).map(|worker| worker.host.as_str());
+    found.with_context(|| format!("nobody uses {cores} cores: {page:?}"))
+}
+
 #[tokio::test]
 async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver() -> Result<()> {
     let ground = Ground::new("ranking").await?;
@@ -201,12 +209,7 @@ async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver(
     let driver = pipeline.master.submit("com.example.Other", 2).await;
     pipeline.master.land(&driver, Some(&home)).await?;
     let page = pipeline.master.overview().await?;
-    let with = |used: u32| {
-        let mut others = page.workers.iter().filter(|worker| worker.host != home);
-        let found = others.find(|worker| worker.coresused == used).map(|worker| worker.host.as_str());
-        found.with_context(|| format!("nobody uses {used} cores: {page:?}"))
-    };
-    let (idle, busy) = (with(0)?, with(1)?);
+    let (idle, busy) = (with_used(&page, &home, 0)?, with_used(&page, &home, 1)?);
 
     pipeline.patch(&of_workers(&replicas(2))).await?;
     pipeline.wait_size(2).await?;
@@ -224,6 +227,35 @@ async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver(
     );
     let cordoned = events(&ground.world, "demo", "WorkerCordoned").await?;
     ensure!(cordoned.len() == 2, "{cordoned:?}");
+    ground.at_rest(&[&pipeline]).await?;
+    ground.ends(&[&pipeline]).await
+}
+
+/// Executors of which nobody asks anything take cores all the same: what the driver counts is what runs.
+#[tokio::test]
+async fn the_one_with_fewer_tasks_by_the_drivers_own_pages_goes_whatever_cores_are_taken() -> Result<()> {
+    let ground = Ground::new("tasks").await?;
+    let pipeline = ground.pipeline("demo", Wish::new((1, 6, 3), &replicas(3))).await?;
+    pipeline.settled().await?;
+    let instances = pipeline.instances().await?;
+    // Beside the driver there is room for one executor, so two of the four are on one of the others.
+    let home = pipeline.master.overview().await?.workers.first().context("no worker")?.host.clone();
+    pipeline.master.set_landing(Landing::Held);
+    let driver = pipeline.master.submit("com.example.Other", 4).await;
+    pipeline.master.land(&driver, Some(&home)).await?;
+    let page = pipeline.master.overview().await?;
+    let (rests, works) = (with_used(&page, &home, 2)?, with_used(&page, &home, 1)?);
+    let pages = pipeline.master.driver_pages(&driver, 0, &[(home.as_str(), 0), (rests, 0), (works, 1)]).await?;
+    let port: u16 = pages.address.rsplit(':').next().context("no port")?.parse()?;
+    let app = page.activeapps.first().context("no application")?;
+
+    let driver = json!({"appName": app.name, "uiPort": port});
+    pipeline.patch(&json!({"spark": {"driver": driver, "workers": {"replicas": 2}}})).await?;
+    pipeline.wait_size(2).await?;
+    pipeline.settled().await?;
+    let changes = pipeline.adds_up(3).await?;
+    ensure!(ended(&changes) == [instances[rests].as_str()], "{page:?}: {changes:?}");
+    ensure!(pipeline.master.overview().await?.driver_hosts() == [home.as_str()], "the driver has moved");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -273,6 +273,26 @@ fn a_job_that_ends_after_each_batch_is_submitted_again_after_each() {
     ));
 }
 
+/// Who has only begun saw no batch come: the newest one may be hours old.
+#[test]
+fn after_a_start_pauses_are_as_long_as_the_query_has_stood_still() {
+    let attempt = |second| Attempt { at: at(second), id: None, ended: "ERROR".to_owned() };
+    let fails = |batch_age_seconds| {
+        let progress = Known::Known(Stand { batch: 7, unmoved_seconds: 90, backlog: 1 });
+        let attempts = vec![attempt(-200), attempt(-100), attempt(-10)];
+        decide(&Observed { absent_for: Some(90), attempts, progress, batch_age_seconds, ..nothing() })
+    };
+    assert!(fails(0).submit.is_some() && fails(300).submit.is_some(), "it commits batches");
+    assert!(matches!(fails(301).holds[..], [Hold::Failing { .. }]));
+    // It had stood still for 1,000 s when it was restarted 400 s ago.
+    let restarted = Some(Restarted { at: at(-400), batch: 7 });
+    let stands = |batch_age_seconds| decide(&Observed { restarted, batch_age_seconds, ..standing(301) });
+    assert_eq!(stands(0).kill, stalled("driver-1"), "five minutes are over");
+    assert_eq!(stands(1_400).holds, [Hold::RestartedInVain { until: at(600) }]);
+    let just_begun = Observed { batch_age_seconds: 9_000, ..standing(300) };
+    assert_eq!(decide(&just_begun).holds, [Hold::NotStalled], "nothing is ended by the clock of others");
+}
+
 #[test]
 fn an_end_that_somebody_wanted_is_no_failure() {
     let end = |second, ended: &str| Attempt { at: at(second), id: None, ended: ended.to_owned() };

@@ -87,7 +87,10 @@ fn submissions_on_what_is_not_known() {
     bites(&usual(), &Observed { progress, ..gone(900) }, &[("batches are still committed", &both)]);
     let attempt = |second| Attempt { at: at(second), id: None, ended: "ERROR".to_owned() };
     let attempts = vec![attempt(-20), attempt(-10)];
-    bites(&usual(), &Observed { attempts, ..gone(900) }, &[("at once after failures", &both)]);
+    bites(&usual(), &Observed { attempts: attempts.clone(), ..gone(900) }, &[("at once after failures", &both)]);
+    let progress = Known::Known(Stand { batch: 7, unmoved_seconds: 300, backlog: 1 });
+    let begun = Observed { progress, batch_age_seconds: 301, attempts, ..gone(300) };
+    bites(&usual(), &begun, &[("at once after failures", &both)]);
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Ours {
             removed_last_hour: small(i64::try_from(self.removed.len()).unwrap()),
             ..Past::default()
         };
-        let risk = Risk { age_seconds: world.age(), retention_seconds: RETENTION, lost: false };
+        let risk = Risk { age_seconds: world.age(), retention_seconds: RETENTION, lost: false, shortest_seconds: None };
         Observed {
             pool: Known::Known(pool(world)),
             cluster: Known::Known(cluster(world)),

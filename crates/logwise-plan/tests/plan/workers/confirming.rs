@@ -80,12 +80,12 @@ fn any_doubt_holds_it() {
         (
             "another desired number",
             seen(with(out(), |pool, _| pool.desired = 4)),
-            Hold::GateClosed { desired: 4, in_service: 3 },
+            Hold::GateClosed { desired: 4, in_service: 3, others: 0 },
         ),
         (
             "a launch on its way",
             seen(with(out(), |pool, _| pool.members[2].state = MemberState::Pending)),
-            Hold::GateClosed { desired: 3, in_service: 2 },
+            Hold::GateClosed { desired: 3, in_service: 2, others: 1 },
         ),
         (
             "another worker died",

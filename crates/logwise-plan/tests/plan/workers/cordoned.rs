@@ -1,10 +1,13 @@
 //! Cordoned workers, by example: no capacity, and gone as soon as nothing is lost with them.
 
-use super::world::{ago, busy, by_load, floor, idle, load, planned, policy, raised, scaling, victim, waiting, with};
+use super::world::{
+    ago, busy, by_load, driver, floor, idle, load, planned, policy, raised, scaling, unknown, victim, waiting, with,
+};
 use logwise_plan::Known;
 use logwise_plan::change::{ChangePolicy, Window};
 use logwise_plan::workers::{
-    Autoscaling, Hold, Observed, OpenIntent, Plan, Policy, Removal, Risk, Sizing, Step, WorkerState,
+    Autoscaling, Hold, Observed, Obstacle, OpenIntent, Plan, Policy, PoolRef, Removal, Risk, ScalingMode, Sizing, Step,
+    WorkerState,
 };
 
 fn bounds(min_replicas: i32, max_replicas: i32) -> Policy {
@@ -40,8 +43,8 @@ fn cordoned_workers_are_no_capacity() {
 #[test]
 fn one_that_makes_room_goes_also_while_records_are_near_their_end() {
     for risk in [
-        Risk { age_seconds: 2_000, retention_seconds: 3_600, lost: false },
-        Risk { age_seconds: 0, retention_seconds: 3_600, lost: true },
+        Risk { age_seconds: 2_000, retention_seconds: 3_600, lost: false, shortest_seconds: None },
+        Risk { age_seconds: 0, retention_seconds: 3_600, lost: true, shortest_seconds: None },
     ] {
         let observed = Observed { risk: Known::Known(risk), ..busy(3) };
         let plan = planned(&bounds(1, 3), &out(observed.clone(), 1));
@@ -127,4 +130,72 @@ fn a_worker_whose_process_was_started_again_goes_on_draining() {
     let goes_on = again(WorkerState::Decommissioned);
     assert_eq!((goes_on.worker.as_deref(), goes_on.step), (Some("w-new"), Step::Drain { until }));
     assert_eq!(again(WorkerState::Alive).step, Step::Cordon);
+}
+
+/// The removal of the second of three idle workers, come so far.
+fn removing(step: Step) -> OpenIntent {
+    let removal = planned(&by_load(scaling()), &idle(3)).removal.unwrap();
+    OpenIntent::Removing(Removal { step, ..removal })
+}
+
+/// Whether the removal on record neither goes on nor is given up.
+fn waits(policy: &Policy, observed: &Observed) -> bool {
+    let plan = planned(policy, observed);
+    assert!(plan.removal.is_none(), "{plan:?}");
+    !plan.abandon
+}
+
+#[test]
+fn a_removal_that_has_begun_waits_for_signals_and_for_nothing_else() {
+    let policy = by_load(scaling());
+    let blind = |step| Observed { intent: removing(step), risk: unknown(), ..out(idle(3), 1) };
+    let drains = Step::Drain { until: ago(-300) };
+    for step in [drains, Step::Drain { until: ago(300) }, Step::Cordon, Step::Terminate] {
+        assert!(waits(&policy, &blind(step)), "{step:?}");
+    }
+    for (what, observed) in [
+        ("a driver", with(blind(drains), |_, cluster| cluster.drivers.push(driver(Some("w-1"))))),
+        ("another number", with(blind(drains), |pool, _| pool.desired = 4)),
+        ("an obstacle", with(blind(drains), |pool, _| pool.obstacles = [Obstacle::Refresh].into())),
+        ("no protection", with(blind(drains), |pool, _| pool.members[0].protected = false)),
+        ("too few", with(blind(drains), |_, cluster| cluster.workers[2].state = WorkerState::Dead)),
+        ("no cordon", Observed { intent: removing(drains), risk: unknown(), ..idle(3) }),
+        ("more is wanted", Observed { load: busy(3).load, ..blind(drains) }),
+    ] {
+        assert!(!waits(&policy, &observed), "{what}");
+    }
+    let recommend = by_load(Autoscaling { mode: ScalingMode::Recommend, ..scaling() });
+    assert!(!waits(&recommend, &blind(drains)));
+}
+
+#[test]
+fn it_waits_for_the_master_and_the_pool_too_once_its_worker_was_seen_to_be_cordoned() {
+    let drains = Step::Drain { until: ago(-300) };
+    for policy in [by_load(scaling()), policy(Sizing::Fixed(2))] {
+        let no_master = |step, change: &dyn Fn(&mut logwise_plan::workers::Pool)| {
+            let observed = with(idle(3), |pool, _| change(pool));
+            Observed { intent: removing(step), cluster: unknown(), ..observed }
+        };
+        let no_pool = |step| Observed { intent: removing(step), pool: unknown(), ..idle(3) };
+        assert!(waits(&policy, &no_master(drains, &|_| {})) && waits(&policy, &no_pool(drains)));
+        assert!(!waits(&policy, &no_master(Step::Cordon, &|_| {})) && !waits(&policy, &no_pool(Step::Cordon)));
+        assert!(!waits(&policy, &no_master(drains, &|pool| pool.members.truncate(1))));
+        assert!(!waits(&policy, &no_master(drains, &|pool| pool.obstacles = [Obstacle::Refresh].into())));
+        assert!(!waits(&policy, &Observed { pool: Known::Absent, ..no_pool(drains) }));
+    }
+    assert!(!waits(&policy(Sizing::Unmanaged), &Observed { intent: removing(drains), pool: unknown(), ..idle(3) }));
+}
+
+#[test]
+fn while_it_waits_its_pod_stays_the_cheapest() {
+    let policy = Policy { pool: PoolRef::Deployment("workers".to_owned()), ..by_load(scaling()) };
+    let pods = with(out(idle(3), 1), |pool, _| {
+        pool.newcomers_protected = Known::Absent;
+        for (pod, cost) in pool.members.iter_mut().zip([Some(i32::MAX), Some(i32::MIN), None]) {
+            (pod.protected, pod.cost, pod.replica_set) = (false, cost, Some("rs".to_owned()));
+        }
+    });
+    let intent = removing(Step::Drain { until: ago(-300) });
+    let plan = planned(&policy, &Observed { intent, risk: unknown(), ..pods });
+    assert!(plan.is_idle() && plan.costs.is_empty(), "{plan:?}");
 }

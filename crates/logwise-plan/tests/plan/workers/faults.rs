@@ -149,7 +149,7 @@ fn samples(change: impl Fn(&mut Sample, i64)) -> impl Fn(&mut Observed) {
 fn no_defect_of_any_signal_removes_a_worker_and_only_fresh_load_adds_one() {
     let absurd = Batch { id: 1, records: 40_000_000, started: ago(70), committed: ago(60), cores: 2 };
     // The last column: whether the load is known, and followed, all the same.
-    let defects: [Defect<'_>; 29] = [
+    let defects: [Defect<'_>; 30] = [
         ("samples lost", &|o| o.load.samples = unknown(), false),
         ("samples absent", &|o| o.load.samples = Known::Absent, false),
         ("no samples", &|o| o.load.samples = Known::Known(Arc::default()), false),
@@ -178,7 +178,18 @@ fn no_defect_of_any_signal_removes_a_worker_and_only_fresh_load_adds_one() {
         ("retention absent", &|o| o.risk = Known::Absent, true),
         (
             "retention negative",
-            &|o| o.risk = Known::Known(Risk { age_seconds: -1, retention_seconds: 9, lost: false }),
+            &|o| {
+                o.risk =
+                    Known::Known(Risk { age_seconds: -1, retention_seconds: 9, lost: false, shortest_seconds: None })
+            },
+            true,
+        ),
+        (
+            "shortest retention nothing",
+            &|o| {
+                let Known::Known(risk) = &mut o.risk else { unreachable!("it is known") };
+                risk.shortest_seconds = Some(0);
+            },
             true,
         ),
         // Nobody would see whether new workers register.
@@ -222,7 +233,8 @@ fn a_signal_that_is_lost_while_a_worker_drains_spares_it() {
         ("pool", Observed { pool: unknown(), ..draining.clone() }),
     ] {
         let plan = planned(&policy, &lost);
-        assert!(plan.removal.is_none() && plan.abandon, "{what}: {plan:#?}");
+        assert!(plan.removal.is_none() && !plan.abandon, "{what}: it drains until more is known: {plan:#?}");
+        assert!(plan.is_idle() && !plan.holds.is_empty(), "{what}: {plan:#?}");
     }
 }
 

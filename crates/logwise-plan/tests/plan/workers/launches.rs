@@ -5,7 +5,9 @@ use super::world::{
 };
 use crate::NOW;
 use logwise_plan::Known;
-use logwise_plan::workers::{Autoscaling, Batch, Cluster, Hold, Load, Member, MemberState, Observed, Risk, Sizing};
+use logwise_plan::workers::{
+    Autoscaling, Batch, Clamp, Cluster, Hold, Load, Member, MemberState, Observed, Risk, Sizing,
+};
 
 #[test]
 fn launches_that_fail_or_have_no_effect_are_not_repeated_but_the_minimum_is() {
@@ -41,7 +43,7 @@ fn only_newcomers_tell_whether_launches_help() {
     assert_eq!(raise(&absent(3, &[1], 7_200)), Some((3, 4)), "one that died long after its start");
     assert_eq!(raise(&absent(2, &[1], 600)), None, "the only one that came");
     assert_eq!(raise(&absent(3, &[1, 2], 600)), None, "both of them");
-    let lost = Risk { age_seconds: 0, retention_seconds: 3_600, lost: true };
+    let lost = Risk { age_seconds: 0, retention_seconds: 3_600, lost: true, shortest_seconds: None };
     let near = Observed { risk: Known::Known(lost), ..absent(3, &[1], 7_200) };
     assert_eq!(raise(&near), Some((3, 4)));
     let much = Observed { load: load(60_000, 1_000), ..absent(5, &[1], 600) };
@@ -74,7 +76,7 @@ fn an_empty_pool_begins_with_one_worker_without_any_signal() {
 
 #[test]
 fn records_near_their_end_ask_for_one_more_than_work_and_not_for_one_at_each_look() {
-    let near = Risk { age_seconds: 1_300, retention_seconds: 3_600, lost: false };
+    let near = Risk { age_seconds: 1_300, retention_seconds: 3_600, lost: false, shortest_seconds: None };
     let coming = with(idle(2), |pool, _| {
         pool.desired = 3;
         pool.members.push(Member { state: MemberState::Pending, protected: false, since: Some(ago(30)), ..member(2) });
@@ -96,4 +98,22 @@ fn batches_that_are_mostly_overhead_hold_no_removal() {
     observed.load.batches = (0..3).map(batch).collect();
     let plan = planned(&by_load(Autoscaling { max_replicas: 10, ..scaling() }), &observed);
     assert_eq!((victim(&plan), plan.signals.len()), (Some("i-1"), 0), "{:?}", plan.holds);
+}
+
+/// A drain that never ends and one that takes years are the same: as capacity comes to what comes in, nothing flickers.
+#[test]
+fn where_workers_just_keep_up_records_are_as_near_their_end_as_where_they_just_do_not() {
+    let left = |incoming: i64, age_seconds| {
+        // Two workers, with three cores for executors, get through 24,900 records a second.
+        let risk = Risk { age_seconds, retention_seconds: 86_400, lost: false, shortest_seconds: None };
+        let load = load(incoming, 24_900 * 150 + 1_000_000);
+        let size = planned(&by_load(scaling()), &Observed { load, risk: Known::Known(risk), ..idle(2) }).size.unwrap();
+        (size.time_to_loss_seconds, size.clamps.contains(&Clamp::TimeToLoss))
+    };
+    for incoming in [24_800, 24_899, 24_900, 24_901, 30_000] {
+        assert_eq!(left(incoming, 60), (Some(86_400 - 60 - 2_400), false), "{incoming}");
+        assert_eq!(left(incoming, 82_000), (Some(2_000), true), "{incoming}");
+    }
+    let fast = left(4_900, 60).0.unwrap();
+    assert!(fast > 86_400 - 60 - 2_400 && fast < 86_400 - 60, "it is soon read: {fast}");
 }

@@ -89,7 +89,8 @@ fn bad_raises() {
             ("does not apply", &|p| p.holds.push(Hold::GroupMinimum { wanted: 4, min_size: 0 })),
             ("does not apply", &|p| p.holds.push(Hold::Unprotected)),
             ("does not apply", &|p| p.holds.push(Hold::Stabilizing { until: NOW })),
-            ("does not apply", &|p| p.holds.push(Hold::GateClosed { desired: 2, in_service: 1 })),
+            ("does not apply", &|p| p.holds.push(Hold::GateClosed { desired: 2, in_service: 1, others: 1 })),
+            ("does not apply", &|p| p.holds.push(Hold::GateClosed { desired: 2, in_service: 2, others: 1 })),
             ("does not apply", &|p| p.holds.push(Hold::DriverHost { id: "i-1".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::WorkerNotInPool { host: "10.0.0.1".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::SignalsMissing { what: "end offsets".to_owned() })),
@@ -260,7 +261,9 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
         ("although signals are missing", other(&|o| o.risk = unknown())),
         (
             "although records are lost",
-            other(&|o| o.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 9, lost: true })),
+            other(&|o| {
+                o.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 9, lost: true, shortest_seconds: None })
+            }),
         ),
         ("what may be removed within an hour", other(&|o| o.history.removed_last_hour = 20)),
         (

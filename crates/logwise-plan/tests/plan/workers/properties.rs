@@ -183,11 +183,13 @@ fn observed() -> impl Strategy<Value = Observed> {
             1 => Just(unknown()),
             1 => Just(Known::Absent),
         ];
-        let ages = (0..3_700i64, mostly(false, vec![true]));
-        let kept = |(age_seconds, lost)| Known::Known(Risk { age_seconds, retention_seconds: 3_600, lost });
+        let ages = (0..3_700i64, mostly(false, vec![true]), proptest::option::of(600..3_600i64));
+        let kept = |(age_seconds, lost, shortest_seconds)| {
+            Known::Known(Risk { age_seconds, retention_seconds: 3_600, lost, shortest_seconds })
+        };
         let risk = prop_oneof![
             2 => ages.prop_map(kept),
-            9 => Just(kept((60, false))),
+            9 => Just(kept((60, false, None))),
             1 => Just(unknown()),
         ];
         (pool, a_cluster(number), a_load(), risk, a_past(), an_intent(number), any::<bool>()).prop_map(

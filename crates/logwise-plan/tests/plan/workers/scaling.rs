@@ -47,8 +47,12 @@ fn what_is_late_asks_for_more_than_what_comes_in() {
     // 1,429 and 24,900 records a second take four cores, the driver one.
     assert_eq!(planned(&by_load(scaling()), &late).size.unwrap().wanted, 3);
     let mut soon = late.clone();
-    soon.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 1_500, lost: false });
+    soon.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 1_500, lost: false, shortest_seconds: None });
     assert_eq!(planned(&by_load(scaling()), &soon).size.unwrap().wanted, 4, "it has to be read within 600 s");
+    // Another topic keeps its records for longer, and loses them sooner.
+    let both = Risk { age_seconds: 85_000, retention_seconds: 86_400, lost: false, shortest_seconds: Some(1_500) };
+    soon.risk = Known::Known(both);
+    assert_eq!(planned(&by_load(scaling()), &soon).size.unwrap().wanted, 4, "the shortest retention of all counts");
     let usual = Observed { load: load(LITTLE, 150_000), ..idle(1) };
     assert_eq!(planned(&by_load(scaling()), &usual).size.unwrap().wanted, 1, "half of the delay may wait");
 }
@@ -85,7 +89,8 @@ fn what_the_job_cannot_use_is_not_asked_for() {
     assert_eq!((bounds.wanted, bounds.clamps), (3, vec![Clamp::MaxReplicas]));
     let urgent = with(&|scaling, observed| {
         scaling.cores_max = Some(1);
-        observed.risk = Known::Known(Risk { age_seconds: 3_000, retention_seconds: 3_600, lost: false });
+        observed.risk =
+            Known::Known(Risk { age_seconds: 3_000, retention_seconds: 3_600, lost: false, shortest_seconds: None });
     });
     assert_eq!((urgent.wanted, urgent.clamps), (1, vec![Clamp::CoresMax, Clamp::TimeToLoss]), "one core needs no more");
     let driverless = with(&|scaling, _| scaling.driver_cores = 0);
@@ -95,7 +100,8 @@ fn what_the_job_cannot_use_is_not_asked_for() {
 #[test]
 fn records_near_their_end_do_not_wait() {
     let mut observed = idle(2);
-    observed.risk = Known::Known(Risk { age_seconds: 1_300, retention_seconds: 3_600, lost: false });
+    observed.risk =
+        Known::Known(Risk { age_seconds: 1_300, retention_seconds: 3_600, lost: false, shortest_seconds: None });
     observed.history.behavior.recommended.push(Recommended { at: ago(10), replicas: 2 });
     let plan = planned(&by_load(scaling()), &observed);
     assert_eq!(raised(&plan), Some((2, 3)), "past the window");
@@ -105,7 +111,7 @@ fn records_near_their_end_do_not_wait() {
     let plan = planned(&by_load(scaling()), &observed);
     assert_eq!((plan.raise, plan.holds), (None, vec![Hold::Budget { spent: 100, limit: 100 }]));
     let mut many = idle(6);
-    many.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 3_600, lost: true });
+    many.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 3_600, lost: true, shortest_seconds: None });
     let plan = planned(&by_load(scaling()), &many);
     assert_eq!((plan.raise, plan.removal, plan.holds), (None, None, vec![Hold::WithinRange]), "there are six of six");
 }
@@ -134,6 +140,20 @@ fn one_worker_too_many_goes_and_never_the_drivers() {
         let unknown = [Hold::DriverHost { id: "unknown".to_owned() }];
         assert_eq!((victim(&plan), &plan.holds[..]), (None, &unknown[..]), "{on:?}");
     }
+}
+
+#[test]
+fn what_keeps_the_surplus_is_named() {
+    let dead = with(idle(2), |_, cluster| cluster.workers[1].state = WorkerState::Dead);
+    for policy in [by_load(scaling()), fixed(1)] {
+        let plan = planned(&policy, &dead);
+        assert_eq!((victim(&plan), &plan.holds[..]), (None, &[Hold::NoEffect { missing: 1 }][..]), "nothing to cordon");
+    }
+    let standby = with(idle(3), |pool, _| {
+        (pool.desired, pool.members[2].state) = (2, MemberState::Other("Standby".to_owned()));
+    });
+    let plan = planned(&by_load(scaling()), &standby);
+    assert_eq!(plan.holds, [Hold::GateClosed { desired: 2, in_service: 2, others: 1 }]);
 }
 
 #[test]
@@ -254,7 +274,7 @@ fn a_desired_number_that_an_older_call_has_lowered_is_raised_to_what_is_in_servi
     let narrow = by_load(Autoscaling { max_replicas: 2, ..scaling() });
     assert_eq!(raised(&planned(&narrow, &lowered())), None);
     let plan = planned(&narrow, &Observed { load: load(MUCH, 1_000), ..lowered() });
-    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::GateClosed { desired: 2, in_service: 3 }]));
+    assert_eq!((raised(&plan), plan.holds), (None, vec![Hold::GateClosed { desired: 2, in_service: 3, others: 0 }]));
     for number in [1, 2] {
         let plan = planned(&fixed(number), &lowered());
         assert_eq!((raised(&plan), victim(&plan)), (Some((2, 3)), None), "of {number}: then one can go");

@@ -128,7 +128,7 @@ pub fn idle(number: usize) -> Observed {
         pool: Known::Known(pool(number)),
         cluster: Known::Known(cluster),
         load: load(LITTLE, 1_000),
-        risk: Known::Known(Risk { age_seconds: 60, retention_seconds: 3_600, lost: false }),
+        risk: Known::Known(Risk { age_seconds: 60, retention_seconds: 3_600, lost: false, shortest_seconds: None }),
         history: Past { behavior: History { recommended, changes: Vec::new() }, ..Past::default() },
         intent: OpenIntent::None,
     }

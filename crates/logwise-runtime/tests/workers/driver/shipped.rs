@@ -70,6 +70,7 @@ fn plan_once(question: Question) -> Option<Wish> {
         running_for: running_for.map(|ticks| u32::from(ticks) * TICK_SECONDS),
         progress: still_for.map_or_else(unread, |ticks| Known::Known(stand(ticks))),
         needed_seconds: 0,
+        batch_age_seconds: 0,
         attempts: Vec::new(),
         open: match open {
             None => Open::None,
