@@ -384,7 +384,7 @@ impl Intents {
             let record = self.lock().get(&name).cloned();
             let request = request(record.as_ref());
             match request {
-                Request::Close(_) => self.term.check_close()?,
+                Request::Close(_) | Request::Answer => self.term.check_close()?,
                 _ => self.term.check()?,
             }
             let current = match record.as_ref().map(|record| &record.intent) {

@@ -2,11 +2,13 @@
 //! before anything else is written down about the same group or Deployment.
 
 use crate::memory::{Going, Scaling};
-use crate::pool::Found;
+use crate::pool::{Found, GROUP};
 use crate::told::{Outcome, Told, What};
 use jiff::Timestamp;
 use logwise_plan::behavior::Changed;
-use logwise_plan::workers::{Cluster, Member, MemberState, OpenIntent, Pool, Raise, Removal, Step, WorkerState};
+use logwise_plan::workers::{
+    Cluster, Member, MemberState, OpenIntent, Pool, Raise, Removal, Step, WorkerState, outcome,
+};
 use logwise_runtime::intent::{Ending, Intent, State, Wish};
 use logwise_runtime::{Intents, words};
 use serde::de::DeserializeOwned;
@@ -154,26 +156,26 @@ fn ending(intent: &Intent, pool: &Pool) -> Option<Ending> {
         Some(kind::PROTECT) if ids("ids").is_empty() => yes(pool.newcomers_protected.known() == Some(&true)),
         Some(kind::PROTECT) => yes(ids("ids").iter().all(|id| member(pool, id).is_none_or(|member| member.protected))),
         Some(kind::REMOVE) => match removal(&intent.wish) {
-            Some(RemovalTargets { removal, .. }) => return of_removal(&removal, pool),
+            Some(RemovalTargets { removal, .. }) => {
+                let sent = outcome::Sent { by_number: !intent.resource.starts_with(GROUP), answered: intent.answered };
+                ending_of(outcome::of_removal(&removal, sent, pool)?)
+            }
             None => Ending::Superseded,
         },
         Some(kind::RAISE) | None => match read::<Raise>(&intent.wish.targets) {
-            Some(raise) if pool.desired == raise.to => Ending::Done,
-            Some(raise) if pool.desired == raise.from => Ending::Abandoned,
-            _ => Ending::Superseded,
+            Some(raise) => ending_of(outcome::of_raise(&raise, pool)),
+            None => Ending::Superseded,
         },
         Some(_) => Ending::Superseded,
     })
 }
 
-fn of_removal(removal: &Removal, pool: &Pool) -> Option<Ending> {
-    let stay = pool.members.iter().filter(|member| member.state != MemberState::Leaving).count();
-    match member(pool, &removal.id).map(|member| &member.state) {
-        None | Some(MemberState::Leaving) => Some(Ending::Done),
-        Some(_) if pool.desired != removal.to => Some(Ending::Abandoned),
-        // The number was lowered, and nobody has gone for it yet.
-        Some(_) if words::count(stay) > pool.desired => None,
-        Some(_) => Some(Ending::Superseded),
+/// The same in the words of intents.
+const fn ending_of(outcome: outcome::Outcome) -> Ending {
+    match outcome {
+        outcome::Outcome::Done => Ending::Done,
+        outcome::Outcome::Undone => Ending::Abandoned,
+        outcome::Outcome::Superseded => Ending::Superseded,
     }
 }
 
@@ -221,6 +223,7 @@ mod tests {
             call_timeout_seconds: 6,
             written: at(0),
             prepared: Some(at(0)),
+            answered: false,
             effect: None,
             spent: Vec::new(),
             changed: BTreeMap::new(),
@@ -279,16 +282,22 @@ mod tests {
     #[test]
     fn an_open_removal_is_judged_by_the_member_that_it_names() {
         let serves = MemberState::InService;
-        let of = |desired, state: Option<MemberState>, others: usize| {
+        let of = |change: &dyn Fn(&mut Intent), desired, state: Option<MemberState>| {
             let mut members: Vec<_> = state.map(|state| ("i-1", state)).into_iter().collect();
-            members.extend((0..others).map(|_| ("other", serves.clone())));
-            ending(&intent(remove(), State::Sent), &pool(desired, &members))
+            members.extend((0..2).map(|_| ("other", serves.clone())));
+            let mut sent = intent(remove(), State::Sent);
+            change(&mut sent);
+            ending(&sent, &pool(desired, &members))
         };
-        assert_eq!(of(2, None, 2), Some(Ending::Done));
-        assert_eq!(of(2, Some(MemberState::Leaving), 2), Some(Ending::Done));
-        assert_eq!(of(3, Some(serves.clone()), 2), Some(Ending::Abandoned));
-        assert_eq!(of(2, Some(serves.clone()), 2), None, "no pod has gone yet");
-        assert_eq!(of(2, Some(serves.clone()), 1), Some(Ending::Superseded), "another one went in its place");
+        let (plain, answered) = (|_: &mut Intent| {}, |intent: &mut Intent| intent.answered = true);
+        let of_pods = |intent: &mut Intent| intent.resource = "deployment/n/w/d".into();
+        assert_eq!(of(&plain, 2, None), Some(Ending::Done));
+        assert_eq!(of(&plain, 2, Some(MemberState::Leaving)), Some(Ending::Done));
+        assert_eq!(of(&plain, 3, Some(serves.clone())), Some(Ending::Abandoned));
+        assert_eq!(of(&answered, 3, Some(serves.clone())), Some(Ending::Superseded), "an old view of the group");
+        assert_eq!(of(&of_pods, 2, Some(serves.clone())), None, "no pod has gone yet");
+        let lowered = of(&plain, 2, Some(serves.clone()));
+        assert_eq!(lowered, Some(Ending::Superseded), "no instance goes because somebody lowered the number");
     }
 
     #[test]

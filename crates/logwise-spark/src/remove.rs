@@ -255,7 +255,7 @@ async fn seen(
                 }
                 tokio::time::sleep(LOOKS.1).await;
             }
-            sent.answered();
+            sent.taken().await;
             Ok(Outcome::Noted { why: "the call was taken, and is not seen yet".to_owned() })
         }
         Ok(outcome) => {

@@ -10,6 +10,7 @@ mod gate;
 mod goal;
 mod hold;
 mod need;
+pub mod outcome;
 mod raise;
 mod rank;
 mod rate;

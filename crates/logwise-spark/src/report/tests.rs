@@ -321,6 +321,7 @@ fn ended(second: i64) -> Intent {
         call_timeout_seconds: 6,
         written: at(second),
         prepared: Some(at(second)),
+        answered: false,
         effect: None,
         spent: Vec::new(),
         changed: BTreeMap::new(),
