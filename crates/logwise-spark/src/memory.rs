@@ -56,6 +56,8 @@ pub(crate) struct Scaling {
     looks: u32,
     /// Whether members came or went, or one was to go, at the last look.
     is_busy: bool,
+    /// Whether the next look is to ask everything all the same.
+    closely: bool,
     history: Option<History>,
     launches: Launches,
     refused: Option<CordonRefused>,
@@ -81,7 +83,8 @@ pub(crate) struct Going {
 impl Scaling {
     /// How much to ask at the look that begins.
     pub fn depth(&mut self) -> Depth {
-        let full = self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
+        let closely = std::mem::take(&mut self.closely);
+        let full = closely || self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
         self.looks = self.looks.wrapping_add(1);
         if full { Depth::Full } else { Depth::Quick }
     }
@@ -121,7 +124,7 @@ impl Scaling {
 
     /// The next look is to ask everything.
     pub const fn look_closely(&mut self) {
-        self.is_busy = true;
+        self.closely = true;
     }
 
     /// What the plan has to know of the past; how many were added and removed stands in the intent.
@@ -227,7 +230,8 @@ mod tests {
         scaling.saw(&mut pool(0, None), Full, at(1));
         assert_eq!(scaling.depth(), Quick);
         scaling.look_closely();
-        assert_eq!(scaling.depth(), Full);
+        scaling.saw(&mut pool(0, None), Full, at(2));
+        assert_eq!((scaling.depth(), scaling.depth()), (Full, Quick), "whatever the rest of the look has seen");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::look;
 use crate::fake::{Outside, World};
+use logwise_api::validate;
 use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{Decision, Report};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Two workers are wanted of the three that there are.
 fn two() -> Value {
@@ -105,6 +107,20 @@ async fn a_worker_that_a_driver_came_to_stays() {
     look(&world.cluster, &context).await;
     assert!(!world.changes().iter().any(|change| change.starts_with("scale")), "{:?}", world.outside());
     assert_eq!(world.outside().pods.len(), 3);
+}
+
+#[tokio::test]
+async fn a_worker_is_cordoned_by_the_page_of_that_moment_and_not_by_one_that_another_object_has_asked_for() {
+    let world = World::new(two()).await;
+    let context = world.context(1).await;
+    let masters = validate::spark_masters(&world.cluster).unwrap().unwrap();
+    context.masters.page(&masters, Instant::now()).await.unwrap();
+    // By that page it is idle.
+    world.outside().driver = "b";
+    look(&world.cluster, &context).await;
+    let changes = world.changes();
+    assert!(changes.iter().any(|change| change.starts_with("cordon")), "{changes:?}");
+    assert!(!changes.contains(&"cordon 127.0.0.2".to_owned()), "the driver's worker takes nothing new: {changes:?}");
 }
 
 #[tokio::test]
