@@ -6,7 +6,7 @@ use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
+use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Past, Pool, Step};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -17,7 +17,7 @@ const FULL_EVERY: u32 = 5;
 /// The first and the longest pause after a launch that failed. Each further failure doubles it.
 const PAUSE_MINUTES: (i64, i64) = (5, 30);
 
-/// How long no cordon is asked for after the master has refused one.
+/// How long no cordon is asked for after the master has refused one, or what runs the workers to end one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is remembered of the workers of all objects.
@@ -61,6 +61,7 @@ pub(crate) struct Scaling {
     history: Option<History>,
     launches: Launches,
     refused: Option<CordonRefused>,
+    end_refused: Option<EndRefused>,
     /// The removal that is under way.
     pub going: Option<Going>,
     /// A call beside the one for the group that AWS has refused.
@@ -133,6 +134,7 @@ impl Scaling {
             behavior: self.history.clone().unwrap_or_default(),
             backoff_until: self.launches.until(now),
             cordon_refused: self.refused.clone().filter(|refused| refused.until <= after(now, REFUSED)),
+            end_refused: self.end_refused.clone().filter(|refused| refused.until <= after(now, REFUSED)),
             ..Past::default()
         }
     }
@@ -154,6 +156,11 @@ impl Scaling {
     /// Notes that the master has refused to cordon a worker.
     pub fn cordon_refused(&mut self, why: String, now: Timestamp) {
         self.refused = Some(CordonRefused { why, until: after(now, REFUSED) });
+    }
+
+    /// Notes that AWS or Kubernetes has refused to end a member.
+    pub fn end_refused(&mut self, why: String, now: Timestamp) {
+        self.end_refused = Some(EndRefused { why, until: after(now, REFUSED) });
     }
 
     /// Notes that it has taken a cordon.
@@ -283,13 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_cordon_counts_for_ten_minutes() {
+    fn a_refused_cordon_or_end_counts_for_ten_minutes() {
         let mut scaling = Scaling::default();
         scaling.cordon_refused("405".into(), at(0));
         assert_eq!(scaling.past(at(0)).cordon_refused.map(|refused| refused.until), Some(at(600)));
         assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
         scaling.cordon_taken();
         assert_eq!(scaling.past(at(0)).cordon_refused, None);
+        scaling.end_refused("403".into(), at(0));
+        assert_eq!(scaling.past(at(0)).end_refused.map(|refused| refused.until), Some(at(600)));
+        assert_eq!(scaling.past(at(-1)).end_refused, None, "the clock was put back: it is asked again");
     }
 
     #[test]

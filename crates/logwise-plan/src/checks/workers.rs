@@ -236,6 +236,7 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         Hold::SecondLook { id } | Hold::Draining { id, .. } => member(id) && seen.is_cordoned(pool, id),
         Hold::DriverLanded { id, .. } => seen.hosts_driver(pool, id),
         Hold::CordonUnavailable { .. } => past.cordon_refused.as_ref().is_some_and(|refused| later(refused.until)),
+        Hold::EndRefused { .. } => past.end_refused.as_ref().is_some_and(|refused| later(refused.until)),
         Hold::GateClosed { desired, in_service } => {
             let moved = matches!(intent, OpenIntent::Removing(removal) if removal.from != pool.desired);
             let counted = (*desired, *in_service) == (pool.desired, pool.in_service());

@@ -20,8 +20,8 @@ mod size;
 
 pub use confirm::{Seen, confirm};
 pub use facts::{
-    Batch, Cluster, CordonRefused, DriverAt, FailedLaunch, Load, Member, MemberState, Observed, Obstacle, OpenIntent,
-    Past, Pool, Progress, Risk, Sample, Waiting, Worker, WorkerState,
+    Batch, Cluster, CordonRefused, DriverAt, EndRefused, FailedLaunch, Load, Member, MemberState, Observed, Obstacle,
+    OpenIntent, Past, Pool, Progress, Risk, Sample, Waiting, Worker, WorkerState,
 };
 pub use hold::{Hold, UNKNOWN_HOST};
 pub use need::{RateUnknown, Reset, incoming};

@@ -87,8 +87,8 @@ async fn the_next_leader_goes_on_with_the_same_worker() {
     world.outside().tasks = 0;
     let context = world.context(2).await;
     of_workers(&look(&world.cluster, &context).await);
-    // Nobody knows whether the cordon has been taken: it is asked for once more.
-    assert_eq!(world.changes(), ["cordon 127.0.0.2", "scale 2"]);
+    // The master shows that the cordon was taken.
+    assert_eq!(world.changes(), ["scale 2"]);
     let record = world.record();
     assert_eq!((&record["prepared"], &record["wish"]), (&prepared["prepared"], &prepared["wish"]));
     assert_eq!((&record["state"], &record["writer"]["epoch"]), (&json!("Done"), &json!(2)));
@@ -174,6 +174,54 @@ async fn without_a_cordon_no_worker_goes_and_the_condition_says_what_to_set() {
     for setting in ["spark.master.ui.decommission.allow.mode", "spark.decommission.enabled"] {
         assert!(limited.message.contains(setting), "{}", limited.message);
     }
+}
+
+#[tokio::test]
+async fn a_cordon_of_a_worker_that_is_there_and_is_not_found_is_not_asked_for_again_and_again() {
+    let world = World::new(two()).await;
+    world.outside().cordon = 404;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert!(world.changes().contains(&"cordon 127.0.0.2".to_owned()));
+    assert_eq!(world.record()["state"], "Abandoned");
+    let report = look(&world.cluster, &context).await;
+    let again = world.changes();
+    assert!(!again.iter().any(|change| change.starts_with("cordon")), "{again:?}");
+    let limited = condition(&report, ConditionType::ScalingLimited);
+    assert_eq!((limited.truth, limited.reason), (Truth::True, Reason::CordonUnavailable));
+    assert!(limited.message.contains("HTTP 404 and lists the worker"), "{}", limited.message);
+}
+
+#[tokio::test]
+async fn where_no_worker_may_be_ended_one_is_cordoned_and_the_condition_says_why_none_goes() {
+    let world = World::new(two()).await;
+    world.outside().fixed = true;
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2", "scale refused"]);
+    assert_eq!((world.record()["state"].clone(), report.failure), (json!("Abandoned"), None));
+    let report = look(&world.cluster, &context).await;
+    of_workers(&report);
+    // The cost of the one that does not go is taken back.
+    assert_eq!(world.changes(), ["cost b"]);
+    let limited = condition(&report, ConditionType::ScalingLimited);
+    assert_eq!((limited.truth, limited.reason), (Truth::True, Reason::ScaleInHeld));
+    for part in ["no worker can be ended", "Forbidden", "deploy/components/tenant-workers"] {
+        assert!(limited.message.contains(part), "{}", limited.message);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_cordoned_already_is_not_cordoned_again() {
+    let world = World::new(two()).await;
+    world.outside().when_sent = Some(|outside| outside.tasks = 3);
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert_eq!(world.record()["state"], "Abandoned", "the removal was withdrawn");
+    world.changes();
+    world.outside().tasks = 0;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!((world.changes(), events(&report)), (vec!["scale 2".to_owned()], vec!["WorkersScaledIn"]));
 }
 
 #[tokio::test]

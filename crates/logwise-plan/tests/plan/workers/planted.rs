@@ -6,9 +6,9 @@ use crate::planted::bites;
 use logwise_plan::behavior::{Changed, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, CordonRefused, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy,
-    PoolRef, Progress, Protection, Raise, Ranked, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step, Waiting,
-    WorkerState, plan,
+    Autoscaling, CordonRefused, EndRefused, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan,
+    Policy, PoolRef, Progress, Protection, Raise, Ranked, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step,
+    Waiting, WorkerState, plan,
 };
 use logwise_plan::{Known, checks};
 
@@ -190,6 +190,7 @@ fn bad_removals() {
             ("does not apply", &|p| p.holds.push(Hold::SecondLook { id: "i-1".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::Refresh)),
             ("does not apply", &|p| p.holds.push(Hold::CordonUnavailable { why: "405".to_owned() })),
+            ("does not apply", &|p| p.holds.push(Hold::EndRefused { why: "403".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::Cooldown { until: ago(1) })),
             ("does not apply", &|p| p.holds.push(Hold::Budget { spent: 3, limit: 20 })),
             ("does not apply", &|p| p.holds.push(Hold::WaitingForWindow { next_opening: None })),
@@ -266,6 +267,10 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
         (
             "without a cordon",
             other(&|o| o.history.cordon_refused = Some(CordonRefused { why: "405".to_owned(), until: ago(-1) })),
+        ),
+        (
+            "asks again for what was refused",
+            other(&|o| o.history.end_refused = Some(EndRefused { why: "403".to_owned(), until: ago(-1) })),
         ),
         (
             "too soon after workers were added",
