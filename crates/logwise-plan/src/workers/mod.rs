@@ -366,6 +366,14 @@ fn decide(about: &About<'_>, plan: &mut Plan) {
         Sizing::Fixed(_) => ScalingMode::Automatic,
         Sizing::Load(scaling) => scaling.mode,
     };
+    follow(about, mode, plan);
+    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() {
+        let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
+        plan.costs = cost::costs(&about.seats, victim, mode == ScalingMode::Automatic);
+    }
+}
+
+fn follow(about: &About<'_>, mode: ScalingMode, plan: &mut Plan) {
     let goal = if mode == ScalingMode::Disabled { None } else { Goal::of(about) };
     let Some(goal) = goal else {
         plan.holds.push(Hold::Disabled);
@@ -403,10 +411,6 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
         plan.holds.push(gate::above(about.pool).unwrap_or(Hold::WithinRange));
     } else {
         plan.holds.extend(goal.limits.iter().cloned());
-    }
-    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() {
-        let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
-        plan.costs = cost::costs(&about.seats, victim);
     }
 }
 

@@ -336,6 +336,10 @@ fn bad_protection_costs_and_hooks() {
             ("not its to protect", &|p| p.protect_newcomers = true),
         ],
     );
+    let watched = Policy { size: Sizing::Unmanaged, ..pods };
+    let good = plan_of(&watched, &idle(2));
+    let anew: &str = "somebody else decides";
+    bites(&good, check(&watched, &idle(2)), &[(anew, &|p: &mut Plan| cost(p, "i-0", i32::MAX))]);
     let leaving = with(idle(2), |pool, _| pool.members[1].state = MemberState::Leaving);
     let waiting = Waiting { instance: "i-1".to_owned(), hook: "drain".to_owned(), token: String::new() };
     let good = plan_of(&by_load(scaling()), &leaving);
