@@ -130,7 +130,7 @@ fn remember(
     scaling.is_about(found.resource.as_deref());
     if let Known::Known(pool) = &mut found.pool {
         scaling.saw(pool, found.depth, now);
-        judge::begin(scaling, judge::capacity(pool, cluster.known()), last, now);
+        judge::begin(scaling, (pool.desired, judge::capacity(pool, cluster.known())), last, now);
     }
     // What only a full look asks for stands until the next one.
     if found.depth == Depth::Full || found.denied.is_some() {

@@ -103,13 +103,11 @@ impl Scaling {
         self.history.is_none()
     }
 
-    /// Begins with the present number of workers, so that a start removes nothing for one window, and with the last
-    /// change that is on record.
-    pub fn begin(&mut self, capacity: i32, last: Option<Changed>, now: Timestamp) {
+    /// Begins with the present number of workers, so that a start removes nothing for one window, and with the changes
+    /// that are on record, the oldest first.
+    pub fn begin(&mut self, capacity: i32, changes: Vec<Changed>, now: Timestamp) {
         let mut history = History::default();
-        if let Some(changed) = last {
-            history.changed(changed);
-        }
+        changes.into_iter().for_each(|changed| history.changed(changed));
         history.note(Recommended { at: now, replicas: capacity });
         self.history = Some(history);
     }
@@ -266,7 +264,8 @@ mod tests {
     fn a_start_counts_the_present_size_as_recommended() {
         let mut scaling = Scaling::default();
         assert!(scaling.is_new());
-        scaling.begin(4, Some(Changed { at: at(-100), from: 2, to: 4 }), at(0));
+        let old = Changed { at: at(-4_000), from: 1, to: 2 };
+        scaling.begin(4, vec![old, Changed { at: at(-100), from: 2, to: 4 }], at(0));
         let History { recommended, changes } = scaling.past(at(0)).behavior;
         assert_eq!(recommended, [Recommended { at: at(0), replicas: 4 }]);
         assert_eq!(changes, [Changed { at: at(-100), from: 2, to: 4 }]);
@@ -280,7 +279,7 @@ mod tests {
     fn another_group_has_another_past() {
         let mut scaling = Scaling::default();
         scaling.is_about(Some("group/a"));
-        scaling.begin(4, None, at(0));
+        scaling.begin(4, Vec::new(), at(0));
         scaling.cordon_refused("405".into(), at(0));
         scaling.is_about(Some("group/a"));
         scaling.is_about(None);
@@ -305,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_begins_anew() {
         let memory = Memory::default();
-        memory.with("u", |of| of.scaling.begin(1, None, at(0)));
+        memory.with("u", |of| of.scaling.begin(1, Vec::new(), at(0)));
         assert!(!memory.with("u", |of| of.scaling.is_new()));
         memory.forget("u");
         assert!(memory.with("u", |of| of.scaling.is_new()));
