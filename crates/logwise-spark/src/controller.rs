@@ -36,7 +36,9 @@ pub async fn run(
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
     let look = async { secrets::sooner(&validate::secrets(&cluster), look(&cluster, &context).await) };
-    context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await
+    let action = context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await;
+    context.forget_gone(&cluster);
+    action
 }
 
 /// What the spec says, valid.

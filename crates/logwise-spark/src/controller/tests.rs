@@ -2,6 +2,7 @@
 
 use super::look;
 use crate::fake::{Outside, World};
+use jiff::Timestamp;
 use logwise_api::validate;
 use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
@@ -222,6 +223,22 @@ async fn a_worker_that_is_cordoned_already_is_not_cordoned_again() {
     world.outside().tasks = 0;
     let report = look(&world.cluster, &context).await;
     assert_eq!((world.changes(), events(&report)), (vec!["scale 2".to_owned()], vec!["WorkersScaledIn"]));
+}
+
+#[tokio::test]
+async fn an_object_that_was_deleted_during_a_look_is_forgotten_after_it() {
+    let world = World::new(two()).await;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    let is_known = |uid: &str| context.memory.with(uid, |of| !of.scaling.is_new());
+    context.forget_gone(&world.cluster);
+    assert!(is_known("u"), "it is there");
+    let mut gone = world.cluster.clone();
+    gone.metadata.uid = Some("earlier".to_owned());
+    context.memory.with("earlier", |of| of.scaling.begin(1, Vec::new(), Timestamp::UNIX_EPOCH));
+    assert!(is_known("earlier"));
+    context.forget_gone(&gone);
+    assert!(!is_known("earlier") && is_known("u"), "another one has its name now");
 }
 
 #[tokio::test]
