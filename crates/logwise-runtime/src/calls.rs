@@ -88,6 +88,16 @@ impl Sent {
         self.intents.answered(&self.resource);
     }
 
+    /// The call was answered with yes, and its effect is not seen yet: that is written down, so that nobody takes the call
+    /// for one without effect. The intent stays open; looks that begin from now on may judge it.
+    pub async fn taken(self) {
+        if let Err(error) = self.intents.write(&self.resource, |_| Request::Answer).await {
+            let (resource, error) = (&self.resource, chain(&error));
+            tracing::warn!(%resource, error, "that the call was answered was not written down");
+        }
+        self.intents.answered(&self.resource);
+    }
+
     /// The call is over and its effect was read. Says whether that could be written down; if not, the intent stays open.
     pub async fn close(self, ended: impl Into<Ended>) -> bool {
         close(&self.intents, &self.resource, &ended.into()).await

@@ -149,6 +149,9 @@ pub struct Intent {
     /// When the wish was first written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<Timestamp>,
+    /// Whether its call was answered with yes, while its effect is not seen yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
     /// What came about of it, once that is known and not the whole wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
@@ -206,6 +209,8 @@ pub enum Request {
         /// Longest time it takes.
         call_timeout_seconds: u32,
     },
+    /// The writer's own call was answered with yes; its effect is not seen yet.
+    Answer,
     /// The writer's own call is over and its effect was read.
     Close(Ended),
     /// Somebody's call is over; the effect was read by a look that began at this time.
@@ -266,6 +271,7 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
                 call_timeout_seconds,
                 written: now,
                 prepared: Some(now),
+                answered: false,
                 effect: None,
                 spent,
                 changed,
@@ -280,6 +286,10 @@ pub fn advance(current: Option<&Intent>, request: Request, me: &Writer, now: Tim
         Request::Send { before, call_timeout_seconds } => {
             let mine = current.filter(|c| c.writer == *me && c.state == State::Prepared).ok_or(Refused::NotOurs)?;
             Ok(Intent { send_before: Some(before), call_timeout_seconds, ..write(mine, State::Sent) })
+        }
+        Request::Answer => {
+            let mine = current.filter(|c| c.writer == *me && c.state == State::Sent).ok_or(Refused::NotOurs)?;
+            Ok(Intent { answered: true, ..write(mine, State::Sent) })
         }
         Request::Close(Ended { ending, effect }) => {
             let mine = current.filter(|c| c.writer == *me && !c.state.is_closed()).ok_or(Refused::NotOurs)?;
@@ -418,6 +428,22 @@ mod tests {
         let other = Writer { shard: "b".into(), ..writer(1) };
         let next = advance(Some(&left), prepare(), &other, at(31)).unwrap();
         assert_eq!(advance(Some(&next), judged, &writer(2), at(32)), Err(Refused::Unread));
+    }
+
+    #[test]
+    fn what_was_answered_says_so_until_the_next_wish_and_is_waited_for_as_before() {
+        let answered = advance(Some(&sent(1)), Request::Answer, &writer(1), at(12)).unwrap();
+        assert_eq!((answered.state, answered.answered, answered.over_at()), (State::Sent, true, sent(1).over_at()));
+        let read: Intent = serde_json::from_value(serde_json::to_value(&answered).unwrap()).unwrap();
+        assert_eq!((read, answered.id()), (answered.clone(), sent(1).id()));
+        let under_way = Err(Refused::UnderWay { until: at(20) });
+        assert_eq!(advance(Some(&answered), settle(&answered, 19), &writer(2), at(25)), under_way);
+        let done = advance(Some(&answered), settle(&answered, 20), &writer(2), at(25)).unwrap();
+        assert!(!advance(Some(&done), prepare(), &writer(2), at(26)).unwrap().answered);
+        let prepared = advance(None, prepare(), &writer(1), at(10)).unwrap();
+        for now in [Some(&prepared), Some(&done), Some(&sent(2)), None] {
+            assert_eq!(advance(now, Request::Answer, &writer(1), at(12)), Err(Refused::NotOurs), "{now:?}");
+        }
     }
 
     #[test]

@@ -201,16 +201,18 @@ impl Intents {
         }
     }
 
-    /// The object that owns the one resource whose name `is` accepts, by the record; what another shard has written
-    /// meanwhile is known after 10 s.
-    pub async fn owner_where(&self, is: impl Fn(&str) -> bool) -> Option<Owner> {
+    /// The objects that own resources whose names `is` accepts, by the records: that of the newest record first. What
+    /// another shard has written meanwhile is known after 10 s.
+    pub async fn owners_where(&self, is: impl Fn(&str) -> bool) -> Vec<Owner> {
         self.see_others().await;
         let records = self.lock();
-        let mut intents = records.values().filter_map(|record| record.intent.as_ref().ok());
-        intents.find(|intent| is(&intent.resource)).map(|intent| intent.wish.owner.clone())
+        let intents = records.values().filter_map(|record| record.intent.as_ref().ok());
+        let mut intents: Vec<&Intent> = intents.filter(|intent| is(&intent.resource)).collect();
+        intents.sort_by(|one, other| (other.written, &one.resource).cmp(&(one.written, &other.resource)));
+        intents.into_iter().map(|intent| intent.wish.owner.clone()).collect()
     }
 
-    /// The object that the record of `resource` names as its owner, known as in [`Self::owner_where`].
+    /// The object that the record of `resource` names as its owner, known as in [`Self::owners_where`].
     pub async fn owner(&self, resource: &str) -> Option<Owner> {
         self.see_others().await;
         let records = self.lock();
@@ -384,7 +386,7 @@ impl Intents {
             let record = self.lock().get(&name).cloned();
             let request = request(record.as_ref());
             match request {
-                Request::Close(_) => self.term.check_close()?,
+                Request::Close(_) | Request::Answer => self.term.check_close()?,
                 _ => self.term.check()?,
             }
             let current = match record.as_ref().map(|record| &record.intent) {

@@ -11,22 +11,28 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// `namespace/name` of the object that owns what `contends` accepts, if it is not `object`: the one on record, else the
-/// oldest in `store`, then the first by name. Age decides only the first claim, since a restore from a backup turns ages
-/// around. One that is being deleted owns nothing any more.
+/// `namespace/name` of the object that owns what `contends` accepts, if it is not `object`: the first of those on record,
+/// else the oldest in `store`, then the first by name. Age decides only the first claim, since a restore from a backup
+/// turns ages around. One that is being deleted owns nothing any more.
 ///
 /// The one on record may belong to another shard, or to a namespace that is not served any more: it is then asked for, and
 /// stays the owner if that fails.
 pub async fn other_owner<K>(
     intents: &Intents,
     (object, store): (&K, &Store<K>),
-    recorded: Option<Owner>,
+    recorded: impl IntoIterator<Item = Owner>,
     contends: impl Fn(&K) -> bool,
 ) -> Option<String>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
 {
-    if let Some(recorded) = recorded.as_ref().filter(|owner| store.get(&reference(owner)).is_none()) {
+    let recorded: Vec<Owner> = recorded.into_iter().collect();
+    for recorded in &recorded {
+        match store.get(&reference(recorded)) {
+            Some(known) if stays(known.as_ref()) && contends(&known) => break,
+            Some(_) => continue,
+            None => {}
+        }
         let named = format!("{}/{}", recorded.namespace, recorded.name);
         match ask::<K>(intents, recorded).await {
             Ok(Some(there)) if stays(&there) && contends(&there) => return Some(named),
@@ -34,7 +40,7 @@ where
             Err(error) => return Some(format!("{named} (on record; {})", chain(&error))),
         }
     }
-    owner(object, &store.state_filter(contends), recorded.as_ref())
+    owner(object, &store.state_filter(contends), &recorded)
 }
 
 fn reference<K: Resource<DynamicType = ()>>(owner: &Owner) -> ObjectRef<K> {
@@ -54,12 +60,13 @@ fn stays<K: Resource>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_none()
 }
 
-fn owner<K: Resource>(object: &K, contenders: &[Arc<K>], recorded: Option<&Owner>) -> Option<String> {
+fn owner<K: Resource>(object: &K, contenders: &[Arc<K>], recorded: &[Owner]) -> Option<String> {
     let name = |object: &K| (object.namespace().unwrap_or_default(), object.name_any());
     let age = |object: &K| (object.creation_timestamp().map(|time| time.0), name(object));
-    let is_on_record = |object: &K| recorded.is_some_and(|r| (r.namespace.clone(), r.name.clone()) == name(object));
+    let is = |object: &K, recorded: &Owner| (recorded.namespace.clone(), recorded.name.clone()) == name(object);
     let staying = || contenders.iter().filter(|contender| stays(contender.as_ref()));
-    let owner = staying().find(|c| is_on_record(c)).or_else(|| staying().min_by_key(|c| age(c)))?;
+    let on_record = recorded.iter().find_map(|recorded| staying().find(|contender| is(contender, recorded)));
+    let owner = on_record.or_else(|| staying().min_by_key(|c| age(c)))?;
     let (namespace, name) = name(owner);
     (owner.uid() != object.uid()).then(|| format!("{namespace}/{name}"))
 }
@@ -88,12 +95,16 @@ mod tests {
     fn the_one_on_record_owns_else_the_oldest_else_the_first_by_name() {
         let (a, b, c) = (object("a", 3), object("b", 2), object("c", 2));
         let all = [a.clone(), b.clone(), c.clone()];
-        let owner = |object: &Arc<ConfigMap>, recorded: Option<&str>| {
-            owner(object.as_ref(), &all, recorded.map(on_record).as_ref()).unwrap_or_else(|| "itself".to_owned())
+        let owner = |object: &Arc<ConfigMap>, recorded: &[&str]| {
+            let recorded: Vec<Owner> = recorded.iter().map(|name| on_record(name)).collect();
+            owner(object.as_ref(), &all, &recorded).unwrap_or_else(|| "itself".to_owned())
         };
-        assert_eq!((owner(&a, None), owner(&b, None), owner(&c, None)), ("n/b".into(), "itself".into(), "n/b".into()));
-        assert_eq!((owner(&a, Some("a")), owner(&b, Some("a"))), ("itself".into(), "n/a".into()));
-        assert_eq!(owner(&a, Some("gone")), "n/b");
+        assert_eq!((owner(&a, &[]), owner(&b, &[]), owner(&c, &[])), ("n/b".into(), "itself".into(), "n/b".into()));
+        assert_eq!((owner(&a, &["a"]), owner(&b, &["a"])), ("itself".into(), "n/a".into()));
+        assert_eq!(owner(&a, &["gone"]), "n/b");
+        for recorded in [["c", "a"], ["gone", "c"]] {
+            assert_eq!((owner(&a, &recorded), owner(&c, &recorded)), ("n/c".into(), "itself".into()), "{recorded:?}");
+        }
     }
 
     #[test]
@@ -101,6 +112,6 @@ mod tests {
         let (mut a, b) = (ConfigMap::clone(&object("a", 1)), object("b", 2));
         a.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(9).unwrap()));
         let contenders = [Arc::new(a), b.clone()];
-        assert_eq!(owner(b.as_ref(), &contenders, Some(&on_record("a"))), None);
+        assert_eq!(owner(b.as_ref(), &contenders, &[on_record("a")]), None);
     }
 }

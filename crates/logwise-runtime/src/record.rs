@@ -173,6 +173,7 @@ mod tests {
             call_timeout_seconds: 6,
             written,
             prepared: None,
+            answered: false,
             effect: None,
             spent: Vec::new(),
             changed: std::collections::BTreeMap::new(),

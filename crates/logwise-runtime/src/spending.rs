@@ -79,7 +79,8 @@ impl Intent {
         !matches!(self.state, State::Prepared | State::Abandoned)
     }
 
-    pub(crate) fn spending(&self, now: Timestamp) -> Vec<Spent> {
+    /// What was spent within the 24 hours before `now`, oldest first, by this intent too unless it had no effect.
+    pub fn spending(&self, now: Timestamp) -> Vec<Spent> {
         let amount = self.effect.as_ref().map_or(self.wish.amount, |effect| effect.amount);
         let own = Spent { at: self.written, amount, kind: self.kind().map(str::to_owned) };
         let counts = self.had_effect() && own.amount != 0;

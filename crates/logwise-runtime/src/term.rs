@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Nothing may be changed any more.
+/// Why a call that changes something may not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotLeading {
     /// The Lease could not be renewed in time, or somebody else holds it.
@@ -15,6 +15,9 @@ pub enum NotLeading {
     /// The process is being stopped.
     #[error("the operator is stopping")]
     Stopping,
+    /// The call did not start within its own time; the term goes on.
+    #[error("the time within which the call was to start was over")]
+    Late,
 }
 
 /// One term of leading. It ends when its Lease runs out, whether or not anybody notices, or when it is ended.
@@ -51,7 +54,7 @@ impl Permit {
     /// [`NotLeading`]: it must not be made any more.
     pub fn check(&self) -> Result<(), NotLeading> {
         self.term.check()?;
-        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Over) }
+        if Instant::now() < self.deadline { Ok(()) } else { Err(NotLeading::Late) }
     }
 }
 
@@ -219,7 +222,7 @@ mod tests {
         let term = Arc::new(lasting(Duration::from_secs(60)));
         let permit = |seconds| term.permit(Instant::now() + Duration::from_secs(seconds));
         let (late, good) = (permit(0), permit(30));
-        assert_eq!((late.check(), good.check()), (Err(NotLeading::Over), Ok(())));
+        assert_eq!((late.check(), good.check()), (Err(NotLeading::Late), Ok(())));
         assert_eq!(term.check(), Ok(()), "a call that came too late ends no term");
         assert_eq!(term.extend(Instant::now()), Ok(()));
         assert_eq!(good.check(), Err(NotLeading::Over));

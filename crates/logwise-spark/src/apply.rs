@@ -113,7 +113,7 @@ async fn give_up(around: Around<'_>) -> Result<Option<Told>, String> {
     let Around { context, resource, .. } = around;
     let intents = &context.shell.intents;
     let last = intents.last(resource).map_err(|error| chain(&error))?;
-    judge::give_up(intents, resource).await?;
+    judge::give_up(intents, resource, around.uid()).await?;
     context.memory.with(around.uid(), |of| of.scaling.going = None);
     let removal = last.and_then(|last| judge::removal(&last.wish)).map(|targets| targets.removal);
     Ok(removal.map(|removal| Told { what: What::GiveUp(removal), outcome: Ok(Outcome::Done) }))

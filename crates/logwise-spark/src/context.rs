@@ -4,7 +4,7 @@ use crate::driver::Drivers;
 use crate::master::Masters;
 use crate::memory::Memory;
 use kube::Client;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use logwise_api::LogwiseCluster;
 use logwise_aws::AwsClients;
 use logwise_runtime::Shell;
@@ -37,5 +37,13 @@ impl Context {
     pub fn forget(&self, uid: &str) {
         self.memory.forget(uid);
         self.drivers.forget(uid);
+    }
+
+    /// Forgets this object after a look at it, if it was deleted meanwhile: what the look has noted since would stay.
+    pub(crate) fn forget_gone(&self, cluster: &LogwiseCluster) {
+        let now = self.clusters.get(&ObjectRef::from_obj(cluster));
+        if now.is_none_or(|now| now.metadata.uid != cluster.metadata.uid) {
+            self.forget(cluster.metadata.uid.as_deref().unwrap_or_default());
+        }
     }
 }

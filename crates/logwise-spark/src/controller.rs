@@ -2,7 +2,7 @@
 
 use crate::apply::{self, Around};
 use crate::context::Context;
-use crate::decide::{Ground, decide};
+use crate::decide::{Decision, Ground, decide};
 use crate::master::{NoActiveMaster, Page};
 use crate::pool::{Found, Place};
 use crate::signals::Signals;
@@ -36,7 +36,9 @@ pub async fn run(
 
 async fn reconcile(cluster: Arc<LogwiseCluster>, context: Arc<Context>) -> Action {
     let look = async { secrets::sooner(&validate::secrets(&cluster), look(&cluster, &context).await) };
-    context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await
+    let action = context.shell.reconcile(Part::Spark, cluster.as_ref(), look).await;
+    context.forget_gone(&cluster);
+    action
 }
 
 /// What the spec says, valid.
@@ -96,12 +98,14 @@ async fn work(cluster: &LogwiseCluster, context: &Context, valid: &Valid, accoun
     // Both plans are about the same moment.
     let now = Timestamp::now();
     let decided = match (&valid.workers, found) {
-        (Some(workers), Some(found)) => Some(decided((cluster, context), workers, (found, &observed), now).await),
+        (Some(workers), Some(found)) => {
+            Some(decided((cluster, context), (&valid.masters, workers), (found, &observed), now).await)
+        }
         _ => None,
     };
     let planned = of_driver.as_ref().map(|(policy, found)| logwise_plan::driver::plan(policy, &found.facts, now));
     let told = match &decided {
-        Some(decided) => carry_out((cluster, context), (valid, &observed), decided).await,
+        Some(decided) => carry_out((cluster, context), valid, decided).await,
         None => Vec::new(),
     };
     let done: Vec<driver::Told> = match (&of_driver, &planned) {
@@ -129,6 +133,8 @@ struct Decided {
     found: Found,
     facts: workers::Observed,
     plan: Plan,
+    /// The master's page that it was decided by.
+    page: Option<Arc<Page>>,
     /// The name under which changes are written down, or why nothing may be sent.
     cleared: Result<String, String>,
     /// A change of an earlier look that has come to light.
@@ -139,43 +145,42 @@ struct Decided {
 /// Judges what is open, and plans.
 async fn decided(
     (cluster, context): (&LogwiseCluster, &Context),
-    (policy, place): &(workers::Policy, Place),
+    (masters, (policy, place)): (&[MasterAddress], &(workers::Policy, Place)),
     (mut found, observed): (Found, &Observed),
     now: Timestamp,
 ) -> Decided {
     let (uid, intents) = (cluster.uid().unwrap_or_default(), &context.shell.intents);
     let (cleared, late) = judge::clear_the_way(intents, (&found, observed.looked), &uid).await;
-    let ground = Ground { cluster, context, policy, place, page: &observed.page, signals: &observed.signals };
-    let (facts, plan) = decide(ground, &mut found, now).await;
-    Decided { found, facts, plan, cleared, late, now }
+    // What has come to light is a change of the past, unless all of that is about to be read from the record.
+    if let Some(sizes) = late.as_ref().and_then(Told::resized) {
+        context.memory.with(&uid, |of| of.scaling.changed(sizes, now));
+    }
+    let (page, signals) = (&observed.page, &observed.signals);
+    let ground = Ground { cluster, context, policy, place, masters, page, signals };
+    let Decision { facts, plan, page } = decide(ground, &mut found, now).await;
+    Decided { found, facts, plan, page, cleared, late, now }
 }
 
 /// Carries the plan out, if anything may be changed, and remembers what came of it.
-async fn carry_out(
-    (cluster, context): (&LogwiseCluster, &Context),
-    (valid, observed): (&Valid, &Observed),
-    decided: &Decided,
-) -> Vec<Told> {
+async fn carry_out((cluster, context): (&LogwiseCluster, &Context), valid: &Valid, decided: &Decided) -> Vec<Told> {
     let Some((policy, place)) = &valid.workers else { return Vec::new() };
-    let Decided { found, plan, cleared, late, now, .. } = decided;
+    let Decided { found, plan, page, cleared, late, now, .. } = decided;
     let done = match cleared {
         _ if !validate::may_change(cluster) || plan.is_idle() && !apply::is_withdrawn(plan) => Vec::new(),
         Err(why) => apply::not_sent(plan, ErrorClass::Conflict, why),
         Ok(resource) => {
-            let page = observed.page.as_deref().ok();
-            let masters = &valid.masters;
+            let (masters, page) = (&valid.masters, page.as_deref());
             let around = Around { cluster, context, policy, place, found, resource, masters, page };
             apply::carry_out(around, plan).await
         }
     };
-    let told: Vec<Told> = late.iter().cloned().chain(done).collect();
     context.memory.with(&cluster.uid().unwrap_or_default(), |of| {
         if let Some(size) = &plan.size {
             of.scaling.recommended(size.recommended, *now);
         }
-        told.iter().filter_map(Told::resized).for_each(|sizes| of.scaling.changed(sizes, *now));
+        done.iter().filter_map(Told::resized).for_each(|sizes| of.scaling.changed(sizes, *now));
     });
-    told
+    late.iter().cloned().chain(done).collect()
 }
 
 /// Metrics, and the report.

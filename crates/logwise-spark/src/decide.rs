@@ -8,11 +8,13 @@ use crate::signals::Signals;
 use crate::{hook, judge, ranking};
 use jiff::Timestamp;
 use logwise_api::LogwiseCluster;
+use logwise_api::validate::{self, MasterAddress};
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::workers::{self, Cluster, Observed, OpenIntent, Past, Plan, Policy, Waiting};
 use logwise_runtime::intent::Intent;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a decision about the workers starts from.
 #[derive(Clone, Copy)]
@@ -21,6 +23,7 @@ pub(crate) struct Ground<'a> {
     pub context: &'a Context,
     pub policy: &'a Policy,
     pub place: &'a Place,
+    pub masters: &'a [MasterAddress],
     pub page: &'a Result<Arc<Page>, NoActiveMaster>,
     pub signals: &'a Signals,
 }
@@ -31,40 +34,54 @@ impl Ground<'_> {
     }
 }
 
+/// What was decided about the workers, and by what.
+pub(crate) struct Decision {
+    pub facts: Observed,
+    pub plan: Plan,
+    /// The master's page that it was decided by.
+    pub page: Option<Arc<Page>>,
+}
+
 /// Plans at `now`. `found` becomes what the last look at the pool shows.
-pub(crate) async fn decide(ground: Ground<'_>, found: &mut Found, now: Timestamp) -> (Observed, Plan) {
-    let page = ground.page.as_ref().map_err(NoActiveMaster::to_string);
-    let cluster = page.map(|page| ranking::cluster_of(ground.cluster, page)).into();
-    let observed = facts(ground, found, cluster, now);
+pub(crate) async fn decide(ground: Ground<'_>, found: &mut Found, now: Timestamp) -> Decision {
+    let page = ground.page.clone();
+    let cluster = page.as_ref().map(|page| ranking::cluster_of(ground.cluster, page));
+    let observed = facts(ground, found, cluster.map_err(NoActiveMaster::to_string).into(), now);
     let plan = workers::plan(ground.policy, &observed, now);
     let is_held_back = observed.pool.known().is_some_and(|pool| pool.hook.is_some());
     // Whether instances are being replaced, so that more are in service for a while, only a full look tells.
     let is_above = observed.pool.known().is_some_and(|pool| pool.in_service() > pool.desired);
     let is_doubted = plan.raise.is_some() && is_above;
-    if plan.removal.is_none() && !is_held_back && !is_doubted {
-        return (observed, plan);
+    if !is_doubted && (page.is_err() || plan.removal.is_none() && !is_held_back) {
+        return Decision { facts: observed, plan, page: page.ok() };
     }
-    let page = ground.page.as_deref().ok();
-    if page.is_none() && !is_doubted {
-        return (observed, plan);
-    }
-    closer(ground, found).await;
-    let (Some(page), Some(pool)) = (page, found.pool.known()) else {
-        let cluster = observed.cluster;
-        let observed = facts(ground, found, cluster, now);
-        let plan = workers::plan(ground.policy, &observed, now);
-        return (observed, plan);
-    };
     let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
-    let cluster = ranking::busy(ground.cluster, &ground.context.masters, (page, pool), victim).await;
-    let observed = facts(ground, found, Known::Known(cluster), now);
+    let (page, ()) = futures::join!(newer(ground, victim.is_some()), closer(ground, found));
+    let cluster = match (page.as_deref(), found.pool.known()) {
+        (Ok(page), Some(pool)) => {
+            Known::Known(ranking::busy(ground.cluster, &ground.context.masters, (page, pool), victim).await)
+        }
+        (Ok(page), None) => Known::Known(ranking::cluster_of(ground.cluster, page)),
+        (Err(error), _) => Known::Unknown(error.to_string()),
+    };
+    let observed = facts(ground, found, cluster, now);
     let plan = workers::plan(ground.policy, &observed, now);
-    (observed, plan)
+    ground.context.memory.with(ground.uid(), |of| of.scaling.look_closely());
+    Decision { facts: observed, plan, page: page.ok() }
+}
+
+/// The page of this moment, where a worker is about to be cordoned by it: one that objects share may be half a period
+/// old, and a cordon is not taken back from the worker that a driver has come to since.
+async fn newer(ground: Ground<'_>, is_removal: bool) -> Result<Arc<Page>, NoActiveMaster> {
+    if is_removal && validate::may_change(ground.cluster) {
+        ground.context.masters.page(ground.masters, Instant::now()).await
+    } else {
+        ground.page.clone()
+    }
 }
 
 /// Asks everything about the pool, unless that was done just now.
 async fn closer(ground: Ground<'_>, found: &mut Found) {
-    ground.context.memory.with(ground.uid(), |of| of.scaling.look_closely());
     if found.depth == Depth::Full {
         return;
     }
@@ -116,7 +133,7 @@ fn remember(
     if let Known::Known(pool) = &mut found.pool {
         scaling.saw(pool, found.depth, now);
         let capacity = judge::capacity(pool, cluster.known());
-        judge::begin(scaling, capacity, last, now);
+        judge::begin(scaling, (pool.desired, capacity), last, now);
         scaling.bridge(capacity, (period_seconds, now));
     }
     // What only a full look asks for stands until the next one.

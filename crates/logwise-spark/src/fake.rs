@@ -40,6 +40,8 @@ pub(crate) struct Outside {
     pub is_mute: bool,
     /// What the master answers to a cordon.
     pub cordon: u16,
+    /// Whether nobody may change the number of pods.
+    pub fixed: bool,
     /// The pod that the driver runs on.
     pub driver: &'static str,
     /// Where the driver goes when a worker is cordoned.
@@ -64,6 +66,7 @@ impl Outside {
             cordoned: BTreeSet::new(),
             is_mute: false,
             cordon: 200,
+            fixed: false,
             driver: "a",
             lands: None,
             tasks: 0,
@@ -188,6 +191,10 @@ impl Outside {
 
     /// Of fewer pods the cheapest go.
     fn resize(&mut self, body: &Value) -> Answer {
+        if self.fixed {
+            self.changes.push("scale refused".to_owned());
+            return status(403, "Forbidden");
+        }
         self.replicas = body["spec"]["replicas"].as_i64().and_then(|number| number.try_into().ok()).unwrap_or_default();
         self.changes.push(format!("scale {}", self.replicas));
         while self.pods.len() > usize::try_from(self.replicas).unwrap_or_default() {

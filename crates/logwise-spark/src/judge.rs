@@ -2,12 +2,14 @@
 //! before anything else is written down about the same group or Deployment.
 
 use crate::memory::{Going, Scaling};
-use crate::pool::Found;
+use crate::pool::{Found, GROUP};
 use crate::told::{Outcome, Told, What};
 use jiff::Timestamp;
 use logwise_plan::behavior::Changed;
-use logwise_plan::workers::{Cluster, Member, MemberState, OpenIntent, Pool, Raise, Removal, Step, WorkerState};
-use logwise_runtime::intent::{Ending, Intent, State, Wish};
+use logwise_plan::workers::{
+    Cluster, Member, MemberState, OpenIntent, Pool, Raise, Removal, Step, WorkerState, outcome,
+};
+use logwise_runtime::intent::{Ending, Intent, Spent, State, Wish};
 use logwise_runtime::{Intents, words};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -70,10 +72,15 @@ pub(crate) async fn clear_the_way(
     }
 }
 
-/// Closes the removal that was written down and is given up.
-pub(crate) async fn give_up(intents: &Intents, resource: &str) -> Result<(), String> {
+/// Closes the removal of the object with this uid that was written down and is given up.
+pub(crate) async fn give_up(intents: &Intents, resource: &str, uid: &str) -> Result<(), String> {
     let looked = Instant::now();
-    intents.clear(resource, async |_: &Intent| Ok((Ending::Abandoned, looked))).await.map(drop)
+    // Another one may have come since the plan was made, and may have been sent: what became of it is not known.
+    let judge = async |intent: &Intent| {
+        let is_it = waits(intent, uid);
+        if is_it { Ok((Ending::Abandoned, looked)) } else { Err("another change has taken its place".to_owned()) }
+    };
+    intents.clear(resource, judge).await.map(drop)
 }
 
 /// Whether it is a removal of the object with this uid of which nothing was sent.
@@ -116,14 +123,28 @@ pub(crate) fn ended(last: Option<&Intent>, now: Timestamp) -> BTreeMap<String, T
     last.map(|last| last.changed_at(now)).unwrap_or_default()
 }
 
-/// The change of the number of workers that the last intent has made.
-pub(crate) fn changed(last: Option<&Intent>) -> Option<Changed> {
-    let last = last.filter(|last| last.state == State::Done)?;
-    let (from, to) = match resize(last)? {
-        What::Raise(Raise { from, to, .. }) | What::Remove(Removal { from, to, .. }) => (from, to),
-        _ => return None,
+/// The changes of the number of workers that intents have made, the present number walked back. What may still be under
+/// way is none yet.
+pub(crate) fn changes(last: Option<&Intent>, desired: i32, now: Timestamp) -> Vec<Changed> {
+    let made = match last {
+        Some(last) if last.state.is_closed() => last.spending(now),
+        Some(last) => last.spent.clone(),
+        None => Vec::new(),
     };
-    Some(Changed { at: last.written, from, to })
+    let (mut changes, mut to) = (Vec::new(), desired);
+    for Spent { at, amount, kind } in made.into_iter().rev() {
+        let number = i32::try_from(amount).unwrap_or(i32::MAX);
+        let from = match kind.as_deref() {
+            Some(kind::REMOVE) => to.saturating_add(number),
+            // An earlier version named no kind.
+            Some(kind::RAISE) | None => to.saturating_sub(number),
+            Some(_) => continue,
+        };
+        changes.push(Changed { at, from, to });
+        to = from;
+    }
+    changes.reverse();
+    changes
 }
 
 /// What an intent was to change about the number of workers.
@@ -154,26 +175,26 @@ fn ending(intent: &Intent, pool: &Pool) -> Option<Ending> {
         Some(kind::PROTECT) if ids("ids").is_empty() => yes(pool.newcomers_protected.known() == Some(&true)),
         Some(kind::PROTECT) => yes(ids("ids").iter().all(|id| member(pool, id).is_none_or(|member| member.protected))),
         Some(kind::REMOVE) => match removal(&intent.wish) {
-            Some(RemovalTargets { removal, .. }) => return of_removal(&removal, pool),
+            Some(RemovalTargets { removal, .. }) => {
+                let sent = outcome::Sent { by_number: !intent.resource.starts_with(GROUP), answered: intent.answered };
+                ending_of(outcome::of_removal(&removal, sent, pool)?)
+            }
             None => Ending::Superseded,
         },
         Some(kind::RAISE) | None => match read::<Raise>(&intent.wish.targets) {
-            Some(raise) if pool.desired == raise.to => Ending::Done,
-            Some(raise) if pool.desired == raise.from => Ending::Abandoned,
-            _ => Ending::Superseded,
+            Some(raise) => ending_of(outcome::of_raise(&raise, pool)),
+            None => Ending::Superseded,
         },
         Some(_) => Ending::Superseded,
     })
 }
 
-fn of_removal(removal: &Removal, pool: &Pool) -> Option<Ending> {
-    let stay = pool.members.iter().filter(|member| member.state != MemberState::Leaving).count();
-    match member(pool, &removal.id).map(|member| &member.state) {
-        None | Some(MemberState::Leaving) => Some(Ending::Done),
-        Some(_) if pool.desired != removal.to => Some(Ending::Abandoned),
-        // The number was lowered, and nobody has gone for it yet.
-        Some(_) if words::count(stay) > pool.desired => None,
-        Some(_) => Some(Ending::Superseded),
+/// The same in the words of intents.
+const fn ending_of(outcome: outcome::Outcome) -> Ending {
+    match outcome {
+        outcome::Outcome::Done => Ending::Done,
+        outcome::Outcome::Undone => Ending::Abandoned,
+        outcome::Outcome::Superseded => Ending::Superseded,
     }
 }
 
@@ -191,10 +212,10 @@ pub(crate) fn capacity(pool: &Pool, cluster: Option<&Cluster>) -> i32 {
     pool.desired.saturating_sub(words::count(cordoned.count())).max(0)
 }
 
-/// Begins to remember, where nothing is remembered: the present number of workers, and the last change on record.
-pub(crate) fn begin(scaling: &mut Scaling, capacity: i32, last: Option<&Intent>, now: Timestamp) {
+/// Begins to remember, where nothing is remembered: the present number of workers, and the changes on record.
+pub(crate) fn begin(scaling: &mut Scaling, (desired, capacity): (i32, i32), last: Option<&Intent>, now: Timestamp) {
     if scaling.is_new() {
-        scaling.begin(capacity, changed(last), now);
+        scaling.begin(capacity, changes(last, desired, now), now);
     }
 }
 
@@ -221,6 +242,7 @@ mod tests {
             call_timeout_seconds: 6,
             written: at(0),
             prepared: Some(at(0)),
+            answered: false,
             effect: None,
             spent: Vec::new(),
             changed: BTreeMap::new(),
@@ -279,16 +301,22 @@ mod tests {
     #[test]
     fn an_open_removal_is_judged_by_the_member_that_it_names() {
         let serves = MemberState::InService;
-        let of = |desired, state: Option<MemberState>, others: usize| {
+        let of = |change: &dyn Fn(&mut Intent), desired, state: Option<MemberState>| {
             let mut members: Vec<_> = state.map(|state| ("i-1", state)).into_iter().collect();
-            members.extend((0..others).map(|_| ("other", serves.clone())));
-            ending(&intent(remove(), State::Sent), &pool(desired, &members))
+            members.extend((0..2).map(|_| ("other", serves.clone())));
+            let mut sent = intent(remove(), State::Sent);
+            change(&mut sent);
+            ending(&sent, &pool(desired, &members))
         };
-        assert_eq!(of(2, None, 2), Some(Ending::Done));
-        assert_eq!(of(2, Some(MemberState::Leaving), 2), Some(Ending::Done));
-        assert_eq!(of(3, Some(serves.clone()), 2), Some(Ending::Abandoned));
-        assert_eq!(of(2, Some(serves.clone()), 2), None, "no pod has gone yet");
-        assert_eq!(of(2, Some(serves.clone()), 1), Some(Ending::Superseded), "another one went in its place");
+        let (plain, answered) = (|_: &mut Intent| {}, |intent: &mut Intent| intent.answered = true);
+        let of_pods = |intent: &mut Intent| intent.resource = "deployment/n/w/d".into();
+        assert_eq!(of(&plain, 2, None), Some(Ending::Done));
+        assert_eq!(of(&plain, 2, Some(MemberState::Leaving)), Some(Ending::Done));
+        assert_eq!(of(&plain, 3, Some(serves.clone())), Some(Ending::Abandoned));
+        assert_eq!(of(&answered, 3, Some(serves.clone())), Some(Ending::Superseded), "an old view of the group");
+        assert_eq!(of(&of_pods, 2, Some(serves.clone())), None, "no pod has gone yet");
+        let lowered = of(&plain, 2, Some(serves.clone()));
+        assert_eq!(lowered, Some(Ending::Superseded), "no instance goes because somebody lowered the number");
     }
 
     #[test]
@@ -334,11 +362,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_change_and_what_was_spent_and_ended_are_read_from_the_intent() {
+    fn changes_and_what_was_spent_and_ended_are_read_from_the_intent() {
         let done = intent(remove(), State::Done);
-        assert_eq!(changed(Some(&done)), Some(Changed { at: at(0), from: 3, to: 2 }));
-        assert_eq!(changed(Some(&intent(remove(), State::Abandoned))), None);
-        assert_eq!(changed(Some(&intent(targets(kind::COSTS, &json!({})), State::Done))), None);
+        assert_eq!(changes(Some(&done), 2, at(9)), [Changed { at: at(0), from: 3, to: 2 }]);
+        assert!(
+            changes(Some(&intent(remove(), State::Abandoned)), 3, at(9)).is_empty()
+                && changes(None, 3, at(9)).is_empty()
+        );
+        // The costs of pods are set after most changes; the record is about them then.
+        let spent = |second, amount, kind: &str| Spent { at: at(second), amount, kind: Some(kind.into()) };
+        let costs = Intent {
+            spent: vec![spent(-90, 3, kind::RAISE), spent(-50, 1, kind::REMOVE), spent(-20, 1, kind::REMOVE)],
+            wish: Wish { amount: 0, ..intent(targets(kind::COSTS, &json!({})), State::Done).wish },
+            ..intent(targets(kind::COSTS, &json!({})), State::Done)
+        };
+        let all =
+            [(-90, 2, 5), (-50, 5, 4), (-20, 4, 3)].map(|(second, from, to)| Changed { at: at(second), from, to });
+        assert_eq!(changes(Some(&costs), 3, at(9)), all);
+        let open = Intent { state: State::Sent, wish: done.wish.clone(), ..costs };
+        assert_eq!(changes(Some(&open), 3, at(9)), all, "it may come to light yet");
         let of = |last, second| spent(last, at(second));
         assert_eq!((of(Some(&done), 10), of(Some(&done), 3_600), of(None, 0)), ((0, 1), (0, 0), (0, 0)));
         assert!(ended(Some(&done), at(10)).contains_key("i-1") && ended(None, at(0)).is_empty());
@@ -355,8 +397,10 @@ mod tests {
     #[test]
     fn who_begins_to_remember_does_so_once() {
         let mut scaling = Scaling::default();
-        begin(&mut scaling, 3, Some(&intent(raise(), State::Done)), at(10));
-        begin(&mut scaling, 9, None, at(20));
+        let done =
+            Intent { wish: Wish { amount: 2, ..intent(raise(), State::Done).wish }, ..intent(raise(), State::Done) };
+        begin(&mut scaling, (3, 3), Some(&done), at(10));
+        begin(&mut scaling, (9, 9), None, at(20));
         let history = scaling.past(at(20)).behavior;
         assert_eq!(history.changes, [Changed { at: at(0), from: 1, to: 3 }]);
         assert_eq!(history.recommended.iter().map(|one| one.replicas).collect::<Vec<_>>(), [3]);

@@ -6,7 +6,7 @@ use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step, Waiting};
+use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Past, Pool, Step, Waiting};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -20,7 +20,7 @@ const PAUSE_MINUTES: (i64, i64) = (5, 30);
 /// Time without a recommendation after which windows have nothing to look back at; looks may be further apart.
 const SILENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long no cordon is asked for after the master has refused one.
+/// How long no cordon is asked for after the master has refused one, or what runs the workers to end one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is remembered of the workers of all objects.
@@ -59,9 +59,12 @@ pub(crate) struct Scaling {
     looks: u32,
     /// Whether members came or went, or one was to go, at the last look.
     is_busy: bool,
+    /// Whether the next look is to ask everything all the same.
+    closely: bool,
     history: Option<History>,
     launches: Launches,
     refused: Option<CordonRefused>,
+    end_refused: Option<EndRefused>,
     /// The removal that is under way.
     pub going: Option<Going>,
     /// Instances, each with the hook that has let it go. Another hook may hold them back still, and nobody says which.
@@ -86,7 +89,8 @@ pub(crate) struct Going {
 impl Scaling {
     /// How much to ask at the look that begins.
     pub fn depth(&mut self) -> Depth {
-        let full = self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
+        let closely = std::mem::take(&mut self.closely);
+        let full = closely || self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
         self.looks = self.looks.wrapping_add(1);
         if full { Depth::Full } else { Depth::Quick }
     }
@@ -104,13 +108,11 @@ impl Scaling {
         self.history.is_none()
     }
 
-    /// Begins with the present number of workers, so that a start removes nothing for one window, and with the last
-    /// change that is on record.
-    pub fn begin(&mut self, capacity: i32, last: Option<Changed>, now: Timestamp) {
+    /// Begins with the present number of workers, so that a start removes nothing for one window, and with the changes
+    /// that are on record, the oldest first.
+    pub fn begin(&mut self, capacity: i32, changes: Vec<Changed>, now: Timestamp) {
         let mut history = History::default();
-        if let Some(changed) = last {
-            history.changed(changed);
-        }
+        changes.into_iter().for_each(|changed| history.changed(changed));
         history.note(Recommended { at: now, replicas: capacity });
         self.history = Some(history);
     }
@@ -138,7 +140,7 @@ impl Scaling {
 
     /// The next look is to ask everything.
     pub const fn look_closely(&mut self) {
-        self.is_busy = true;
+        self.closely = true;
     }
 
     /// What the plan has to know of the past; how many were added and removed stands in the intent.
@@ -147,6 +149,7 @@ impl Scaling {
             behavior: self.history.clone().unwrap_or_default(),
             backoff_until: self.launches.until(now),
             cordon_refused: self.refused.clone().filter(|refused| refused.until <= after(now, REFUSED)),
+            end_refused: self.end_refused.clone().filter(|refused| refused.until <= after(now, REFUSED)),
             ..Past::default()
         }
     }
@@ -168,6 +171,11 @@ impl Scaling {
     /// Notes that the master has refused to cordon a worker.
     pub fn cordon_refused(&mut self, why: String, now: Timestamp) {
         self.refused = Some(CordonRefused { why, until: after(now, REFUSED) });
+    }
+
+    /// Notes that AWS or Kubernetes has refused to end a member.
+    pub fn end_refused(&mut self, why: String, now: Timestamp) {
+        self.end_refused = Some(EndRefused { why, until: after(now, REFUSED) });
     }
 
     /// Notes that it has taken a cordon.
@@ -256,7 +264,8 @@ mod tests {
         scaling.saw(&mut pool(0, None), Full, at(1));
         assert_eq!(scaling.depth(), Quick);
         scaling.look_closely();
-        assert_eq!(scaling.depth(), Full);
+        scaling.saw(&mut pool(0, None), Full, at(2));
+        assert_eq!((scaling.depth(), scaling.depth()), (Full, Quick), "whatever the rest of the look has seen");
     }
 
     #[test]
@@ -284,7 +293,8 @@ mod tests {
     fn a_start_counts_the_present_size_as_recommended() {
         let mut scaling = Scaling::default();
         assert!(scaling.is_new());
-        scaling.begin(4, Some(Changed { at: at(-100), from: 2, to: 4 }), at(0));
+        let old = Changed { at: at(-4_000), from: 1, to: 2 };
+        scaling.begin(4, vec![old, Changed { at: at(-100), from: 2, to: 4 }], at(0));
         let History { recommended, changes } = scaling.past(at(0)).behavior;
         assert_eq!(recommended, [Recommended { at: at(0), replicas: 4 }]);
         assert_eq!(changes, [Changed { at: at(-100), from: 2, to: 4 }]);
@@ -319,7 +329,7 @@ mod tests {
     fn another_group_has_another_past() {
         let mut scaling = Scaling::default();
         scaling.is_about(Some("group/a"));
-        scaling.begin(4, None, at(0));
+        scaling.begin(4, Vec::new(), at(0));
         scaling.cordon_refused("405".into(), at(0));
         scaling.is_about(Some("group/a"));
         scaling.is_about(None);
@@ -329,13 +339,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_cordon_counts_for_ten_minutes() {
+    fn a_refused_cordon_or_end_counts_for_ten_minutes() {
         let mut scaling = Scaling::default();
         scaling.cordon_refused("405".into(), at(0));
         assert_eq!(scaling.past(at(0)).cordon_refused.map(|refused| refused.until), Some(at(600)));
         assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
         scaling.cordon_taken();
         assert_eq!(scaling.past(at(0)).cordon_refused, None);
+        scaling.end_refused("403".into(), at(0));
+        assert_eq!(scaling.past(at(0)).end_refused.map(|refused| refused.until), Some(at(600)));
+        assert_eq!(scaling.past(at(-1)).end_refused, None, "the clock was put back: it is asked again");
     }
 
     #[test]
@@ -367,7 +380,7 @@ mod tests {
     #[test]
     fn what_is_forgotten_begins_anew() {
         let memory = Memory::default();
-        memory.with("u", |of| of.scaling.begin(1, None, at(0)));
+        memory.with("u", |of| of.scaling.begin(1, Vec::new(), at(0)));
         assert!(!memory.with("u", |of| of.scaling.is_new()));
         memory.forget("u");
         assert!(memory.with("u", |of| of.scaling.is_new()));

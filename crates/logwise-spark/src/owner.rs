@@ -58,7 +58,7 @@ async fn of_group(cluster: &LogwiseCluster, context: &Context) -> Option<String>
     let wanted = Wanted::of(cluster)?;
     let contends =
         |other: &LogwiseCluster| Wanted::of(other).is_some_and(|other| other.is_as(&wanted)) && may_use(other, context);
-    let recorded = context.shell.intents.owner_where(|resource| wanted.may_be(resource)).await;
+    let recorded = context.shell.intents.owners_where(|resource| wanted.may_be(resource)).await;
     other_owner(&context.shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 

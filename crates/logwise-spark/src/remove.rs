@@ -13,7 +13,8 @@ use crate::{deployment, ranking};
 use jiff::Timestamp;
 use logwise_aws::group::{self, Depth};
 use logwise_plan::Known;
-use logwise_plan::workers::{self, Hold, MemberState, Plan, Removal, Seen, Step};
+use logwise_plan::workers::{self, Hold, MemberState, Plan, Removal, Seen, Step, Worker, WorkerState};
+use logwise_runtime::ErrorClass;
 use logwise_runtime::intent::Ending;
 use logwise_runtime::intents::{Prepared, Sent};
 use logwise_runtime::term::Permit;
@@ -35,7 +36,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub(crate) async fn remove(around: Around<'_>, plan: &Plan, removal: &Removal) -> Vec<Told> {
     let tell = |what, outcome| vec![Told { what, outcome }];
     let of = |outcome| tell(What::Remove(removal.clone()), outcome);
-    if let Some(hold) = plan.holds.iter().find(|hold| matches!(hold, Hold::Draining { .. })) {
+    let drains = plan.holds.iter().find(|hold| matches!(hold, Hold::Draining { .. }));
+    if let Some(hold) = drains.filter(|_| plan.costs.is_empty()) {
         return of(Ok(noted(hold)));
     }
     let Some(page) = around.page else { return of(Ok(superseded("no master answers"))) };
@@ -49,7 +51,12 @@ pub(crate) async fn remove(around: Around<'_>, plan: &Plan, removal: &Removal) -
     if told.iter().any(|told| told.outcome.is_err()) {
         return told;
     }
-    let going = match going(around, &prepared).filter(|_| removal.step != Step::Cordon) {
+    if let Some(hold) = drains {
+        told.extend(of(Ok(noted(hold))));
+        return told;
+    }
+    let known = going(around, &prepared).filter(|_| removal.step != Step::Cordon);
+    let going = match known.or_else(|| shown(page, removal, &prepared)) {
         Some(going) => going,
         None => match cordon(around, (page, removal), &prepared).await {
             Ok(going) => {
@@ -76,8 +83,12 @@ async fn prepare(around: Around<'_>, plan: &Plan, removal: &Removal) -> Result<O
     let Around { cluster, context, resource, .. } = around;
     let intents = &context.shell.intents;
     let last = intents.last(resource)?.filter(|last| judge::waits(last, around.uid()));
-    if let Some(id) = last.and_then(|last| last.id()) {
-        return Ok(intents.resume(resource, cluster, &id).await?);
+    let written = last.and_then(|last| Some((last.id()?, judge::removal(&last.wish)?.removal)));
+    match written {
+        Some((id, written)) if written.id == removal.id => return Ok(intents.resume(resource, cluster, &id).await?),
+        // It came since the plan was made.
+        Some(_) => return Ok(None),
+        None => {}
     }
     let chosen = plan.ranking.iter().find(|ranked| ranked.id == removal.id);
     let why = chosen.map(|ranked| holds::rank(ranked.reason)).unwrap_or_default();
@@ -90,6 +101,18 @@ async fn prepare(around: Around<'_>, plan: &Plan, removal: &Removal) -> Result<O
 fn going(around: Around<'_>, prepared: &Prepared) -> Option<Going> {
     let going = around.context.memory.with(around.uid(), |of| of.scaling.going.clone());
     going.filter(|going| going.intent.is_some() && going.intent.as_deref() == prepared.id())
+}
+
+/// The removal of a worker that the page shows as cordoned already: nothing new comes to it.
+fn shown(page: &Page, removal: &Removal, prepared: &Prepared) -> Option<Going> {
+    let is_it = |worker: &&Worker| Some(&worker.id) == removal.worker.as_ref();
+    let worker = page.cluster.workers.iter().find(is_it)?;
+    (worker.state == WorkerState::Decommissioned).then(|| Going {
+        intent: prepared.id().map(str::to_owned),
+        step: Step::Cordon,
+        master: page.at.clone(),
+        cordoned: page.began,
+    })
 }
 
 /// Lets a call start now that needs no record of its own: what is prepared says what it is for.
@@ -119,6 +142,10 @@ async fn cordon(
     let _sending = context.shell.term().sending();
     let answer = context.masters.decommission(page, host, asked(permit(around))).await;
     let remember = |going: Option<Going>| context.memory.with(around.uid(), |of| of.scaling.going = going);
+    let unavailable = |why: String| {
+        context.memory.with(around.uid(), |of| of.scaling.cordon_refused(why.clone(), Timestamp::now()));
+        Err(Ok(Outcome::Refused { why }))
+    };
     match answer {
         Ok(Cordon::Taken) => {
             let going = Going {
@@ -131,14 +158,23 @@ async fn cordon(
             context.memory.with(around.uid(), |of| of.scaling.cordon_taken());
             Ok(going)
         }
-        Ok(Cordon::Forbidden) => {
-            let why = format!("the master at {} answered HTTP 405", page.at);
-            context.memory.with(around.uid(), |of| of.scaling.cordon_refused(why.clone(), Timestamp::now()));
-            Err(Ok(Outcome::Refused { why }))
+        Ok(Cordon::Forbidden) => unavailable(format!("the master at {} answered HTTP 405", page.at)),
+        Ok(Cordon::NothingThere) => {
+            if is_listed(around, (page, removal)).await {
+                unavailable(format!("the master at {} answered HTTP 404 and lists the worker", page.at))
+            } else {
+                Err(Ok(superseded("the master does not know the worker any more")))
+            }
         }
-        Ok(Cordon::NothingThere) => Err(Ok(superseded("the master does not know the worker any more"))),
         Err(error) => Err(Err(error.into())),
     }
+}
+
+/// Whether the same master lists the worker as alive now.
+async fn is_listed(around: Around<'_>, (page, removal): (&Page, &Removal)) -> bool {
+    let now = around.context.masters.page(around.masters, Instant::now()).await;
+    let is_it = |worker: &Worker| Some(&worker.id) == removal.worker.as_ref() && worker.state == WorkerState::Alive;
+    now.is_ok_and(|now| now.at == page.at && now.cluster.workers.iter().any(is_it))
 }
 
 /// Looks again, and ends the member if that says so.
@@ -223,7 +259,7 @@ async fn end(around: Around<'_>, removal: &Removal, going: &Going, prepared: Pre
             match scale.check(&version).await {
                 Ok(None) => scale.send(&version, asked(sent.permit())).await,
                 Ok(Some(outcome)) => return withdraw(around, sent, Ok(outcome)).await,
-                Err(error) => return withdraw(around, sent, Err(error)).await,
+                Err(error) => return withdraw(around, sent, refused(around, error)).await,
             }
         }
     };
@@ -255,7 +291,7 @@ async fn seen(
                 }
                 tokio::time::sleep(LOOKS.1).await;
             }
-            sent.answered();
+            sent.taken().await;
             Ok(Outcome::Noted { why: "the call was taken, and is not seen yet".to_owned() })
         }
         Ok(outcome) => {
@@ -267,9 +303,20 @@ async fn seen(
             if !error.may_have_happened() {
                 sent.close(Ending::Abandoned).await;
             }
-            Err(error)
+            refused(around, error)
         }
     }
+}
+
+/// What is refused is not asked for again at once: each attempt takes a record, and the first one a cordon. Nothing is
+/// wrong with the workers.
+fn refused(around: Around<'_>, error: Failed) -> Result<Outcome, Failed> {
+    if error.may_have_happened() || !matches!(error.class(), ErrorClass::Denied | ErrorClass::Invalid) {
+        return Err(error);
+    }
+    let why = error.to_string();
+    around.context.memory.with(around.uid(), |of| of.scaling.end_refused(why.clone(), Timestamp::now()));
+    Ok(Outcome::Refused { why })
 }
 
 fn is_gone(found: &Found, removal: &Removal) -> bool {

@@ -101,8 +101,13 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
 
 /// Whether anything is to be changed under a record.
 pub(super) fn acts(plan: &Plan) -> bool {
+    changes(plan) || !plan.costs.is_empty()
+}
+
+/// The same without deletion costs.
+fn changes(plan: &Plan) -> bool {
     let protects = plan.protect_newcomers || !plan.protect.is_empty();
-    plan.raise.is_some() || plan.removal.is_some() || protects || !plan.costs.is_empty()
+    plan.raise.is_some() || plan.removal.is_some() || protects
 }
 
 /// What does not depend on the pool.
@@ -126,7 +131,7 @@ fn always(case: &Case<'_>, found: &mut Vec<String>) {
             ends.is_some_and(|open| workers_removal::must_wait(case, open)),
             "gives up a removal for nothing but missing signals",
         ),
-        ((acts(plan) || plan.hook.is_some()) && !case.is_managed(), "acts although nothing may be changed"),
+        ((changes(plan) || plan.hook.is_some()) && !case.is_managed(), "acts although nothing may be changed"),
         (!acts(plan) && plan.holds.is_empty(), "neither acts nor says why not"),
         (plan.removal.as_ref().is_some_and(|removal| !ranks(&removal.id)), "removes a member without a rank"),
         (!(1..=policy.look_period_seconds.max(1)).contains(&plan.next_look_seconds), "looks later than it should"),
@@ -196,11 +201,19 @@ fn costs(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, found: &mut Vec<String>)
     let is_group = matches!(case.policy.pool, PoolRef::AutoScalingGroup(_));
     let victim = case.plan.removal.as_ref().map(|removal| &removal.id);
     let driven = |id: &str| seen.hosts_driver(pool, id);
+    let is_marked = |id: &String| {
+        let marked = |pod: &Member| matches!(pod.cost, Some(i32::MIN | i32::MAX));
+        pool.members.iter().any(|pod| pod.id == *id && marked(pod))
+    };
     let faults = [
         (is_group && !costs.is_empty(), "sets deletion costs in a group"),
         (costs.iter().any(|(id, cost)| driven(id) && *cost != i32::MAX), "makes a driver's pod cheaper"),
         (costs.iter().any(|(id, cost)| *cost == i32::MIN && Some(id) != victim), "makes another pod the cheapest"),
         (costs.keys().any(|id| pool.members.iter().all(|pod| pod.id != *id)), "sets the cost of what is not a member"),
+        (
+            !case.is_managed() && !costs.keys().all(is_marked),
+            "sets deletion costs although somebody else decides about the number",
+        ),
     ];
     found.extend(faults.iter().filter(|(is_broken, _)| *is_broken).map(|(_, text)| (*text).to_owned()));
 }
@@ -243,6 +256,7 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         Hold::SecondLook { id } | Hold::Draining { id, .. } => member(id) && seen.is_cordoned(pool, id),
         Hold::DriverLanded { id, .. } => seen.hosts_driver(pool, id),
         Hold::CordonUnavailable { .. } => past.cordon_refused.as_ref().is_some_and(|refused| later(refused.until)),
+        Hold::EndRefused { .. } => past.end_refused.as_ref().is_some_and(|refused| later(refused.until)),
         Hold::GateClosed { desired, in_service, others } => {
             let moved = matches!(intent, OpenIntent::Removing(removal) if removal.from != pool.desired);
             let all = i32::try_from(pool.members.len()).unwrap_or(i32::MAX);

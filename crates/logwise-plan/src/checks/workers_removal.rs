@@ -278,6 +278,10 @@ fn load(case: &Case<'_>, is_out: bool, broken: &mut impl FnMut(bool, &str)) {
 fn begins(case: &Case<'_>, pool: &Pool, (seen, member): (&Seen<'_>, &Member), broken: &mut impl FnMut(bool, &str)) {
     let past = &case.observed.history;
     broken(past.cordon_refused.as_ref().is_some_and(|refused| refused.until > case.now), "removes without a cordon");
+    broken(
+        past.end_refused.as_ref().is_some_and(|refused| refused.until > case.now),
+        "asks again for what was refused",
+    );
     let (least, most) = case.bounds();
     let capacity = pool.desired.saturating_sub(seen.cordoned(pool));
     let is_out = seen.is_out(member);

@@ -13,12 +13,14 @@ const VICTIM: i32 = i32::MIN;
 /// Cost of a pod without the annotation.
 const PLAIN: i32 = 0;
 
-/// Costs that differ from what they should be, by pod: the driver's pod is the dearest, always, and the victim the
-/// cheapest. A cost of ours is taken back where its reason is gone; those of others stay.
-pub(super) fn costs(seats: &Seats<'_>, victim: Option<&str>) -> BTreeMap<String, i32> {
+/// Costs that differ from what they should be, by pod: the driver's pod is the dearest and the victim the cheapest. A
+/// cost of ours is taken back where its reason is gone; those of others stay. Unless the number of pods is `ours`, none
+/// is set where there is none of ours.
+pub(super) fn costs(seats: &Seats<'_>, victim: Option<&str>, ours: bool) -> BTreeMap<String, i32> {
     let wanted = |seat: &Seat<'_>| {
         let (is_victim, cost) = (victim == Some(seat.member.id.as_str()), seat.member.cost);
         match cost {
+            _ if !ours && !matches!(cost, Some(DRIVER | VICTIM)) => None,
             _ if seat.driver.is_some() => Some(DRIVER),
             _ if is_victim => Some(VICTIM),
             // Where it runs, or will run, is not known: it may be here.

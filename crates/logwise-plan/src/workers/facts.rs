@@ -322,12 +322,25 @@ pub struct Past {
     /// The master's refusal to cordon, if the last attempt met one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cordon_refused: Option<CordonRefused>,
+    /// The refusal to end a member, if the last attempt met one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_refused: Option<EndRefused>,
 }
 
 /// The master has refused to cordon a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CordonRefused {
+    /// Its answer.
+    pub why: String,
+    /// When to ask again.
+    pub until: Timestamp,
+}
+
+/// AWS or Kubernetes has refused to end a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndRefused {
     /// Its answer.
     pub why: String,
     /// When to ask again.

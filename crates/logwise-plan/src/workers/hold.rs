@@ -53,6 +53,11 @@ pub enum Hold {
         /// Its answer.
         why: String,
     },
+    /// AWS or Kubernetes has refused to end a member: none is cordoned for that.
+    EndRefused {
+        /// Its answer.
+        why: String,
+    },
     /// The master has forgotten that the worker is cordoned: it was started again, or another one has taken over.
     CordonLost {
         /// Instance or pod.

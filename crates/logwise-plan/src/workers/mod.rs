@@ -10,6 +10,7 @@ mod gate;
 mod goal;
 mod hold;
 mod need;
+pub mod outcome;
 mod raise;
 mod rank;
 mod rate;
@@ -19,8 +20,8 @@ mod size;
 
 pub use confirm::{Seen, confirm};
 pub use facts::{
-    Batch, Cluster, CordonRefused, DriverAt, FailedLaunch, Load, Member, MemberState, Observed, Obstacle, OpenIntent,
-    Past, Pool, Progress, Risk, Sample, Waiting, Worker, WorkerState,
+    Batch, Cluster, CordonRefused, DriverAt, EndRefused, FailedLaunch, Load, Member, MemberState, Observed, Obstacle,
+    OpenIntent, Past, Pool, Progress, Risk, Sample, Waiting, Worker, WorkerState,
 };
 pub use hold::{Hold, UNKNOWN_HOST};
 pub use need::{RateUnknown, Reset, incoming};
@@ -377,6 +378,16 @@ fn mode(policy: &Policy) -> ScalingMode {
 /// Decides about a pool that was read; returns whether a removal that has begun waits for what is not known.
 fn decide(about: &About<'_>, plan: &mut Plan) -> bool {
     let mode = mode(about.policy);
+    let waits = follow(about, mode, plan);
+    // What a removal needs that waits is set when it goes on.
+    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() && !waits {
+        let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
+        plan.costs = cost::costs(&about.seats, victim, mode == ScalingMode::Automatic);
+    }
+    waits
+}
+
+fn follow(about: &About<'_>, mode: ScalingMode, plan: &mut Plan) -> bool {
     let goal = if mode == ScalingMode::Disabled { None } else { Goal::of(about) };
     let Some(goal) = goal else {
         plan.holds.push(Hold::Disabled);
@@ -417,11 +428,6 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) -> bool {
         plan.holds.extend(goal.limits.iter().cloned());
     }
     let is_read = about.observed.cluster.known().is_some();
-    // What a removal needs that waits is set when it goes on.
-    if matches!(about.policy.pool, PoolRef::Deployment(_)) && is_read && !waits {
-        let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
-        plan.costs = cost::costs(&about.seats, victim);
-    }
     if is_read { waits } else { plan.raise.is_none() && remove::waits_for_master(about) }
 }
 

@@ -114,6 +114,9 @@ fn pauses(about: &About<'_>, goal: &Goal<'_>) -> Vec<Hold> {
     if let Some(refused) = past.cordon_refused.as_ref().filter(|refused| refused.until > about.now) {
         holds.push(Hold::CordonUnavailable { why: refused.why.clone() });
     }
+    if let Some(refused) = past.end_refused.as_ref().filter(|refused| refused.until > about.now) {
+        holds.push(Hold::EndRefused { why: refused.why.clone() });
+    }
     let Some(scaling) = goal.scaling else { return holds };
     // A cordoned worker is gone already, as far as the load is concerned.
     if goal.has_surplus() {

@@ -178,10 +178,10 @@ fn workers() {
     assert!(plans.iter().any(|plan| plan.abandon) && plans.iter().any(|plan| !plan.costs.is_empty()));
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.holds), Hold:
         WithinRange, RecommendOnly, Disabled, PoolAbsent, Unreadable, SignalsMissing, DriverHost, CordonPending,
-        CordonUnavailable, CordonLost, SecondLook, DriverLanded, GateClosed, BelowTarget, Stabilizing, Policy, Cooldown,
-        Budget, Refresh, Rebalance, Suspended, Rollout, DriverPodNotReady, Compaction, IntentOpen, WorkerNotInPool,
-        AddressUnknown, GroupMaximum, GroupMinimum, LaunchesFail, NoEffect, AboveMaximum, ApprovalRequired,
-        WaitingForWindow, ScaleInDisabled, TimeToLoss, Draining, Unprotected);
+        CordonUnavailable, EndRefused, CordonLost, SecondLook, DriverLanded, GateClosed, BelowTarget, Stabilizing,
+        Policy, Cooldown, Budget, Refresh, Rebalance, Suspended, Rollout, DriverPodNotReady, Compaction, IntentOpen,
+        WorkerNotInPool, AddressUnknown, GroupMaximum, GroupMinimum, LaunchesFail, NoEffect, AboveMaximum,
+        ApprovalRequired, WaitingForWindow, ScaleInDisabled, TimeToLoss, Draining, Unprotected);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.removal).map(|removal| &removal.step), Step:
         Cordon, Drain, Terminate);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.hook), HookStep: Heartbeat, Complete);

@@ -50,6 +50,7 @@ pub fn intent(setting: &Setting, record: &Record) -> Intent {
         call_timeout_seconds: if sent { setting.call.into() } else { 0 },
         written: wall(setting, record.by, NOW),
         prepared: None,
+        answered: false,
         effect: None,
         spent: Vec::new(),
         changed: std::collections::BTreeMap::new(),

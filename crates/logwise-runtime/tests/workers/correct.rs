@@ -54,6 +54,15 @@ fn configurations() -> Vec<(&'static str, Setting)> {
             "one leader, late calls, by load",
             Setting { leaders: 1, load: true, ..stray(Faults { changes: 2, repeats: 1, ..NONE }) },
         ),
+        (
+            "one leader, late calls, crash",
+            Setting {
+                starts: vec![start((3, 0, 2))],
+                leaders: 1,
+                drain_one_of: 5,
+                ..stray(Faults { crashes: 1, ..NONE })
+            },
+        ),
         ("one leader, three targets", alone(Faults { changes: 3, ..NONE })),
         ("two leaders, nothing else", two_leaders(NONE)),
         ("two leaders, crash", two_leaders(Faults { crashes: 1, ..NONE })),

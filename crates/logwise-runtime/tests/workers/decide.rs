@@ -2,8 +2,8 @@
 
 use crate::records::Stage;
 use crate::setting::{Off, Setting};
-use crate::shipped::{Decision, Habit, Question, Reader, Second, Verdict, View, confirmed, planned};
-use crate::world::{Bad, Group, Phase, Process, Raise, Removal, Step, Wish, World, bit};
+use crate::shipped::{Decision, Habit, Judged, Question, Reader, Second, Verdict, View, confirmed, judged, planned};
+use crate::world::{Bad, Group, Phase, Process, Removal, Step, Wish, World, bit};
 
 /// The master's page is read; `early`: the look began before the call of what is sent was over.
 pub fn decide(setting: &Setting, world: &mut World, me: u8, (group, early): (Group, bool)) {
@@ -14,7 +14,8 @@ pub fn decide(setting: &Setting, world: &mut World, me: u8, (group, early): (Gro
             let step = if process.drained { Step::Drain } else { Step::Cordon };
             act(setting, world, me, group, Some((removal, step)))
         }
-        (Stage::Prepared, wish) => Phase::Settling { done: is_there(wish, &group), early },
+        // Nothing was sent.
+        (Stage::Prepared, _) => Phase::Settling { done: false, early },
         (Stage::Closed, _) => act(setting, world, me, group, None),
     };
     let next = match next {
@@ -32,20 +33,10 @@ fn settle_sent(
     (wish, group, early): (Option<Wish>, Group, bool),
 ) -> Phase {
     let may = !process.fresh || world.over && !early;
-    if may && !setting.has(Off::Judgement) {
-        Phase::Settling { done: is_there(wish, &group), early }
-    } else {
-        Phase::Idle
-    }
-}
-
-/// Whether the group is as the wish wants it.
-fn is_there(wish: Option<Wish>, group: &Group) -> bool {
-    match wish {
-        Some(Wish::Raise(Raise { to, .. })) => group.desired == to,
-        Some(Wish::Remove(Removal { id, .. })) => (group.serving | group.pending) & bit(id) == 0,
-        None => false,
-    }
+    let by_number = setting.has(Off::EndedById);
+    let wish = wish.filter(|_| may && !setting.has(Off::Judgement));
+    let done = wish.and_then(|wish| judged(Judged { wish, group, by_number }));
+    done.map_or(Phase::Idle, |done| Phase::Settling { done, early })
 }
 
 /// The plan, and the first request of what it wants.

@@ -1,7 +1,8 @@
 //! Every interleaving, in small, of two operators that lead at the same time, each with a view of its own that may be
 //! old, and that add and remove Spark workers, or submit and kill the driver. They run the shipped planners
-//! (`workers::plan`, `workers::confirm`, `driver::plan`, `driver::answer_of`) and the shipped rules for intents
-//! (`intent::advance`); the steps around these, the group, the master and the driver are modelled.
+//! (`workers::plan`, `workers::confirm`, `driver::plan`, `driver::answer_of`), the shipped judgement of lost answers
+//! (`workers::outcome`) and the shipped rules for intents (`intent::advance`); the steps around these, the group, the
+//! master and the driver are modelled.
 //!
 //! Each of the rules that keep workers and drivers safe is tried the other way too: switched off around the shipped
 //! code, never in it, it must lead to a trace.

@@ -85,3 +85,10 @@ fn the_order_of_victims_is_one() {
 fn nothing_stays_open() {
     finds(Setting { drain_one_of: 1, ..one(Off::Judgement, NONE, (1, 0, 2)) }, DRAINS);
 }
+
+/// The call that ends a worker is never made, and an older number lowers the desired one: nobody goes for that.
+#[test]
+fn a_removal_is_judged_by_who_was_ended() {
+    let crashes = Faults { crashes: 1, ..NONE };
+    finds(Setting { drain_one_of: 1, late: true, stray: Some(2), ..one(Off::EndedById, crashes, (3, 0, 2)) }, DRAINS);
+}

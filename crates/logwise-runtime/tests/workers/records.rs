@@ -149,6 +149,7 @@ fn intent_of<W: Serialize>(record: &Record<W>) -> Option<Intent> {
         call_timeout_seconds: if sent { CALL_SECONDS } else { 0 },
         written: at(WRITTEN),
         prepared: Some(at(WRITTEN)),
+        answered: false,
         effect: None,
         spent: Vec::new(),
         changed: BTreeMap::new(),

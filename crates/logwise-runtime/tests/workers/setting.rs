@@ -59,6 +59,8 @@ pub enum Off {
     Order,
     /// What was sent is never judged by who finds it.
     Judgement,
+    /// A removal is judged as if an instance went because of a lower desired number.
+    EndedById,
 }
 
 impl Setting {

@@ -1,14 +1,14 @@
 //! What an operator sees as the facts of the shipped planner, and its answers.
 
 use crate::cache::Cache;
-use crate::world::{Driver, Group, Id, MAX, MIN, Members, NAMES, Raise, Removal, Set, Step, has};
+use crate::world::{Driver, Group, Id, MAX, MIN, Members, NAMES, Raise, Removal, Set, Step, Wish, has};
 use jiff::{SignedDuration, Timestamp};
 use logwise_plan::Known;
 use logwise_plan::behavior::{Behavior, Rules, Select, Step as Counted, StepPolicy};
 use logwise_plan::change::ChangePolicy;
 use logwise_plan::workers::{
     self, Autoscaling, Cluster, DriverAt, Hold, Load, Member, MemberState, Observed, OpenIntent, Past, Policy, Pool,
-    PoolRef, Progress, Protection, Risk, Sample, Seen, Sizing, Worker, WorkerState, confirm, plan,
+    PoolRef, Progress, Protection, Risk, Sample, Seen, Sizing, Worker, WorkerState, confirm, outcome, plan,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -77,8 +77,18 @@ pub enum Verdict {
     Wait,
 }
 
+/// What was sent, and the group as it is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Judged {
+    pub wish: Wish,
+    pub group: Group,
+    /// Whether it is judged as if members went because of a lower number.
+    pub by_number: bool,
+}
+
 static PLANS: LazyLock<Cache<Question, Decision>> = LazyLock::new(Cache::new);
 static LOOKS: LazyLock<Cache<Second, Verdict>> = LazyLock::new(Cache::new);
+static ENDS: LazyLock<Cache<Judged, Option<bool>>> = LazyLock::new(Cache::new);
 
 /// `workers::plan`.
 pub fn planned(question: Question) -> Decision {
@@ -88,6 +98,11 @@ pub fn planned(question: Question) -> Decision {
 /// `workers::confirm`.
 pub fn confirmed(second: Second) -> Verdict {
     LOOKS.answer(second, confirm_once)
+}
+
+/// `workers::outcome`: whether what was sent is there; none: that does not show yet.
+pub fn judged(judged: Judged) -> Option<bool> {
+    ENDS.answer(judged, judge_once)
 }
 
 /// Different questions that the planner was asked, at the first look and at the second.
@@ -141,6 +156,22 @@ fn confirm_once(second: Second) -> Verdict {
         Err(Hold::DriverLanded { .. }) => Verdict::GiveUp,
         Err(_) => Verdict::Wait,
     }
+}
+
+fn judge_once(Judged { wish, group, by_number }: Judged) -> Option<bool> {
+    let reader = Reader { backwards: false, renamed: false };
+    let pool = pool(reader, &group);
+    let ended = match wish {
+        Wish::Raise(Raise { from, to }) => {
+            let raise = workers::Raise { pool: "workers".to_owned(), from: from.into(), to: to.into() };
+            outcome::of_raise(&raise, &pool)
+        }
+        Wish::Remove(removal) => {
+            let sent = outcome::Sent { by_number, answered: false };
+            outcome::of_removal(&shipped(reader, removal, Step::Terminate), sent, &pool)?
+        }
+    };
+    Some(ended == outcome::Outcome::Done)
 }
 
 fn now() -> Timestamp {

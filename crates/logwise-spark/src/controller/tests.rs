@@ -2,6 +2,8 @@
 
 use super::look;
 use crate::fake::{Outside, World};
+use jiff::Timestamp;
+use logwise_api::validate;
 use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{Decision, Report};
@@ -86,8 +88,8 @@ async fn the_next_leader_goes_on_with_the_same_worker() {
     world.outside().tasks = 0;
     let context = world.context(2).await;
     of_workers(&look(&world.cluster, &context).await);
-    // Nobody knows whether the cordon has been taken: it is asked for once more.
-    assert_eq!(world.changes(), ["cordon 127.0.0.2", "scale 2"]);
+    // The master shows that the cordon was taken.
+    assert_eq!(world.changes(), ["scale 2"]);
     let record = world.record();
     assert_eq!((&record["prepared"], &record["wish"]), (&prepared["prepared"], &prepared["wish"]));
     assert_eq!((&record["state"], &record["writer"]["epoch"]), (&json!("Done"), &json!(2)));
@@ -127,6 +129,20 @@ async fn a_worker_that_a_driver_came_to_stays() {
     look(&world.cluster, &context).await;
     assert!(!world.changes().iter().any(|change| change.starts_with("scale")), "{:?}", world.outside());
     assert_eq!(world.outside().pods.len(), 3);
+}
+
+#[tokio::test]
+async fn a_worker_is_cordoned_by_the_page_of_that_moment_and_not_by_one_that_another_object_has_asked_for() {
+    let world = World::new(two()).await;
+    let context = world.context(1).await;
+    let masters = validate::spark_masters(&world.cluster).unwrap().unwrap();
+    context.masters.page(&masters, Instant::now()).await.unwrap();
+    // By that page it is idle.
+    world.outside().driver = "b";
+    look(&world.cluster, &context).await;
+    let changes = world.changes();
+    assert!(changes.iter().any(|change| change.starts_with("cordon")), "{changes:?}");
+    assert!(!changes.contains(&"cordon 127.0.0.2".to_owned()), "the driver's worker takes nothing new: {changes:?}");
 }
 
 #[tokio::test]
@@ -180,6 +196,70 @@ async fn without_a_cordon_no_worker_goes_and_the_condition_says_what_to_set() {
     for setting in ["spark.master.ui.decommission.allow.mode", "spark.decommission.enabled"] {
         assert!(limited.message.contains(setting), "{}", limited.message);
     }
+}
+
+#[tokio::test]
+async fn a_cordon_of_a_worker_that_is_there_and_is_not_found_is_not_asked_for_again_and_again() {
+    let world = World::new(two()).await;
+    world.outside().cordon = 404;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert!(world.changes().contains(&"cordon 127.0.0.2".to_owned()));
+    assert_eq!(world.record()["state"], "Abandoned");
+    let report = look(&world.cluster, &context).await;
+    let again = world.changes();
+    assert!(!again.iter().any(|change| change.starts_with("cordon")), "{again:?}");
+    let limited = condition(&report, ConditionType::ScalingLimited);
+    assert_eq!((limited.truth, limited.reason), (Truth::True, Reason::CordonUnavailable));
+    assert!(limited.message.contains("HTTP 404 and lists the worker"), "{}", limited.message);
+}
+
+#[tokio::test]
+async fn where_no_worker_may_be_ended_one_is_cordoned_and_the_condition_says_why_none_goes() {
+    let world = World::new(two()).await;
+    world.outside().fixed = true;
+    let context = world.context(1).await;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2", "scale refused"]);
+    assert_eq!((world.record()["state"].clone(), report.failure), (json!("Abandoned"), None));
+    let report = look(&world.cluster, &context).await;
+    of_workers(&report);
+    // The cost of the one that does not go is taken back.
+    assert_eq!(world.changes(), ["cost b"]);
+    let limited = condition(&report, ConditionType::ScalingLimited);
+    assert_eq!((limited.truth, limited.reason), (Truth::True, Reason::ScaleInHeld));
+    for part in ["no worker can be ended", "Forbidden", "deploy/components/tenant-workers"] {
+        assert!(limited.message.contains(part), "{}", limited.message);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_cordoned_already_is_not_cordoned_again() {
+    let world = World::new(two()).await;
+    world.outside().when_sent = Some(|outside| outside.tasks = 3);
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert_eq!(world.record()["state"], "Abandoned", "the removal was withdrawn");
+    world.changes();
+    world.outside().tasks = 0;
+    let report = look(&world.cluster, &context).await;
+    assert_eq!((world.changes(), events(&report)), (vec!["scale 2".to_owned()], vec!["WorkersScaledIn"]));
+}
+
+#[tokio::test]
+async fn an_object_that_was_deleted_during_a_look_is_forgotten_after_it() {
+    let world = World::new(two()).await;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    let is_known = |uid: &str| context.memory.with(uid, |of| !of.scaling.is_new());
+    context.forget_gone(&world.cluster);
+    assert!(is_known("u"), "it is there");
+    let mut gone = world.cluster.clone();
+    gone.metadata.uid = Some("earlier".to_owned());
+    context.memory.with("earlier", |of| of.scaling.begin(1, Vec::new(), Timestamp::UNIX_EPOCH));
+    assert!(is_known("earlier"));
+    context.forget_gone(&gone);
+    assert!(!is_known("earlier") && is_known("u"), "another one has its name now");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use logwise_runtime::ownership::other_owner;
 pub(crate) async fn rival(cluster: &LogwiseCluster, context: &Context) -> Option<String> {
     let wanted = Wanted::of(cluster)?;
     let contends = |other: &LogwiseCluster| Wanted::of(other).is_some_and(|other| other == wanted);
-    let recorded = context.shell.intents.owner_where(|resource| wanted.is(resource)).await;
+    let recorded = context.shell.intents.owners_where(|resource| wanted.is(resource)).await;
     other_owner(&context.shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 

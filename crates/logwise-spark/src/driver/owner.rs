@@ -6,6 +6,7 @@ use crate::context::Context;
 use kube::ResourceExt;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, MasterAddress};
+use logwise_runtime::intent::Owner;
 use logwise_runtime::ownership::other_owner;
 use std::collections::BTreeSet;
 
@@ -16,8 +17,16 @@ pub(crate) async fn rival(cluster: &LogwiseCluster, context: &Context) -> Option
     let contends = |other: &LogwiseCluster| {
         Wanted::of(other).is_some_and(|other| other.meets(&wanted)) && may_reach(other, context)
     };
-    let recorded = context.shell.intents.owner_where(|resource| wanted.may_be(resource)).await;
+    let mut recorded = context.shell.intents.owners_where(|resource| wanted.may_be(resource)).await;
+    others_first(&mut recorded, cluster);
     other_owner(&context.shell.intents, (cluster, &context.clusters), recorded, contends).await
+}
+
+/// Where the masters have several records, another object that is on one of them may not know of the one of this object:
+/// it goes on, so this one does not.
+fn others_first(recorded: &mut [Owner], cluster: &LogwiseCluster) {
+    let name = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    recorded.sort_by_key(|owner| (&owner.namespace, &owner.name) == (&name.0, &name.1));
 }
 
 /// What is said to the younger one.
@@ -87,6 +96,22 @@ mod tests {
             assert_eq!((first.meets(&other), other.meets(&first)), (meets, meets), "{class} {masters:?}");
         }
         assert!(wanted("Disabled", "a.Main", &["m1"]).is_none(), "who only watches owns none");
+    }
+
+    #[test]
+    fn who_names_masters_of_another_ones_record_too_comes_after_that() {
+        let owner = |name: &str| Owner { namespace: "n".into(), name: name.into(), uid: name.into(), generation: 1 };
+        let cluster = |name: &str| {
+            let metadata = json!({"namespace": "n", "name": name});
+            let object = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
+                "metadata": metadata, "spec": {}});
+            serde_json::from_value::<LogwiseCluster>(object).unwrap()
+        };
+        for (of, expected) in [("a", ["b", "c", "a"]), ("b", ["a", "c", "b"])] {
+            let mut recorded = ["a", "b", "c"].map(owner);
+            others_first(&mut recorded, &cluster(of));
+            assert_eq!(recorded.map(|owner| owner.name), expected, "{of}");
+        }
     }
 
     #[test]

@@ -185,6 +185,7 @@ mod tests {
             call_timeout_seconds: 6,
             written: at(20),
             prepared: Some(at(10)),
+            answered: false,
             effect: None,
             spent: Vec::new(),
             changed: std::collections::BTreeMap::new(),

@@ -15,6 +15,7 @@ pub(crate) fn words(hold: &Hold) -> String {
         Hold::DriverHost { id } => format!("the driver runs on {id}"),
         Hold::CordonPending { id } => format!("the master does not show {id} as cordoned yet"),
         Hold::CordonUnavailable { why } => format!("no worker can be cordoned: {why}"),
+        Hold::EndRefused { why } => format!("no worker can be ended: {why}"),
         Hold::CordonLost { id } => format!("the master has forgotten that {id} is cordoned"),
         Hold::SecondLook { id } => format!("{id} has to be looked at once more"),
         Hold::DriverLanded { id, driver } => format!("driver {driver} came to {id} before it was cordoned"),

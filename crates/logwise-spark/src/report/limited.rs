@@ -135,8 +135,9 @@ impl Workers<'_> {
                 Reason::CordonUnavailable,
                 "No worker is removed. Set `spark.master.ui.decommission.allow.mode` to ALLOW at the masters, which is \
                  LOCAL by default and refuses callers from elsewhere, and `spark.decommission.enabled` to true at \
-                 masters and workers",
+                 masters and workers; let a proxy before a master pass POST requests",
             ),
+            Hold::EndRefused { .. } => (Reason::ScaleInHeld, self.rights()),
             Hold::CordonPending { .. } | Hold::CordonLost { .. } if self.is_slow() => {
                 (Reason::CordonPending, "It is tried again; look at the master's log")
             }
@@ -157,6 +158,20 @@ impl Workers<'_> {
         };
         let fact = holds::words(hold);
         Some((reason, format!("{what}: {fact}. {next}")))
+    }
+
+    /// What to do about a member that may not be ended.
+    fn rights(&self) -> &'static str {
+        match self.place {
+            Place::Group { .. } => {
+                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
+                 docs/aws-permissions.md has the statement of each permission"
+            }
+            Place::Deployment { .. } => {
+                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
+                 deploy/components/tenant-workers has the rights"
+            }
+        }
     }
 
     /// Whether the removal that is under way was written down some time ago.

@@ -192,6 +192,11 @@ async fn bounds_and_ceilings_make_scaling_limited_true_and_say_what_to_do() {
         (held(Hold::Rollout), Reason::RolloutInProgress, "its end"),
         (held(Hold::DriverPodNotReady), Reason::DriverPodNotReady, "first to go"),
         (held(Hold::Suspended { process: "Terminate".into() }), Reason::ScaleInHeld, "process Terminate"),
+        (
+            held(Hold::EndRefused { why: "403".into() }),
+            Reason::ScaleInHeld,
+            "no worker can be ended: 403. None is cordoned",
+        ),
         (held(Hold::RecommendOnly { wanted: 3 }), Reason::RecommendOnly, "to Automatic"),
         (held(Hold::WaitingForWindow { next_opening: None }), Reason::WaitingForWindow, "never open together"),
     ];
@@ -343,6 +348,7 @@ fn ended(second: i64) -> Intent {
         call_timeout_seconds: 6,
         written: at(second),
         prepared: Some(at(second)),
+        answered: false,
         effect: None,
         spent: Vec::new(),
         changed: BTreeMap::new(),

@@ -4,6 +4,7 @@ use super::ledger::{END, ended};
 use super::{Ground, Pipeline, Wish, of_workers, operator, replicas};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::fake_master::{Kind, Memory};
+use logwise_testbed::stand_in::Fault;
 use logwise_tests::{PATIENCE, apply};
 use serde_json::json;
 use std::time::Duration;
@@ -50,6 +51,55 @@ async fn where_the_master_refuses_cordons_no_worker_goes_and_it_is_not_asked_aga
     pipeline.says(("ScalingLimited", "False", "WithinRange"), &[]).await?;
     let changes = pipeline.adds_up(3).await?;
     ensure!(ended(&changes).len() == 1, "{changes:?}");
+    ground.at_rest(&[&pipeline]).await?;
+    ground.ends(&[&pipeline]).await
+}
+
+#[tokio::test]
+async fn a_master_that_lists_a_worker_and_finds_none_to_cordon_is_asked_once_and_it_is_said() -> Result<()> {
+    let ground = Ground::new("cordon-404").await?;
+    let pipeline = ground.pipeline("demo", Wish::new((1, 6, 3), &replicas(3))).await?;
+    pipeline.settled().await?;
+    pipeline.master.refuse_cordons(Some(404));
+    pipeline.patch(&of_workers(&replicas(2))).await?;
+    let words = ["HTTP 404", "lists the worker", "let a proxy before a master pass POST requests"];
+    pipeline.says(("ScalingLimited", "True", "CordonUnavailable"), &words).await?;
+    super::looked(&ground.world, &ground.operator, LOOKS).await?;
+    ensure!(cordons(&pipeline) == 1, "asked {} times within some seconds", cordons(&pipeline));
+    ensure!(ended(&pipeline.changes().await?).is_empty(), "{:?}", pipeline.changes().await?);
+    pipeline.says(("SparkReady", "True", "Available"), &[]).await?;
+    ground.at_rest(&[&pipeline]).await?;
+    ground.ends(&[&pipeline]).await
+}
+
+#[tokio::test]
+async fn where_no_instance_may_be_ended_one_is_cordoned_and_one_call_made_and_the_permission_is_named() -> Result<()> {
+    let mut ground = Ground::new("end-403").await?;
+    let wish = Wish::new((1, 6, 3), &replicas(3));
+    let pipeline = Pipeline::new(&ground.world, ("demo", ground.port), wish).await?;
+    apply(&ground.world, &[&pipeline.object]).await?;
+    pipeline.settled().await?;
+    ground.world.fault(&Fault::error(&pipeline.group, END, 403, "AccessDenied").times(0)).await?;
+    pipeline.patch(&of_workers(&replicas(2))).await?;
+    let words = ["no worker can be ended", END, "AccessDenied", "docs/aws-permissions.md"];
+    pipeline.says(("ScalingLimited", "True", "ScaleInHeld"), &words).await?;
+    super::looked(&ground.world, &ground.operator, LOOKS).await?;
+    let asked = pipeline.changes().await?;
+    ensure!((cordons(&pipeline), ended(&asked).len()) == (1, 1), "{} cordons, {asked:?}", cordons(&pipeline));
+    let group = pipeline.group().await?;
+    ensure!((group.desired, group.instances.len()) == (3, 3), "{group:?}");
+    // Nothing is wrong with the workers that are there.
+    pipeline.says(("SparkReady", "True", "Available"), &[]).await?;
+
+    // Whoever begins anew asks anew, for the one that is cordoned already.
+    ground.world.clear_faults(&pipeline.group).await?;
+    ensure!(ground.operator.stop().await? == 0, "the operator did not end cleanly");
+    ground.operator = operator(&ground.world).await?;
+    pipeline.wait_size(2).await?;
+    pipeline.settled().await?;
+    pipeline.says(("ScalingLimited", "False", "WithinRange"), &[]).await?;
+    let all = pipeline.changes().await?;
+    ensure!(ended(&all) == [ended(&asked)[0]; 2] && cordons(&pipeline) == 1, "{} cordons, {all:?}", cordons(&pipeline));
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -10,12 +10,16 @@ use logwise_testbed::world::{WorkerPod, World};
 use logwise_tests::{PATIENCE, apply, cluster, events, wait_condition};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The Deployment, as deploy/components/tenant-workers names it.
 pub(super) const NAME: &str = "spark-worker";
 
 /// The deletion cost of the driver's pod.
 const DRIVER: &str = "2147483647";
+
+/// The deletion cost of the pod that goes.
+const VICTIM: &str = "-2147483648";
 
 /// Who changes deletion costs and the number of pods.
 const MANAGER: &str = "logwise.io/workers";
@@ -172,6 +176,48 @@ async fn rest(ground: &Ground, master: &FakeMaster) -> Result<()> {
     settles(&ground.world, &ground.operator, &["spark"], LOOKS, PATIENCE).await?;
     ensure!(asked() == before, "{:?}", master.calls());
     ground.ends(&[]).await
+}
+
+#[tokio::test]
+async fn a_pod_does_not_stay_the_cheapest_when_its_removal_is_given_up_since_others_decide_from_now_on() -> Result<()> {
+    let ground = Ground::new("cost-back").await?;
+    let world = &ground.world;
+    install::tenant_workers(&world.bed, &world.namespace).await?;
+    world.create_deployment(NAME, 3).await?;
+    let setup = Setup { draining: Duration::from_secs(60), ..Setup::default() };
+    let master = world.fake_master_of_pods(&world.worker_selector(NAME), setup).await?;
+    apply(world, &[&pipeline(world, "demo", &master.masters(), &replicas(3))?]).await?;
+    let pods = settled(world, 3).await?;
+    let home = pods.first().context("no pod")?.clone();
+    // Executors on all workers, so that the one that goes has tasks.
+    master.set_landing(Landing::Held);
+    let driver = master.submit("com.example.Other", 5).await;
+    master.land(&driver, Some(&home.ip)).await?;
+    let costs = async || -> Result<BTreeMap<String, String>> {
+        let pods = world.worker_pods(NAME).await?;
+        Ok(pods.into_iter().filter_map(|pod| Some((pod.name, pod.cost?))).collect())
+    };
+    let is_dearest = |costs: &BTreeMap<String, String>| costs.get(&home.name).is_some_and(|cost| cost == DRIVER);
+    scale(world, 2).await?;
+    let marked = async || {
+        let costs = costs().await?;
+        ensure!(costs.values().any(|cost| cost == VICTIM) && is_dearest(&costs), "{costs:?}");
+        Ok(costs)
+    };
+    let before = world.wait_until("a pod that is to go", PATIENCE, marked).await?;
+
+    patch(world, "demo", &of_workers(&json!({"replicas": null}))).await?;
+    let taken_back = async || {
+        let costs = costs().await?;
+        ensure!(costs.len() == before.len() && costs.values().all(|cost| cost == DRIVER || cost == "0"), "{costs:?}");
+        ensure!(is_dearest(&costs), "{costs:?}");
+        let spark = world.get_json("lwc", "demo").await?["status"]["spark"].clone();
+        ensure!(spark["removing"].is_null(), "{spark}");
+        Ok(())
+    };
+    world.wait_until("no pod to be the cheapest", PATIENCE, taken_back).await?;
+    ensure!(world.worker_pods(NAME).await?.len() == 3 && chosen(world).await?.is_empty(), "{:?}", chosen(world).await?);
+    rest(&ground, &master).await
 }
 
 #[tokio::test]

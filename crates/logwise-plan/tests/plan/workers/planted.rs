@@ -6,9 +6,9 @@ use crate::planted::bites;
 use logwise_plan::behavior::{Changed, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, CordonRefused, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy,
-    PoolRef, Progress, Protection, Raise, Ranked, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step, Waiting,
-    WorkerState, plan,
+    Autoscaling, CordonRefused, EndRefused, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan,
+    Policy, PoolRef, Progress, Protection, Raise, Ranked, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step,
+    Waiting, WorkerState, plan,
 };
 use logwise_plan::{Known, checks};
 
@@ -191,6 +191,7 @@ fn bad_removals() {
             ("does not apply", &|p| p.holds.push(Hold::SecondLook { id: "i-1".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::Refresh)),
             ("does not apply", &|p| p.holds.push(Hold::CordonUnavailable { why: "405".to_owned() })),
+            ("does not apply", &|p| p.holds.push(Hold::EndRefused { why: "403".to_owned() })),
             ("does not apply", &|p| p.holds.push(Hold::Cooldown { until: ago(1) })),
             ("does not apply", &|p| p.holds.push(Hold::Budget { spent: 3, limit: 20 })),
             ("does not apply", &|p| p.holds.push(Hold::WaitingForWindow { next_opening: None })),
@@ -271,6 +272,10 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
             other(&|o| o.history.cordon_refused = Some(CordonRefused { why: "405".to_owned(), until: ago(-1) })),
         ),
         (
+            "asks again for what was refused",
+            other(&|o| o.history.end_refused = Some(EndRefused { why: "403".to_owned(), until: ago(-1) })),
+        ),
+        (
             "too soon after workers were added",
             other(&|o| o.history.behavior.changes = vec![Changed { at: ago(599), from: 1, to: 3 }]),
         ),
@@ -334,6 +339,10 @@ fn bad_protection_costs_and_hooks() {
             ("not its to protect", &|p| p.protect_newcomers = true),
         ],
     );
+    let watched = Policy { size: Sizing::Unmanaged, ..pods };
+    let good = plan_of(&watched, &idle(2));
+    let anew: &str = "somebody else decides";
+    bites(&good, check(&watched, &idle(2)), &[(anew, &|p: &mut Plan| cost(p, "i-0", i32::MAX))]);
     let leaving = with(idle(2), |pool, _| pool.members[1].state = MemberState::Leaving);
     let waiting = Waiting { instance: "i-1".to_owned(), hook: "drain".to_owned(), token: String::new() };
     let good = plan_of(&by_load(scaling()), &leaving);

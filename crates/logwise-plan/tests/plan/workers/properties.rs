@@ -5,9 +5,9 @@ use crate::NOW;
 use logwise_plan::behavior::{Behavior, Changed, History, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, Cluster, CordonRefused, DriverAt, Hold, Load, Member, MemberState, Observed, Obstacle, OpenIntent,
-    Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing, Step, Worker,
-    WorkerState, confirm, plan, wanted,
+    Autoscaling, Cluster, CordonRefused, DriverAt, EndRefused, Hold, Load, Member, MemberState, Observed, Obstacle,
+    OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing,
+    Step, Worker, WorkerState, confirm, plan, wanted,
 };
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -135,6 +135,7 @@ prop_compose! {
         removed_last_hour in 0..4i32,
         backoff in proptest::option::weighted(0.1, -60..60i64),
         refused in proptest::option::weighted(0.1, -60..60i64),
+        stays in proptest::option::weighted(0.1, -60..60i64),
     ) -> Past {
         let mut recommended: Vec<_> =
             recommended.into_iter().map(|(second, replicas)| Recommended { at: ago(second), replicas }).collect();
@@ -148,6 +149,7 @@ prop_compose! {
             removed_last_hour,
             backoff_until: backoff.map(ago),
             cordon_refused: refused.map(|second| CordonRefused { why: "405".to_owned(), until: ago(second) }),
+            end_refused: stays.map(|second| EndRefused { why: "403".to_owned(), until: ago(second) }),
         }
     }
 }

@@ -399,6 +399,20 @@ fn pods_get_deletion_costs() {
         pool.members.iter_mut().zip(costs).for_each(|(pod, cost)| pod.cost = cost);
     });
     assert_eq!(kept.costs, BTreeMap::from([("i-1".to_owned(), 0)]), "of others nothing is touched");
+    let stays = with(idle(3), |pool, cluster| {
+        let costs = [Some(i32::MAX), Some(i32::MIN), None, Some(i32::MAX)];
+        pool.members.push(member(3));
+        pool.desired = 4;
+        pool.members.iter_mut().zip(costs).for_each(|(pod, cost)| pod.cost = cost);
+        cluster.drivers.push(driver(Some("w-2")));
+    });
+    for size in [Sizing::Unmanaged, Sizing::Load(Box::new(Autoscaling { mode: ScalingMode::Recommend, ..scaling() }))] {
+        let watching = Policy { size, ..policy.clone() };
+        let taken_back = BTreeMap::from([("i-1".to_owned(), 0), ("i-3".to_owned(), 0)]);
+        assert_eq!(planned(&watching, &stays).costs, taken_back, "none is set anew");
+        let driven = with(stays.clone(), |_, cluster| cluster.drivers[1].worker = Some("w-1".to_owned()));
+        assert_eq!(planned(&watching, &driven).costs["i-1"], i32::MAX, "the driver came to the cheapest one");
+    }
     let moved = pods(&|observed| {
         let Known::Known(cluster) = &mut observed.cluster else { unreachable!("it is known") };
         cluster.drivers[0].worker = None;
