@@ -218,6 +218,15 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
+    /// The records of resources whose names begin so, by name; known as in [`Self::owner_where`].
+    pub async fn beginning(&self, name: &str) -> Vec<Intent> {
+        self.see_others().await;
+        let of = |record: &Record| record.intent.as_ref().ok().filter(|of| of.resource.starts_with(name)).cloned();
+        let mut found: Vec<Intent> = self.lock().values().filter_map(of).collect();
+        found.sort_unstable_by_key(|intent| intent.resource.clone());
+        found
+    }
+
     /// The record of `resource` as this process last saw it, if there is one.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What this process remembers of the drivers of each pipeline, for one term: for how long something has been so, by
 //! its own clock, and what it has done. A new term counts anew.
 
+use super::owner::Place;
 use super::unread::Unread;
 use crate::master::DriverRow;
 use jiff::Timestamp;
@@ -18,8 +19,8 @@ const MOST_ATTEMPTS: usize = 20;
 const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
 
 /// Two looks that lie further apart than two periods and this count as none: nobody knows what was in between. Looks at
-/// an object that fails come nearly so seldom.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
+/// an object that fails come nearly so seldom: a pause of 56 s, and all that the look itself waits for.
+const LONGEST_GAP: Duration = Duration::from_secs(120);
 
 /// What is remembered of the drivers of each pipeline, by the uid of its LogwiseCluster.
 #[derive(Debug, Default)]
@@ -29,6 +30,16 @@ impl Drivers {
     /// Forgets a LogwiseCluster that was deleted.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Where the driver of a LogwiseCluster stands, as its master was last read; nothing: it manages none.
+    pub(super) fn stands(&self, uid: &str, place: Option<Place>) {
+        self.with(uid, |memory| memory.place = place);
+    }
+
+    /// Where the driver of another LogwiseCluster stands.
+    pub(super) fn place(&self, uid: &str) -> Option<Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.place.clone()
     }
 
     /// Reads and changes what is remembered for one LogwiseCluster.
@@ -83,6 +94,8 @@ pub(super) struct Counted {
 /// What is remembered for one LogwiseCluster.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Where the driver stands, for the others.
+    place: Option<Place>,
     /// The record's name of the driver: that of another class, or at other masters, has another past.
     about: Option<String>,
     generation: Option<i64>,
@@ -118,8 +131,9 @@ impl Memory {
     /// not known.
     pub fn begin(&mut self, about: Option<&str>, generation: Option<i64>, now: Timestamp) {
         if about.is_some() && self.about.as_deref() != about {
+            let (place, about) = (self.place.take(), about.map(str::to_owned));
             let Self { generation, respecified, called, .. } = *self;
-            *self = Self { about: about.map(str::to_owned), generation, respecified, called, ..Self::default() };
+            *self = Self { place, about, generation, respecified, called, ..Self::default() };
         }
         if self.generation.is_some() && self.generation != generation {
             self.respecified = Some(now);
@@ -345,8 +359,18 @@ mod tests {
         let mut story = Story::new();
         story.see(0, "m", &[], &[]);
         assert_eq!(story.see(60, "m", &[], &[]).0, 60);
-        assert_eq!(story.see(121, "m", &[], &[]).0, 0, "nobody has looked for more than two periods");
-        assert_eq!(story.see(150, "m", &[], &[]).0, 29);
+        assert_eq!(story.see(181, "m", &[], &[]).0, 0, "nobody has looked for more than two minutes");
+        assert_eq!(story.see(210, "m", &[], &[]).0, 29);
+    }
+
+    /// A look that fails is repeated after a pause, and may wait for other systems for as long as it has.
+    #[test]
+    fn absence_is_counted_on_while_looks_fail() {
+        let mut story = Story::new();
+        for second in [0, 71, 142] {
+            let (absent, _) = story.see(second, "m", &[], &[]);
+            assert_eq!(absent, i64::try_from(second).unwrap());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! observed, submitted, killed and reported.
 
 mod apply;
+mod earlier;
 #[cfg(test)]
 mod fake;
 mod memory;
@@ -18,7 +19,7 @@ mod unread;
 pub(crate) use apply::{Told, carry_out};
 pub use memory::Drivers;
 pub(crate) use observe::{Found, observe, sooner};
-pub(crate) use owner::{conflict_words, rival};
+pub(crate) use owner::{conflict_words, conflict_words_at, rival, rival_at};
 pub(crate) use report::Look;
 
 use crate::context::Context;

@@ -4,8 +4,8 @@ use super::{at, noon, nothing, runs, usual};
 use logwise_plan::Known;
 use logwise_plan::change::{Approval, ChangePolicy, driver_plan_id};
 use logwise_plan::driver::{
-    Active, Answer, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Observed, Open, Plan, Policy, Restarted, Stand,
-    State, Submit, Why, answer_of, plan,
+    Active, Answer, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Observed, Open, Plan, Policy, Restarted,
+    Stand, State, Submit, Why, answer_of, plan,
 };
 use std::collections::BTreeSet;
 

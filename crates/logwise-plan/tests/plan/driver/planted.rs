@@ -3,8 +3,8 @@
 use super::{Plan, asked, at, noon, nothing, runs, usual};
 use logwise_plan::change::{Approval, ChangePolicy};
 use logwise_plan::driver::{
-    Active, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Mode, Observed, Open, Policy, Restarted, Stand, State,
-    Submit, Why, plan,
+    Active, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Mode, Observed, Open, Policy, Restarted, Stand,
+    State, Submit, Why, plan,
 };
 use logwise_plan::{Known, checks};
 
