@@ -71,8 +71,17 @@ pub(crate) fn gather(
         signals.load.samples = unknown("`spec.kafka.topics` is absent, so nobody reads end offsets");
         signals.risk = unknown("`spec.kafka.topics` is absent, so nobody reads records");
     }
-    if validate::checkpoint(cluster).is_none() {
-        signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+    match validate::checkpoint(cluster) {
+        None => {
+            signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+        }
+        Some(checkpoint) if signals.load.batch == Known::Absent => {
+            signals.load.batch = Known::Unknown(format!(
+                "{}commits/ in bucket {} holds no batch; `spec.spark.queryName` names the folder",
+                checkpoint.folder, checkpoint.bucket
+            ));
+        }
+        Some(_) => {}
     }
     signals
 }

@@ -39,7 +39,7 @@ pub struct Observed {
     #[serde(default = "not_read")]
     pub progress: Known<Stand>,
     /// Seconds that the records take to read which waited when the present batch began, at the speed of the newest
-    /// batches; zero if that is not known.
+    /// batches, or at the expected one while those tell none; zero if it is not known how many wait.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needed_seconds: i64,
     /// Submissions of ours that have come to their end.

@@ -177,7 +177,8 @@ async fn begin(around: Around<'_>, (policy, found): (&Policy, &Found), submit: &
             Ok(Outcome::Submitted { id })
         }
         Err(error) => {
-            if matches!(error, SparkError::Refused { .. }) {
+            let error = error.without(secrets.values().map(|value| value.as_str()));
+            if is_refusal(&error) {
                 let (now, why) = (Timestamp::now(), error.to_string());
                 around.context.drivers.with(&around.uid(), |memory| memory.in_vain(now, why));
             }
@@ -291,6 +292,11 @@ fn differs(around: Around<'_>, (policy, found): (&Policy, &Found), page: &Arc<Pa
 /// Which master has answered with the page.
 fn place(page: &Page) -> (&str, &str) {
     (&page.at, &page.cluster.url)
+}
+
+/// Whether a driver was not taken, so that the next one waits: also where something before the master says so.
+const fn is_refusal(error: &SparkError) -> bool {
+    matches!(error, SparkError::Refused { .. } | SparkError::Answer { status: 300..=499, .. })
 }
 
 /// A call that failed: closed if it cannot have had an effect; else the next look judges it.

@@ -10,6 +10,8 @@ mod observe;
 mod owner;
 mod ready;
 mod report;
+#[cfg(test)]
+mod respecified;
 pub(crate) mod submission;
 mod targets;
 #[cfg(test)]

@@ -24,6 +24,9 @@ const SECRET: &str = "spec.spark.driver.environmentSecretRef.name";
 /// Id that no driver has: asked for to see whether somebody answers.
 const NOBODY: &str = "driver-none";
 
+/// What a core reads in a second if the spec does not say: the default of `autoscaling.recordsPerSecondPerCore`.
+const RECORDS_PER_SECOND: i64 = 8_300;
+
 /// States of drivers of which a worker may have more to say.
 const FAILED: [&str; 2] = ["ERROR", "FAILED"];
 
@@ -292,6 +295,13 @@ async fn clear(
     Ok(closed)
 }
 
+/// Records that the query reads in a second at least, before that was measured: those of one core.
+fn expected(around: Around<'_>) -> i64 {
+    let spark = around.cluster.spec.spark.as_ref();
+    let scaling = spark.and_then(|spark| spark.workers.as_ref()?.autoscaling.as_ref());
+    scaling.map_or(RECORDS_PER_SECOND, |scaling| scaling.records_per_second_per_core.into())
+}
+
 /// What this process remembers.
 struct Remembered {
     recorded: Option<String>,
@@ -324,7 +334,7 @@ fn remembered(
             recorded: memory.adopted(),
             counted,
             progress: memory.stand(position.as_ref(), around.backlog, now),
-            needed_seconds: memory.needed_seconds(position.as_ref(), around.backlog),
+            needed_seconds: memory.needed_seconds(position.as_ref(), (around.backlog, expected(around))),
             attempts: memory.attempts(done),
         }
     })

@@ -1,8 +1,8 @@
 //! Who owns the driver of a class at a Spark master: two LogwiseClusters that submit the same class to one master would
 //! each take the other's driver for its own.
 
-use super::targets::{self, Past};
 use super::Around;
+use super::targets::{self, Past};
 use crate::context::Context;
 use crate::master::Page;
 use kube::ResourceExt;
