@@ -218,11 +218,11 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
-    /// The records of resources whose names begin so, by name; known as in [`Self::owner_where`].
-    pub async fn beginning(&self, name: &str) -> Vec<Intent> {
+    /// The records that `is` accepts, by the names of their resources; known as in [`Self::owner_where`].
+    pub async fn matching(&self, is: impl Fn(&Intent) -> bool) -> Vec<Intent> {
         self.see_others().await;
-        let of = |record: &Record| record.intent.as_ref().ok().filter(|of| of.resource.starts_with(name)).cloned();
-        let mut found: Vec<Intent> = self.lock().values().filter_map(of).collect();
+        let one = |record: &Record| record.intent.as_ref().ok().filter(|intent| is(intent)).cloned();
+        let mut found: Vec<Intent> = self.lock().values().filter_map(one).collect();
         found.sort_unstable_by_key(|intent| intent.resource.clone());
         found
     }

@@ -24,9 +24,8 @@ fn surplus(about: &About<'_>, ours: &[&Active]) -> Result<Option<Kill>, Hold> {
     // get room.
     let is_earlier = |driver: &Active| about.observed.earlier.contains(&driver.id);
     let is_other = |driver: &Active| about.observed.recorded.as_ref() != Some(&driver.id);
-    let kept = ours
-        .iter()
-        .min_by_key(|driver| (driver.state != RUNNING, is_earlier(driver), is_other(driver), age(driver)));
+    let kept =
+        ours.iter().min_by_key(|driver| (driver.state != RUNNING, is_earlier(driver), is_other(driver), age(driver)));
     let Some(kept) = kept else { return Ok(None) };
     let others = ours.iter().filter(|driver| driver.id != kept.id);
     let Some(extra) = others.max_by_key(|driver| age(driver)) else { return Ok(None) };

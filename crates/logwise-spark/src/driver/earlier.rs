@@ -41,11 +41,12 @@ impl Earlier {
     pub async fn of(around: Around<'_>, resource: &str) -> Self {
         let intents = &around.context.shell.intents;
         let (namespace, name) = (around.cluster.namespace().unwrap_or_default(), around.cluster.name_any());
-        let mut others = intents.beginning(targets::KIND).await;
-        others.retain(|intent| {
+        let is_other = |intent: &Intent| {
             let owner = &intent.wish.owner;
-            intent.resource != resource && (&owner.namespace, &owner.name) == (&namespace, &name)
-        });
+            let is_its = (&owner.namespace, &owner.name) == (&namespace, &name);
+            is_its && intent.resource != resource && targets::about(&intent.resource).is_some()
+        };
+        let others = intents.matching(is_other).await;
         let all: BTreeSet<String> = others.iter().filter_map(Intent::id).collect();
         let last = intents.last(resource).ok().flatten();
         let outlived = Past::after(last.as_ref()).outlived;

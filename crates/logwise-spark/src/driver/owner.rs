@@ -46,8 +46,8 @@ pub(crate) async fn rival_at(cluster: &LogwiseCluster, page: &Page, context: &Co
     };
     let place = Place::of(&wanted, page);
     context.drivers.stands(&uid, Some(place.clone()));
-    let mut records = context.shell.intents.beginning(targets::KIND).await;
-    records.retain(|intent| is_about(intent, &place, page) && is_current(intent, context));
+    let mut records = context.shell.intents.matching(|intent| is_about(intent, &place, page)).await;
+    records.retain(|intent| is_current(intent, context));
     let contends = |other: &LogwiseCluster| {
         let is_on_record = |theirs: &Wanted| records.iter().any(|intent| theirs.owns(other, intent));
         let is_there = |theirs: &Wanted| {
@@ -82,10 +82,12 @@ pub(super) fn is_of_another(around: Around<'_>, class: &str, masters: &BTreeSet<
 /// Whether the record is about the driver of this class at the master of this page: it names one that stands there.
 /// Ids and URLs of two masters may be the same, hardly both at once.
 fn is_about(intent: &Intent, place: &Place, page: &Page) -> bool {
-    let past = Past::after(Some(intent));
     let is_class = targets::about(&intent.resource).is_some_and(|(_, class)| class == place.class);
-    let stands = |id: &String| page.all_drivers.iter().chain(&page.completed).any(|row| row.id == *id);
-    is_class && past.url.as_deref() == Some(place.url.as_str()) && past.recorded.as_ref().is_some_and(stands)
+    if !is_class || targets::url(intent) != Some(place.url.as_str()) {
+        return false;
+    }
+    let stands = |id: String| page.all_drivers.iter().chain(&page.completed).any(|row| row.id == id);
+    Past::after(Some(intent)).recorded.is_some_and(stands)
 }
 
 /// Whether the owner on record still names that driver, as far as this process knows it.

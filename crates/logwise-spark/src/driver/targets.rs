@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What the record's name of a driver begins with; the name of the masters and the main class follow.
-pub(super) const KIND: &str = "driver/";
+const KIND: &str = "driver/";
 
 /// How long a submission that the master does not show is waited for: a slow master may still take it.
 const SHOWS_WITHIN: Duration = Duration::from_secs(30);
@@ -123,6 +123,11 @@ impl Past {
         };
         Self { recorded, restarts, ..self }
     }
+}
+
+/// What the master calls itself that the record is about, as it was when that was written.
+pub(super) fn url(intent: &Intent) -> Option<&str> {
+    intent.wish.targets.pointer("/past/url")?.as_str()
 }
 
 /// Ids that a submission became.
@@ -296,6 +301,13 @@ mod tests {
             assert_eq!((Past::after(Some(&adopt)), adopt.kind()), (adopted.clone(), Some("adopt")), "{state:?}");
             assert!(open(Some(&adopt)).is_none());
         }
+    }
+
+    #[test]
+    fn a_record_tells_what_its_master_calls_itself() {
+        let past = Past { url: Some("spark://m:7077".into()), ..Past::default() };
+        assert_eq!(url(&submit(&[], &past, State::Done)), Some("spark://m:7077"));
+        assert_eq!(url(&submit(&[], &Past::default(), State::Done)), None);
     }
 
     #[test]
