@@ -31,7 +31,8 @@ pub struct SparkStatus {
     /// The worker that is on its way out; absent when none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removing: Option<RemovedWorker>,
-    /// The last decision about workers and driver that was recorded, in one line.
+    /// What was decided last, in one line: what the last look has done about the driver, else what it has done about the
+    /// workers, or why nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub last_decision: Option<String>,

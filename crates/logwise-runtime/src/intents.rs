@@ -220,6 +220,15 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
+    /// The records that `is` accepts, by the names of their resources; known as in [`Self::owner_where`].
+    pub async fn matching(&self, is: impl Fn(&Intent) -> bool) -> Vec<Intent> {
+        self.see_others().await;
+        let one = |record: &Record| record.intent.as_ref().ok().filter(|intent| is(intent)).cloned();
+        let mut found: Vec<Intent> = self.lock().values().filter_map(one).collect();
+        found.sort_unstable_by_key(|intent| intent.resource.clone());
+        found
+    }
+
     /// The record of `resource` as this process last saw it, if there is one.
     ///
     /// # Errors

@@ -88,6 +88,9 @@ async fn work(cluster: &LogwiseCluster, context: &Context, valid: &Valid, accoun
     if let Some(conflict) = owner::by_record(cluster, arn, context).await {
         return report::conflicted(cluster, &conflict);
     }
+    if let Some(conflict) = owner::by_page(cluster, observed.page.as_deref().ok(), context).await {
+        return report::conflicted(cluster, &conflict);
+    }
     let found = observed.found.take();
     let backlog = observed.signals.backlog;
     let around = driver::Around { cluster, context, masters: &valid.masters, page: &observed.page, backlog };

@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::controller::group_name;
+use crate::master::Page;
 use crate::{deployment, driver};
 use kube::ResourceExt;
 use logwise_api::LogwiseCluster;
@@ -45,6 +46,14 @@ pub(crate) async fn by_spec(cluster: &LogwiseCluster, context: &Context) -> Opti
     }
     let owner = driver::rival(cluster, context).await?;
     Some(Conflict { words: driver::conflict_words(&owner) })
+}
+
+/// Whether another LogwiseCluster owns the driver, by what the master says of itself on its page: one master has many
+/// names.
+pub(crate) async fn by_page(cluster: &LogwiseCluster, page: Option<&Page>, context: &Context) -> Option<Conflict> {
+    let page = page?;
+    let owner = driver::rival_at(cluster, page, context).await?;
+    Some(Conflict { words: driver::conflict_words_at(&owner, page) })
 }
 
 /// The Deployment that the spec names.

@@ -4,7 +4,8 @@ use crate::context::Context;
 use crate::nearest::{self, Nearest};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use logwise_api::{LogwiseCluster, validate};
+use logwise_api::LogwiseCluster;
+use logwise_api::validate::{self, Checkpoint};
 use logwise_plan::Known;
 use logwise_plan::workers::{Batch, Load, Progress, Risk, Sample};
 use logwise_runtime::facts::{BatchFact, CheckpointPosition, Fact, Headroom, Offsets, TopicEnds, TopicStarts};
@@ -75,8 +76,12 @@ pub(crate) fn gather(
         signals.load.samples = unknown("`spec.kafka.topics` is absent, so nobody reads end offsets");
         signals.risk = unknown("`spec.kafka.topics` is absent, so nobody reads records");
     }
-    if validate::checkpoint(cluster).is_none() {
-        signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+    match validate::checkpoint(cluster) {
+        None => {
+            signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+        }
+        Some(checkpoint) if signals.load.batch == Known::Absent => signals.load.batch = empty(&checkpoint),
+        Some(_) => {}
     }
     signals
 }
@@ -91,6 +96,13 @@ fn seldom(period: Duration) -> Option<String> {
     let why =
         || format!("they are read every {seconds} s; set `intervals.kafkaSeconds` below {most} to measure a rate");
     (period >= SELDOM).then(why)
+}
+
+/// What is said of a checkpoint without a batch: its name may be wrong.
+fn empty(checkpoint: &Checkpoint) -> Known<Progress> {
+    let Checkpoint { bucket, folder } = checkpoint;
+    let fact = format!("{folder}commits/ in bucket {bucket} holds no batch");
+    Known::Unknown(format!("{fact}; `spark.queryName` and `storage.checkpointPrefix` name the folder"))
 }
 
 fn signed(time: Duration) -> SignedDuration {
@@ -326,6 +338,13 @@ mod tests {
 
     fn samples(signals: &Signals) -> Vec<Sample> {
         signals.load.samples.known().map(|samples| samples.to_vec()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_folder_that_holds_no_batch_is_named() {
+        let checkpoint = Checkpoint { bucket: "acme".into(), folder: "checkpoint/application/".into() };
+        let Known::Unknown(why) = empty(&checkpoint) else { panic!("it is not known") };
+        assert!(why.starts_with("checkpoint/application/commits/ in bucket acme holds no batch"), "{why}");
     }
 
     #[test]

@@ -68,7 +68,8 @@ pub fn spark_masters(cluster: &LogwiseCluster) -> Option<Result<Vec<MasterAddres
             .map(|(i, master)| {
                 let field = format!("spec.spark.masters[{i}]");
                 Ok(MasterAddress {
-                    host: master.host.clone(),
+                    // Names of hosts mean the same in capitals, and records are about what they mean.
+                    host: master.host.to_ascii_lowercase(),
                     port: port(&format!("{field}.port"), master.port.unwrap_or(PORT.into()))?,
                     ui_port: port(&format!("{field}.uiPort"), master.ui_port.unwrap_or(UI_PORT.into()))?,
                     rest_port: port(&format!("{field}.restPort"), master.rest_port.unwrap_or(REST_PORT.into()))?,
@@ -383,6 +384,7 @@ mod tests {
         let (a, b) = (json!({"host": "b"}), json!({"host": "a", "port": 7078}));
         assert_eq!(name(json!([a, b])).as_deref(), Some("a:7078"));
         assert_eq!(name(json!([b, a])).as_deref(), Some("a:7078"));
+        assert_eq!(name(json!([{"host": "Spark-A", "port": 7078}])).as_deref(), Some("spark-a:7078"));
         assert_eq!(name(json!([{"host": "a", "port": 0}])), None);
     }
 

@@ -3,7 +3,7 @@
 use super::{is_open, waits_until};
 use crate::change::{Approval, driver_plan_id};
 use crate::driver::{
-    Active, Cause, Hold, Kill, KillWhy, Mode, Observed, Open, Plan, Policy, Stand, State, Submit, Why,
+    Active, Cause, Elsewhere, Hold, Kill, KillWhy, Mode, Observed, Open, Plan, Policy, Stand, State, Submit, Why,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -107,6 +107,17 @@ impl View<'_> {
         change.approval != Approval::Always || change.approved_plans.contains(&plan_id)
     }
 
+    /// Whether a submission may be made as far as persons are asked: of masters that nobody reads any more they have to
+    /// say that nothing runs there.
+    fn is_agreed(&self, why: &str) -> bool {
+        let Some(elsewhere) = &self.observed.elsewhere else { return self.is_approved(self.before(), why) };
+        self.policy.change.approved_plans.contains(&self.id_of("elsewhere", &elsewhere.name()))
+    }
+
+    fn id_of(&self, why: &str, id: &str) -> String {
+        driver_plan_id(&self.observed.master, &self.policy.main_class, id, why)
+    }
+
     /// The driver that a submission follows.
     fn before(&self) -> &str {
         let newest = self.observed.done.iter().map(|ended| ended.id.as_str()).max();
@@ -120,7 +131,7 @@ impl View<'_> {
         // No batch was committed since the last driver has gone.
         let absent = observed.absent_for.map_or(0, i64::from);
         let quiet = self.stand().is_none_or(|stand| stand.unmoved_seconds >= absent);
-        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet;
+        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet && observed.elsewhere.is_none();
         policy.mode == Mode::Managed && self.has_none() && waited && free && policy.change.approval != Approval::Always
     }
 
@@ -153,7 +164,7 @@ impl View<'_> {
                 !(attempts && done && observed.recorded.as_ref().is_none_or(knows)),
                 "forgets a driver that was there before",
             ),
-            (!self.is_approved(self.before(), why), "submits without approval"),
+            (!self.is_agreed(why), "submits without approval"),
         ];
         tell(&faults, found);
     }
@@ -183,9 +194,18 @@ impl View<'_> {
                 let runs = self.ours().any(|driver| driver.state == "RUNNING" && driver.id == kill.id);
                 let others_run = running.next().is_some();
                 let is_recorded = recorded == Some(kill.id.as_str());
+                let earlier = &self.observed.earlier;
+                let is_newer = |driver: &Active| driver.state == "RUNNING" && !earlier.contains(&driver.id);
+                let newer_run = self.ours().any(|driver| driver.id != kill.id && is_newer(driver));
+                let is_newest = self.ours().any(|driver| driver.id == kill.id && is_newer(driver));
+                let is_followed = earlier.contains(&kill.id) && newer_run;
                 faults.extend([
+                    (is_newest && others_run && !newer_run, "ends a driver for one of a class that is given up"),
                     (ids.len() < 2, "ends the only driver as if there were several"),
-                    (is_recorded && (runs || !others_run), "ends the driver on record instead of another"),
+                    (
+                        is_recorded && (runs || !others_run) && !is_followed,
+                        "ends the driver on record instead of another",
+                    ),
                     (runs && !others_run, "ends the only one that runs"),
                     (!self.is_approved(&kill.id, "extra"), "ends a driver without approval"),
                 ]);
@@ -271,7 +291,12 @@ impl View<'_> {
             Cause::Stalled if self.has_none() => self.was_ended() && named(self.before(), "stalled"),
             Cause::Stalled => self.is_stalled() && self.ids().iter().any(|id| named(id, "stalled")),
             Cause::Extra => self.ids().len() > 1 && self.ids().iter().any(|id| named(id, "extra")),
+            Cause::Elsewhere => {
+                let elsewhere = self.observed.elsewhere.as_ref().map(Elsewhere::name);
+                self.has_none() && elsewhere.is_some_and(|name| named(&name, "elsewhere"))
+            }
         };
-        fits && policy.change.approval == Approval::Always && !policy.change.approved_plans.contains(plan_id)
+        let is_asked = why == Cause::Elsewhere || policy.change.approval == Approval::Always;
+        fits && is_asked && !policy.change.approved_plans.contains(plan_id)
     }
 }

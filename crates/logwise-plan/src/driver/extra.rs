@@ -20,9 +20,12 @@ pub(super) fn plan(about: &About<'_>, ours: &[&Active]) -> Plan {
 /// One that goes; the others wait for the next look.
 fn surplus(about: &About<'_>, ours: &[&Active]) -> Result<Option<Kill>, Hold> {
     about.nothing_open()?;
-    // Of those that run the one on record stays. One that only waits may never get room.
+    // Of those that run one of the present class stays, and of those the one on record. One that only waits may never
+    // get room.
+    let is_earlier = |driver: &Active| about.observed.earlier.contains(&driver.id);
     let is_other = |driver: &Active| about.observed.recorded.as_ref() != Some(&driver.id);
-    let kept = ours.iter().min_by_key(|driver| (driver.state != RUNNING, is_other(driver), age(driver)));
+    let kept =
+        ours.iter().min_by_key(|driver| (driver.state != RUNNING, is_earlier(driver), is_other(driver), age(driver)));
     let Some(kept) = kept else { return Ok(None) };
     let others = ours.iter().filter(|driver| driver.id != kept.id);
     let Some(extra) = others.max_by_key(|driver| age(driver)) else { return Ok(None) };

@@ -15,6 +15,12 @@ pub struct Observed {
     /// Drivers that the active master lists as active, of whatever class; unknown unless a master answered as the
     /// active one.
     pub drivers: Known<Vec<Active>>,
+    /// Those of ours among them whose class the pipeline had before, under an earlier spec.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub earlier: BTreeSet<String>,
+    /// What may run at masters that the spec does not name any more: nobody asks those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
     /// Drivers of our class that the master lists as completed. They are history, whatever their state says: one whose
     /// worker was lost stays RELAUNCHING for ever, and a new id takes over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -33,7 +39,7 @@ pub struct Observed {
     #[serde(default = "not_read")]
     pub progress: Known<Stand>,
     /// Seconds that the records take to read which waited when the present batch began, at the speed of the newest
-    /// batches; zero if that is not known.
+    /// batches, or at the expected one while those tell none; zero if it is not known how many wait.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needed_seconds: i64,
     /// Seconds since the newest batch was committed, by the clock of the bucket, where nobody saw it come: it may be older
@@ -60,6 +66,24 @@ const fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
+/// A driver of the pipeline at masters that its spec does not name any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Elsewhere {
+    /// The name of those masters.
+    pub master: String,
+    /// Its id; `None`: a submission there whose answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl Elsewhere {
+    /// What it is called in the id of the plan that a person approves.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.master, self.id.as_deref().unwrap_or_default())
+    }
+}
+
 /// A driver that the master lists as active.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,7 +92,7 @@ pub struct Active {
     pub id: String,
     /// State in the master's words, such as SUBMITTED, RUNNING, RELAUNCHING.
     pub state: String,
-    /// Whether its main class is ours.
+    /// Whether its main class is ours, or one that the pipeline had before.
     pub ours: bool,
     /// Whether a worker has it.
     pub has_worker: bool,

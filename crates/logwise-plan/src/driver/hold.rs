@@ -62,7 +62,8 @@ pub enum Hold {
     },
     /// The effect of an earlier call has not been seen yet.
     IntentOpen,
-    /// `changePolicy.approval` is Always and the change is not approved.
+    /// `changePolicy.approval` is Always, or only a person can know whether another driver runs, and the change is not
+    /// approved.
     #[serde(rename_all = "camelCase")]
     ApprovalRequired {
         /// The id that approves it.
@@ -91,6 +92,8 @@ pub enum Cause {
     Stalled,
     /// The end of a driver beside another.
     Extra,
+    /// The start of a driver while one may run at masters that nobody asks any more.
+    Elsewhere,
 }
 
 impl Cause {
@@ -100,6 +103,7 @@ impl Cause {
             Self::Missing => "missing",
             Self::Stalled => "stalled",
             Self::Extra => "extra",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -110,6 +114,7 @@ impl fmt::Display for Cause {
             Self::Missing => "no driver is active",
             Self::Stalled => "the query stands still",
             Self::Extra => "several drivers are active",
+            Self::Elsewhere => "one may still run at masters that it had before",
         })
     }
 }

@@ -14,7 +14,7 @@ mod single;
 mod stalled;
 
 pub use answer::{Answer, answer_of};
-pub use facts::{Active, Attempt, Ended, Observed, Open, Restarted, Stand};
+pub use facts::{Active, Attempt, Elsewhere, Ended, Observed, Open, Restarted, Stand};
 pub use hold::{Cause, Hold};
 
 use crate::Known;
@@ -36,7 +36,8 @@ const SOON_SECONDS: u32 = 5;
 pub struct Policy {
     /// Whether drivers are submitted and killed.
     pub mode: Mode,
-    /// Main class of the job. A driver is ours if its main class is this one.
+    /// Main class of the job. A driver is ours if its main class is this one, or one that the pipeline had before and
+    /// that no driver of this class has followed yet.
     pub main_class: String,
     /// Whether the master itself starts the driver again when it ends. Nothing is decided by it: either way a driver is
     /// waited for before another is submitted.
@@ -244,6 +245,13 @@ impl About<'_> {
             // Both are looked at where changes are carried out.
             None | Some(Held::Suspended | Held::ObserveOnly) => Ok(()),
         }
+    }
+
+    /// What only a person can know, whatever the policy asks for.
+    fn assured(&self, why: Cause, name: &str) -> Result<(), Hold> {
+        let plan_id = driver_plan_id(&self.observed.master, &self.policy.main_class, name, why.name());
+        let is_approved = self.policy.change.approved_plans.contains(&plan_id);
+        if is_approved { Ok(()) } else { Err(Hold::ApprovalRequired { plan_id, why }) }
     }
 
     /// Seconds since `at`.

@@ -210,7 +210,7 @@ fn driver() {
         Hold::ApprovalRequired { why, .. } => Some(why),
         _ => None,
     });
-    assert_all_occur!(asked, Cause: Missing, Stalled, Extra);
+    assert_all_occur!(asked, Cause: Missing, Stalled, Extra, Elsewhere);
 }
 
 #[test]

@@ -96,7 +96,7 @@ prop_compose! {
     fn observed()(
         drivers in known(drivers()),
         done in done(),
-        recorded in prop::option::of(id()),
+        (recorded, earlier) in (prop::option::of(id()), prop::collection::btree_set(id(), 0..3)),
         absent_for in prop::option::of(prop_oneof![9 => 0..900u32, 1 => any::<u32>()]),
         running_for in prop::option::of(prop_oneof![9 => 0..900u32, 1 => any::<u32>()]),
         progress in known(stand()),
@@ -108,8 +108,11 @@ prop_compose! {
     ) -> Observed {
         let restarted = restarted.map(|(second, batch)| Restarted { at: at(second), batch });
         let master = "spark-0:7077".to_owned();
+        // What may run elsewhere has stories of its own: it waits for a person whatever the policy says.
+        let elsewhere = None;
         Observed {
-            master, drivers, done, recorded, absent_for, running_for, progress, needed_seconds, batch_age_seconds,
+            master, drivers, earlier, elsewhere, done, recorded, absent_for, running_for, progress, needed_seconds,
+            batch_age_seconds,
             attempts, open, restarted,
         }
     }
@@ -275,6 +278,8 @@ fn nothing() -> Observed {
     Observed {
         master: "spark-0:7077".to_owned(),
         drivers: Known::Known(Vec::new()),
+        earlier: BTreeSet::new(),
+        elsewhere: None,
         done: Vec::new(),
         recorded: None,
         absent_for: None,

@@ -9,8 +9,8 @@ use super::targets::{self, Past, Targets};
 use super::{Around, submission};
 use crate::master::{NoActiveMaster, Page, SparkError};
 use jiff::Timestamp;
-use logwise_api::validate;
-use logwise_plan::driver::{Kill, KillWhy, Plan, Policy, Submit, plan};
+use logwise_api::validate::{self, MasterAddress};
+use logwise_plan::driver::{Kill, KillWhy, Plan, Policy, State, Submit, plan};
 use logwise_runtime::intent::{Ending, Wish};
 use logwise_runtime::intents::{Prepared, Sent};
 use logwise_runtime::{ErrorClass, IntentError, ObjectKey, Refused, chain};
@@ -127,7 +127,26 @@ pub(crate) async fn carry_out(around: Around<'_>, policy: &Policy, found: &Found
     if let Some(submit) = &plan.submit {
         told.push(Told { outcome: begin(around, (policy, found), submit).await, what: What::Submit(submit.clone()) });
     }
+    if plan.is_idle() {
+        adopt(around, found, &plan.state).await;
+    }
     told
+}
+
+/// Writes down which driver is ours where no change of ours has: an earlier spec's is known by its record alone.
+async fn adopt(around: Around<'_>, found: &Found, state: &State) {
+    let id = match state {
+        State::Running { id } | State::Pending { id } | State::Relaunching { id } | State::Stalled { id, .. } => id,
+        _ => return,
+    };
+    let is_written = found.past.recorded.as_ref() == Some(id);
+    if is_written || found.facts.recorded.as_ref() != Some(id) || !found.facts.open.is_none() {
+        return;
+    }
+    // Else the next look tries again.
+    if let Ok(prepared) = prepare(around, found, Targets::Adopt { id: id.clone(), past: past(around, found) }).await {
+        prepared.abandon(Ending::Done).await;
+    }
 }
 
 async fn begin(around: Around<'_>, (policy, found): (&Policy, &Found), submit: &Submit) -> Result<Outcome, Failed> {
@@ -140,7 +159,8 @@ async fn begin(around: Around<'_>, (policy, found): (&Policy, &Found), submit: &
     let secrets = environment(around).await.map_err(Failed::Refused)?;
     let body = submission::body(&spec, &secrets, &submission::master_url(around.masters));
     let Submit { why, known } = submit.clone();
-    let prepared = prepare(around, found, Targets::Submit { why, known, past: past(found) }).await?;
+    let (outlives, past) = (found.earlier.all.clone(), past(around, found));
+    let prepared = prepare(around, found, Targets::Submit { why, known, outlives, past }).await?;
     let (sent, page) = match send(around, (policy, found), prepared, &What::Submit(submit.clone())).await {
         Ok(sent) => sent,
         Err(outcome) => return outcome,
@@ -157,7 +177,8 @@ async fn begin(around: Around<'_>, (policy, found): (&Policy, &Found), submit: &
             Ok(Outcome::Submitted { id })
         }
         Err(error) => {
-            if matches!(error, SparkError::Refused { .. }) {
+            let error = error.without(secrets.values().map(|value| value.as_str()));
+            if is_refusal(&error) {
                 let (now, why) = (Timestamp::now(), error.to_string());
                 around.context.drivers.with(&around.uid(), |memory| memory.in_vain(now, why));
             }
@@ -171,7 +192,7 @@ async fn end(around: Around<'_>, (policy, found): (&Policy, &Found), kill: &Kill
     let batch = found.facts.progress.known().map(|stand| stand.batch);
     // What follows is in place of this one.
     let recorded = if why == KillWhy::Stalled { Some(id.clone()) } else { found.facts.recorded.clone() };
-    let past = Past { recorded, ..past(found) };
+    let past = Past { recorded, ..past(around, found) };
     let prepared = prepare(around, found, Targets::Kill { id: id.clone(), why, batch, past }).await?;
     let (sent, page) = match send(around, (policy, found), prepared, &What::Kill(kill.clone())).await {
         Ok(sent) => sent,
@@ -191,9 +212,14 @@ async fn end(around: Around<'_>, (policy, found): (&Policy, &Found), kill: &Kill
     }
 }
 
-/// What was done before, with the driver that has been adopted since.
-fn past(found: &Found) -> Past {
-    Past { recorded: found.facts.recorded.clone(), ..found.past.clone() }
+/// What was done before, with the driver that has been adopted since, and where that is.
+fn past(around: Around<'_>, found: &Found) -> Past {
+    Past {
+        recorded: found.facts.recorded.clone(),
+        masters: around.masters.iter().map(MasterAddress::spark).collect(),
+        url: found.page.as_ref().ok().map(|page| page.cluster.url.clone()),
+        ..found.past.clone()
+    }
 }
 
 async fn prepare(around: Around<'_>, found: &Found, targets: Targets) -> Result<Prepared, Failed> {
@@ -266,6 +292,11 @@ fn differs(around: Around<'_>, (policy, found): (&Policy, &Found), page: &Arc<Pa
 /// Which master has answered with the page.
 fn place(page: &Page) -> (&str, &str) {
     (&page.at, &page.cluster.url)
+}
+
+/// Whether a driver was not taken, so that the next one waits: also where something before the master says so.
+const fn is_refusal(error: &SparkError) -> bool {
+    matches!(error, SparkError::Refused { .. } | SparkError::Answer { status: 300..=499, .. })
 }
 
 /// A call that failed: closed if it cannot have had an effect; else the next look judges it.

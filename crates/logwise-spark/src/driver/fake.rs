@@ -28,6 +28,9 @@ pub(super) const CLASS: &str = "a.Main";
 /// Where the operator keeps its records.
 const CONFIGMAPS: &str = "/api/v1/namespaces/own/configmaps";
 
+/// The pipeline.
+const OBJECT: &str = "/apis/logwise.io/v1alpha1/namespaces/team-a/logwiseclusters/demo";
+
 /// How the REST server of the master behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Rest {
@@ -38,6 +41,10 @@ pub(super) enum Rest {
     Silent,
     /// It takes no driver.
     Refuses,
+    /// The same, and it quotes what it was asked.
+    Echoes,
+    /// Something before it lets no submission through.
+    Forbids,
     /// Something else listens there.
     Off,
 }
@@ -73,6 +80,9 @@ impl Spark {
         if self.rest == Rest::Off {
             return html();
         }
+        if self.rest == Rest::Forbids && path.ends_with("/create") {
+            return json(403, &Value::Null);
+        }
         let id = path.rsplit('/').next().unwrap_or_default();
         let answer = match path.split('/').nth(3) {
             Some("create") => self.create(request),
@@ -91,9 +101,16 @@ impl Spark {
         if self.rest == Rest::Refuses {
             return json!({"action": "CreateSubmissionResponse", "success": false, "message": "no such jar"});
         }
-        self.submitted.push(serde_json::from_str(&request.body).unwrap());
-        let id = format!("driver-9{:04}", self.submitted.len());
-        self.active.push(driver(&id, "SUBMITTED", None));
+        if self.rest == Rest::Echoes {
+            let message = format!("Malformed request: {}", request.body);
+            return json!({"action": "ErrorResponse", "success": false, "message": message});
+        }
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        let id = format!("driver-9{:04}", self.submitted.len() + 1);
+        let mut made = driver(&id, "SUBMITTED", None);
+        made["mainclass"] = body["mainClass"].clone();
+        self.active.push(made);
+        self.submitted.push(body);
         json!({"action": "CreateSubmissionResponse", "success": true, "submissionId": id})
     }
 
@@ -219,8 +236,7 @@ impl World {
         let cluster = object(&masters[0], fields);
         let metadata =
             json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": cluster.metadata});
-        let path = "/apis/logwise.io/v1alpha1/namespaces/team-a/logwiseclusters/demo".to_owned();
-        kubernetes.lock().unwrap().objects.insert(path, metadata);
+        kubernetes.lock().unwrap().objects.insert(OBJECT.to_owned(), metadata);
         let policy = validate::driver(&cluster, 30).unwrap().unwrap();
         let policy = Policy { absent_seconds: 0, stalled_seconds: 0, ..policy };
         let context = context(&api).await;
@@ -245,6 +261,24 @@ impl World {
     pub fn around<'a>(&'a self, page: &'a Result<Arc<Page>, NoActiveMaster>) -> Around<'a> {
         let Self { cluster, context, masters, .. } = self;
         Around { cluster, context, masters, page, backlog: Some(5) }
+    }
+
+    /// From now on the spec names this class, at this master.
+    pub fn respecify(&mut self, class: &str, master: &MasterAddress) {
+        let generation = self.cluster.metadata.generation.unwrap_or_default() + 1;
+        let MasterAddress { host, port, ui_port, rest_port } = master;
+        let named = json!([{"host": host, "port": port, "uiPort": ui_port, "restPort": rest_port}]);
+        let spark = self.cluster.spec.spark.as_mut().unwrap();
+        spark.driver.as_mut().unwrap().main_class = Some(class.to_owned());
+        spark.masters = serde_json::from_value(named).unwrap();
+        self.cluster.metadata.generation = Some(generation);
+        (self.masters, self.policy.main_class) = (vec![master.clone()], class.to_owned());
+        self.kubernetes().objects.get_mut(OBJECT).unwrap()["metadata"]["generation"] = json!(generation);
+    }
+
+    /// The operator begins anew, with what is on record.
+    pub fn forget(&mut self) {
+        self.context.drivers = Drivers::default();
     }
 
     /// Observes and plans by a page that was asked for so many seconds from now.

@@ -1,6 +1,7 @@
 //! What this process remembers of the drivers of each pipeline, for one term: for how long something has been so, by
 //! its own clock, and what it has done. A new term counts anew.
 
+use super::owner::Place;
 use super::unread::Unread;
 use crate::master::DriverRow;
 use jiff::Timestamp;
@@ -18,8 +19,8 @@ const MOST_ATTEMPTS: usize = 20;
 const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
 
 /// Two looks that lie further apart than two periods and this count as none: nobody knows what was in between. Looks at
-/// an object that fails come nearly so seldom.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
+/// an object that fails come nearly so seldom: a pause of 56 s, and all that the look itself waits for.
+const LONGEST_GAP: Duration = Duration::from_secs(120);
 
 /// What is remembered of the drivers of each pipeline, by the uid of its LogwiseCluster.
 #[derive(Debug, Default)]
@@ -29,6 +30,16 @@ impl Drivers {
     /// Forgets a LogwiseCluster that was deleted.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Where the driver of a LogwiseCluster stands, as its master was last read; nothing: it manages none.
+    pub(super) fn stands(&self, uid: &str, place: Option<Place>) {
+        self.with(uid, |memory| memory.place = place);
+    }
+
+    /// Where the driver of another LogwiseCluster stands.
+    pub(super) fn place(&self, uid: &str) -> Option<Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.place.clone()
     }
 
     /// Reads and changes what is remembered for one LogwiseCluster.
@@ -83,6 +94,8 @@ pub(super) struct Counted {
 /// What is remembered for one LogwiseCluster.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Where the driver stands, for the others.
+    place: Option<Place>,
     /// The record's name of the driver: that of another class, or at other masters, has another past.
     about: Option<String>,
     generation: Option<i64>,
@@ -120,8 +133,9 @@ impl Memory {
     /// not known.
     pub fn begin(&mut self, about: Option<&str>, generation: Option<i64>, now: Timestamp) {
         if about.is_some() && self.about.as_deref() != about {
+            let (place, about) = (self.place.take(), about.map(str::to_owned));
             let Self { generation, respecified, called, .. } = *self;
-            *self = Self { about: about.map(str::to_owned), generation, respecified, called, ..Self::default() };
+            *self = Self { place, about, generation, respecified, called, ..Self::default() };
         }
         if self.generation.is_some() && self.generation != generation {
             self.respecified = Some(now);
@@ -258,10 +272,11 @@ impl Memory {
         }
     }
 
-    /// Seconds that the records take to read which waited when the present batch began; zero if that is not known.
-    pub fn needed_seconds(&mut self, fact: Option<&Fact<CheckpointPosition>>, backlog: Option<i64>) -> i64 {
+    /// Seconds that the records take to read which waited when the present batch began; zero if it is not known how many
+    /// that are. `read` are those that are not read, and those that are expected to be read in a second.
+    pub fn needed_seconds(&mut self, fact: Option<&Fact<CheckpointPosition>>, read: (Option<i64>, i64)) -> i64 {
         let Some(Known::Known(position)) = fact.map(|fact| &fact.value) else { return 0 };
-        self.unread.seconds(position, self.running.as_ref().map(|since| &since.what), backlog)
+        self.unread.seconds(position, self.running.as_ref().map(|since| &since.what), read)
     }
 
     /// Submissions that have come to their end. One whose end nobody has seen counts from its start: who lives for long

@@ -2,6 +2,7 @@
 //! observed, submitted, killed and reported.
 
 mod apply;
+mod earlier;
 #[cfg(test)]
 mod fake;
 mod memory;
@@ -9,6 +10,8 @@ mod observe;
 mod owner;
 mod ready;
 mod report;
+#[cfg(test)]
+mod respecified;
 pub(crate) mod submission;
 mod targets;
 #[cfg(test)]
@@ -18,7 +21,7 @@ mod unread;
 pub(crate) use apply::{Told, carry_out};
 pub use memory::Drivers;
 pub(crate) use observe::{Found, observe, sooner};
-pub(crate) use owner::{conflict_words, rival};
+pub(crate) use owner::{conflict_words, conflict_words_at, rival, rival_at};
 pub(crate) use report::Look;
 
 use crate::context::Context;

@@ -2,6 +2,7 @@
 //! planned.
 
 use super::Around;
+use super::earlier::Earlier;
 use super::memory::{Counted, Shown, active};
 use super::targets::{self, Past};
 use crate::master::{DriverRow, NoActiveMaster, Page, SparkError};
@@ -23,6 +24,9 @@ const SECRET: &str = "spec.spark.driver.environmentSecretRef.name";
 /// Id that no driver has: asked for to see whether somebody answers.
 const NOBODY: &str = "driver-none";
 
+/// What a core reads in a second if the spec does not say: the default of `autoscaling.recordsPerSecondPerCore`.
+const RECORDS_PER_SECOND: i64 = 8_300;
+
 /// States of drivers of which a worker may have more to say.
 const FAILED: [&str; 2] = ["ERROR", "FAILED"];
 
@@ -36,6 +40,8 @@ pub(crate) struct Found {
     pub(super) cleared: Result<String, String>,
     /// What was done before.
     pub(super) past: Past,
+    /// What the pipeline had under an earlier spec.
+    pub(super) earlier: Earlier,
     /// Ids that submissions on record have become of late.
     pub(super) submitted: BTreeSet<String>,
     /// Why no driver can be submitted, if one may have to be.
@@ -55,19 +61,30 @@ pub(super) enum Obstacle {
 
 /// Drivers of a page, ours apart.
 struct Rows<'a> {
+    class: &'a str,
     active: Vec<&'a DriverRow>,
     ours: Vec<&'a DriverRow>,
     done: Vec<&'a DriverRow>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(page: &'a Page, class: &str) -> Self {
+    /// Ours are those of this class, and those that the pipeline had before.
+    fn of(page: &'a Page, class: &'a str, earlier: &Earlier) -> Self {
         let lives: BTreeSet<&str> = page.cluster.drivers.iter().map(|driver| driver.id.as_str()).collect();
-        let is_ours = |row: &&DriverRow| !class.is_empty() && row.main_class == class;
+        let before = earlier.classes(page);
+        let is_ours = |row: &&DriverRow| {
+            let of = row.main_class.as_str();
+            !of.is_empty() && (of == class || before.contains(of))
+        };
         let (active, over): (Vec<_>, Vec<_>) = page.all_drivers.iter().partition(|row| lives.contains(row.id.as_str()));
         let ours = active.iter().copied().filter(is_ours).collect();
         let done = page.completed.iter().chain(over).filter(is_ours).collect();
-        Self { active, ours, done }
+        Self { class, active, ours, done }
+    }
+
+    /// Ids of ours whose class is one that the pipeline had before.
+    fn earlier(&self) -> BTreeSet<String> {
+        self.ours.iter().filter(|row| row.main_class != self.class).map(|row| row.id.clone()).collect()
     }
 
     /// Every active driver, whatever its class.
@@ -99,21 +116,26 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
     around.context.drivers.with(&around.uid(), |memory| {
         memory.begin(about.as_deref(), around.cluster.metadata.generation, now);
     });
-    let page = newest(around).await;
-    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
+    let (page, resource) = (newest(around).await, resource(around, policy));
+    let earlier = match &resource {
+        Ok(resource) => Earlier::of(around, resource).await,
+        Err(_) => Earlier::default(),
+    };
+    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class, &earlier));
     let (said, obstacle) = match &rows {
         Some(rows) if policy.mode == Mode::Managed && rows.ours.is_empty() => {
             before_a_submission(around, &page, rows).await
         }
         _ => (None, None),
     };
-    let resource = resource(around, policy);
-    let (cleared, closed) = match &resource {
-        Ok(resource) => clear(around, resource, &page, rows.as_ref()).await,
-        Err(why) => (Err(why.clone()), None),
+    let (cleared, closed) = clear_all(around, (&resource, policy), &page, &earlier).await;
+    let (intents, seen) = (&around.context.shell.intents, page.as_deref().ok());
+    let last = resource.as_ref().ok().and_then(|resource| intents.last(resource).ok().flatten());
+    let past = if last.is_some() { Past::after(last.as_ref()) } else { earlier.past(seen) };
+    let open = match targets::open(last.as_ref()) {
+        Open::None => earlier.unseen(seen, intents),
+        open => open,
     };
-    let last = resource.as_ref().ok().and_then(|resource| around.context.shell.intents.last(resource).ok().flatten());
-    let past = Past::after(last.as_ref());
     if resource.is_ok() {
         let id = last.as_ref().and_then(Intent::id);
         around.context.drivers.with(&around.uid(), |memory| memory.recorded(id));
@@ -126,6 +148,8 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
             Ok(_) => Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
             Err(error) => Known::Unknown(error.to_string()),
         },
+        earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
+        elsewhere: seen.and_then(|page| earlier.elsewhere(page)),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         // The record is as old as the last change; what is active has been adopted since.
         recorded: recorded.or_else(|| past.recorded.clone()),
@@ -135,25 +159,26 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         needed_seconds,
         batch_age_seconds,
         attempts,
-        open: targets::open(last.as_ref()),
+        open,
         restarted: past.restarted,
     };
     let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec()).unwrap_or_default();
     let submitted = last.map(|last| last.changed_at(now).into_keys().collect()).unwrap_or_default();
     drop(rows);
-    Found { facts, page, cleared, past, submitted, obstacle, turned_up }
+    Found { facts, page, cleared, past, earlier, submitted, obstacle, turned_up }
 }
 
 /// The facts by a page of this moment, for the call that is about to be made. What others say, and what is on record,
 /// is as it was found.
 pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &Arc<Page>) -> Observed {
     let page: Result<Arc<Page>, NoActiveMaster> = Ok(page.clone());
-    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class));
+    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class, &found.earlier));
     let said = found.facts.done.iter().find_map(|ended| Some((ended.id.clone(), ended.text.clone()?)));
     let remembered = remembered(around, policy, &page, rows.as_ref());
     let Remembered { recorded, counted, progress, needed_seconds, batch_age_seconds, attempts } = remembered;
     Observed {
         drivers: Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
+        earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         recorded: recorded.or_else(|| found.past.recorded.clone()),
         absent_for: counted.absent_for,
@@ -223,16 +248,41 @@ pub(super) async fn environment(around: Around<'_>) -> Result<BTreeMap<String, Z
     around.context.shell.secrets.read(&namespace, SECRET, &name).await?.texts()
 }
 
-/// Judges an intent that an earlier look or an earlier leader left open. Returns the name under which the next one may
-/// be written, or why nothing may be sent, and what was closed.
+/// Judges what an earlier look or an earlier leader left open, under the present name and under those that the driver
+/// had before. Returns the name under which the next one may be written, or why nothing may be sent; and what was
+/// closed.
+async fn clear_all(
+    around: Around<'_>,
+    (resource, policy): (&Result<String, String>, &Policy),
+    page: &Result<Arc<Page>, NoActiveMaster>,
+    earlier: &Earlier,
+) -> (Result<String, String>, Option<Intent>) {
+    let resource = match resource {
+        Ok(resource) => resource,
+        Err(why) => return (Err(why.clone()), None),
+    };
+    let mut all = earlier.open(page.as_deref().ok());
+    all.push((resource.as_str(), policy.main_class.as_str()));
+    let mut closed = None;
+    for about in all {
+        match clear(around, about, page).await {
+            Ok(intent) => closed = intent.or(closed),
+            Err(why) => return (Err(why), closed),
+        }
+    }
+    (Ok(resource.clone()), closed)
+}
+
+/// Judges the intent of this name, if it was left open, by the drivers of its class. Returns what was closed, or why
+/// nothing may be sent.
 async fn clear(
     around: Around<'_>,
-    resource: &str,
+    (resource, class): (&str, &str),
     page: &Result<Arc<Page>, NoActiveMaster>,
-    rows: Option<&Rows<'_>>,
-) -> (Result<String, String>, Option<Intent>) {
+) -> Result<Option<Intent>, String> {
     let judge = async |intent: &Intent| {
-        let (Ok(page), Some(rows)) = (page, rows) else { return Err("no master is known to be active".to_owned()) };
+        let Ok(page) = page else { return Err("no master is known to be active".to_owned()) };
+        let rows = Rows::of(page, class, &Earlier::default());
         let waited = around.context.drivers.with(&around.uid(), |memory| memory.waited(intent.id(), Instant::now()));
         let ended = targets::judge(intent, (&rows.facts(), &rows.history(None)), waited)?;
         if targets::is_in_vain(intent, &ended) {
@@ -240,15 +290,18 @@ async fn clear(
         }
         Ok((ended, page.began))
     };
-    match around.context.shell.intents.clear(resource, judge).await {
-        Ok(closed) => {
-            if let Some([id]) = closed.as_ref().filter(|intent| targets::was_found(intent)).map(targets::ids) {
-                around.context.drivers.with(&around.uid(), |memory| memory.adopt(id));
-            }
-            (Ok(resource.to_owned()), closed)
-        }
-        Err(why) => (Err(why), None),
+    let closed = around.context.shell.intents.clear(resource, judge).await?;
+    if let Some([id]) = closed.as_ref().filter(|intent| targets::was_found(intent)).map(targets::ids) {
+        around.context.drivers.with(&around.uid(), |memory| memory.adopt(id));
     }
+    Ok(closed)
+}
+
+/// Records that the query reads in a second at least, before that was measured: those of one core.
+fn expected(around: Around<'_>) -> i64 {
+    let spark = around.cluster.spec.spark.as_ref();
+    let scaling = spark.and_then(|spark| spark.workers.as_ref()?.autoscaling.as_ref());
+    scaling.map_or(RECORDS_PER_SECOND, |scaling| scaling.records_per_second_per_core.into())
 }
 
 /// What this process remembers.
@@ -284,7 +337,7 @@ fn remembered(
             recorded: memory.adopted(),
             counted,
             progress: memory.stand(position.as_ref(), around.backlog, now),
-            needed_seconds: memory.needed_seconds(position.as_ref(), around.backlog),
+            needed_seconds: memory.needed_seconds(position.as_ref(), (around.backlog, expected(around))),
             batch_age_seconds: memory.batch_age_seconds(position.as_ref(), Timestamp::now()),
             attempts: memory.attempts(done),
         }

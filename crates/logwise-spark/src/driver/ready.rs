@@ -5,7 +5,7 @@ use super::observe::Obstacle;
 use super::report::Look;
 use crate::master::SparkError;
 use logwise_api::validate;
-use logwise_plan::driver::{Attempt, Hold, State};
+use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::words::first_few;
 
@@ -90,7 +90,9 @@ impl Look<'_> {
                     "All but one are killed, one after the other. Find out who else submits this class".to_owned()
                 });
                 let (number, some) = (ids.len(), first_few(ids));
-                let fact = format!("{number} drivers of class {class} are active ({some}), on one checkpoint");
+                let earlier = &self.found.facts.earlier;
+                let before = if earlier.is_empty() { "" } else { ", or of the class before," };
+                let fact = format!("{number} drivers of class {class}{before} are active ({some}), on one checkpoint");
                 (Reason::SeveralDrivers, format!("{fact}. {next}"))
             }
             State::Stalled { id, .. } => {
@@ -149,6 +151,7 @@ impl Look<'_> {
             return Some("Nothing is done about it while the object is suspended, observes or is deleted".to_owned());
         }
         self.plan.holds.iter().find_map(|hold| match hold {
+            Hold::ApprovalRequired { plan_id, why: Cause::Elsewhere } => Some(self.elsewhere(plan_id)),
             Hold::ApprovalRequired { plan_id, .. } => {
                 Some(format!("It waits for approval: add {plan_id} to `spec.changePolicy.approvedPlans`"))
             }
@@ -172,13 +175,9 @@ impl Look<'_> {
         let driver = self.around.cluster.spec.spark.as_ref().and_then(|spark| spark.driver.as_ref());
         match driver {
             Some(driver) if self.plan.holds.contains(&Hold::NoCapacity) => {
-                let free = self.found.page.as_ref().map_or(0, |page| {
-                    let (all, used) = page.cores();
-                    all.saturating_sub(used)
-                });
                 format!(
-                    "{begin} with {} free cores and {} of free memory, and none takes it; the workers have {free} free \
-                     cores together. Add workers, or ask for less in `spark.driver`",
+                    "{begin} with {} free cores and {} of free memory, and none takes it. Add workers, or ask for less \
+                     in `spark.driver`",
                     driver.cores, driver.memory
                 )
             }
@@ -188,11 +187,31 @@ impl Look<'_> {
 
     fn runs(&self, id: &str) -> String {
         let spec = &self.around.cluster.spec;
-        let fact = format!("Driver {id} runs{}", self.place(id));
+        let mut fact = format!("Driver {id} runs{}", self.place(id));
+        if self.found.facts.earlier.contains(id) {
+            let (before, class) = (self.class_of(id), &self.policy.main_class);
+            fact += &format!(
+                ". It is of class {before}, as the pipeline had it before; the next one is of class {class}. End it, \
+                 and that is submitted"
+            );
+        }
         if spec.kafka.is_some() && spec.storage.is_some() {
             return fact;
         }
         format!("{fact}. Whether its query stands still is not watched: that takes `kafka` and `storage`")
+    }
+
+    /// What is said of a driver that nobody asks about any more.
+    fn elsewhere(&self, plan_id: &str) -> String {
+        let (driver, master) = match &self.found.facts.elsewhere {
+            Some(Elsewhere { master, id: Some(id) }) => (format!("Driver {id}"), master.as_str()),
+            Some(Elsewhere { master, id: None }) => ("A driver that was submitted".to_owned(), master.as_str()),
+            None => ("A driver".to_owned(), "other masters"),
+        };
+        format!(
+            "{driver} may still run at {master}, which the pipeline had before and which nobody asks any more. None is \
+             submitted beside it. End it there; when it has gone, add {plan_id} to `spec.changePolicy.approvedPlans`"
+        )
     }
 
     /// On which host the driver runs, as the end of a sentence.

@@ -72,6 +72,11 @@ impl Look<'_> {
         page.all_drivers.iter().chain(&page.completed).find(|row| row.id == id)
     }
 
+    /// Main class of the driver of this id; of one that the master does not show, the one that is wanted.
+    pub(super) fn class_of(&self, id: &str) -> &str {
+        self.row(id).map_or(&self.policy.main_class, |row| &row.main_class)
+    }
+
     /// Host of the worker that runs the driver of this id.
     pub(super) fn host(&self, id: &str) -> Option<&str> {
         let worker = self.active().find(|row| row.id == id)?.worker.as_deref()?;
@@ -80,12 +85,11 @@ impl Look<'_> {
 
     /// What happened.
     pub(crate) fn events(&self) -> Vec<EventDraft> {
-        let class = &self.policy.main_class;
-        let turned_up = self.found.turned_up.iter().map(|id| EventDraft {
-            warning: false,
-            reason: "DriverSubmitted",
-            action: "SubmitDriver",
-            note: format!("Driver {id} of class {class} was submitted: the answer was lost, and the master shows it"),
+        let turned_up = self.found.turned_up.iter().map(|id| {
+            let class = self.class_of(id);
+            let note =
+                format!("Driver {id} of class {class} was submitted: the answer was lost, and the master shows it");
+            EventDraft { warning: false, reason: "DriverSubmitted", action: "SubmitDriver", note }
         });
         turned_up.chain(self.told.iter().filter_map(|told| self.event(told))).collect()
     }
@@ -106,7 +110,7 @@ impl Look<'_> {
                 warning: true,
                 reason: "DriverKilled",
                 action: "SubmitDriver",
-                note: format!("Driver {id} of class {class} was killed: {}", fault(*why)),
+                note: format!("Driver {id} of class {} was killed: {}", self.class_of(id), fault(*why)),
             }),
             // The next look decides again; a failure shows in the condition.
             _ => None,

@@ -20,6 +20,11 @@ pub(super) fn resource(masters: &str, class: &str) -> String {
     format!("{KIND}{masters}/{class}")
 }
 
+/// The name of the masters and the main class that the record of this name is about.
+pub(super) fn about(resource: &str) -> Option<(&str, &str)> {
+    resource.strip_prefix(KIND)?.rsplit_once('/')
+}
+
 /// What is wanted of a driver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
@@ -30,6 +35,9 @@ pub(super) enum Targets {
         why: Why,
         /// Ids that were there before.
         known: BTreeSet<String>,
+        /// Ids of this object's records under other names: what they are about has gone.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        outlives: BTreeSet<String>,
         /// What was so before.
         past: Past,
     },
@@ -42,6 +50,13 @@ pub(super) enum Targets {
         /// The newest batch at that time, if it was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch: Option<i64>,
+        /// What was so before.
+        past: Past,
+    },
+    /// One that is active already is taken for ours; nothing is sent.
+    Adopt {
+        /// Its id.
+        id: String,
         /// What was so before.
         past: Past,
     },
@@ -66,6 +81,15 @@ pub(super) struct Past {
     /// Drivers that were submitted in place of others.
     #[serde(default)]
     pub restarts: i32,
+    /// The masters that the spec named, each as `host:port`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub masters: BTreeSet<String>,
+    /// What the active one of them calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Ids of this object's records under other names whose drivers had gone when one was submitted under this name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub outlived: BTreeSet<String>,
 }
 
 impl Past {
@@ -74,8 +98,11 @@ impl Past {
         let Some(intent) = last else { return Self::default() };
         match Targets::of(intent) {
             None => Self::default(),
-            Some(Targets::Submit { known, past, .. }) if intent.state == State::Done => past.submitted(intent, &known),
+            Some(Targets::Submit { known, outlives, past, .. }) if intent.state == State::Done => {
+                Self { outlived: outlives, ..past.submitted(intent, &known) }
+            }
             Some(Targets::Submit { past, .. }) => past,
+            Some(Targets::Adopt { id, past }) => Self { recorded: Some(id), ..past },
             Some(Targets::Kill { why: KillWhy::Stalled, batch: Some(batch), past, .. })
                 if matches!(intent.state, State::Sent | State::Done) =>
             {
@@ -96,6 +123,11 @@ impl Past {
         };
         Self { recorded, restarts, ..self }
     }
+}
+
+/// What the master calls itself that the record is about, as it was when that was written.
+pub(super) fn url(intent: &Intent) -> Option<&str> {
+    intent.wish.targets.pointer("/past/url")?.as_str()
 }
 
 /// Ids that a submission became.
@@ -120,6 +152,7 @@ pub(super) fn open(last: Option<&Intent>) -> Open {
     match Targets::of(intent) {
         Some(Targets::Submit { known, .. }) => Open::Submission { known, since: intent.written },
         Some(Targets::Kill { id, .. }) => Open::Kill { id },
+        Some(Targets::Adopt { .. }) => Open::None,
         // Of a later version, perhaps: the worst that it can be.
         None => Open::Submission { known: BTreeSet::new(), since: intent.written },
     }
@@ -157,7 +190,7 @@ pub(super) fn judge(
                 false => Ok(Ending::Done.into()),
             }
         }
-        None => Ok(Ending::Superseded.into()),
+        Some(Targets::Adopt { .. }) | None => Ok(Ending::Superseded.into()),
     }
 }
 
@@ -194,7 +227,8 @@ mod tests {
 
     fn submit(known: &[&str], past: &Past, state: State) -> Intent {
         let known = known.iter().map(ToString::to_string).collect();
-        intent(json!(Targets::Submit { why: Why::Missing, known, past: past.clone() }), state)
+        let outlives = BTreeSet::from(["earlier-1".to_owned()]);
+        intent(json!(Targets::Submit { why: Why::Missing, known, outlives, past: past.clone() }), state)
     }
 
     fn kill(why: KillWhy, past: &Past, state: State) -> Intent {
@@ -212,9 +246,9 @@ mod tests {
 
     #[test]
     fn targets_are_written_as_they_are_read_and_name_their_kind() {
-        let past = Past { recorded: Some("d0".into()), restarted: None, restarts: 2 };
+        let past = Past { recorded: Some("d0".into()), restarts: 2, ..Past::default() };
         let written = submit(&["d0"], &past, State::Prepared);
-        let expected = json!({"kind": "submit", "why": "missing", "known": ["d0"],
+        let expected = json!({"kind": "submit", "why": "missing", "known": ["d0"], "outlives": ["earlier-1"],
             "past": {"recorded": "d0", "restarts": 2}});
         assert_eq!((&written.wish.targets, written.kind()), (&expected, Some("submit")));
         let written = kill(KillWhy::Stalled, &past, State::Sent);
@@ -225,13 +259,14 @@ mod tests {
 
     #[test]
     fn the_driver_of_the_last_submission_is_on_record() {
-        let before = Past { recorded: Some("d0".into()), restarted: None, restarts: 1 };
+        let before = Past { recorded: Some("d0".into()), restarts: 1, ..Past::default() };
         let ended = |ids: &[&str]| Intent {
             effect: became(ids.iter().map(ToString::to_string).collect()).effect,
             ..submit(&["d0"], &before, State::Done)
         };
         let after = Past::after(Some(&ended(&["d1"])));
-        assert_eq!(after, Past { recorded: Some("d1".into()), restarts: 2, ..before.clone() });
+        let outlived = BTreeSet::from(["earlier-1".to_owned()]);
+        assert_eq!(after, Past { recorded: Some("d1".into()), restarts: 2, outlived, ..before.clone() });
         assert_eq!(Past::after(Some(&ended(&["d1", "d2"]))).recorded, Some("d0".into()), "which of them is not known");
         for state in [State::Prepared, State::Sent, State::Abandoned, State::Superseded] {
             assert_eq!(Past::after(Some(&submit(&["d0"], &before, state))), before, "{state:?}");
@@ -243,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_kill_for_a_query_that_stood_still_is_remembered_once_it_was_sent() {
-        let past = Past { recorded: Some("d1".into()), restarted: None, restarts: 1 };
+        let past = Past { recorded: Some("d1".into()), restarts: 1, ..Past::default() };
         let killed = Past { restarted: Some(Restarted { at: at(10), batch: 7 }), ..past.clone() };
         for (state, expected) in [
             (State::Prepared, &past),
@@ -256,6 +291,31 @@ mod tests {
         }
         assert_eq!(Past::after(Some(&kill(KillWhy::Extra, &past, State::Done))), past);
         assert_eq!(Past::after(Some(&submit(&[], &killed, State::Sent))), killed, "the next record carries it on");
+    }
+
+    #[test]
+    fn one_that_was_adopted_is_on_record_and_nothing_was_sent() {
+        let past = Past { restarts: 3, outlived: BTreeSet::from(["earlier-1".to_owned()]), ..Past::default() };
+        let adopted = Past { recorded: Some("d1".into()), ..past.clone() };
+        for state in [State::Prepared, State::Done, State::Abandoned] {
+            let adopt = intent(json!(Targets::Adopt { id: "d1".into(), past: past.clone() }), state);
+            assert_eq!((Past::after(Some(&adopt)), adopt.kind()), (adopted.clone(), Some("adopt")), "{state:?}");
+            assert!(open(Some(&adopt)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_record_tells_what_its_master_calls_itself() {
+        let past = Past { url: Some("spark://m:7077".into()), ..Past::default() };
+        assert_eq!(url(&submit(&[], &past, State::Done)), Some("spark://m:7077"));
+        assert_eq!(url(&submit(&[], &Past::default(), State::Done)), None);
+    }
+
+    #[test]
+    fn a_name_tells_masters_and_class() {
+        assert_eq!(about(&resource("m:7077", "a.Main")), Some(("m:7077", "a.Main")));
+        assert_eq!(about(&resource("[::1]:7077", "a.Main")), Some(("[::1]:7077", "a.Main")));
+        assert_eq!(about("group/m:7077/a.Main"), None);
     }
 
     #[test]

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 const OVER: u64 = 20;
 
 impl World {
-    fn with<T>(&self, looked: &Looked, work: impl FnOnce(&Look<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, looked: &Looked, work: impl FnOnce(&Look<'_>) -> T) -> T {
         let Looked { found, plan, told, now } = looked;
         let page = found.page.clone();
         work(&Look { around: self.around(&page), policy: &self.policy, found, plan, told, now: *now })
     }
 
-    fn ready(&self, looked: &Looked) -> Draft {
+    pub(super) fn ready(&self, looked: &Looked) -> Draft {
         self.with(looked, |look| look.ready()).unwrap()
     }
 
@@ -27,7 +27,7 @@ impl World {
         self.with(looked, |look| look.status()).unwrap()
     }
 
-    fn events(&self, looked: &Looked) -> Vec<&'static str> {
+    pub(super) fn events(&self, looked: &Looked) -> Vec<&'static str> {
         self.with(looked, |look| look.events().iter().map(|event| event.reason).collect())
     }
 }
@@ -45,7 +45,8 @@ async fn a_missing_driver_is_submitted_once_and_its_id_is_on_record() {
     assert_eq!((second.told.len(), &second.plan.state), (0, &State::Pending { id: "driver-90001".into() }));
     let ready = world.ready(&second);
     assert_eq!(ready.reason, Reason::DriverPending);
-    assert!(ready.message.contains("1g of free memory") && ready.message.contains("1 free cores together"));
+    assert!(ready.message.contains("with 1 free cores and 1g of free memory"), "{}", ready.message);
+    assert!(!ready.message.contains("together"), "what others take moves: {}", ready.message);
     world.spark().active[0] = driver("driver-90001", "RUNNING", Some("w1"));
     let third = world.look(0).await;
     let ready = world.ready(&third);
@@ -77,6 +78,26 @@ async fn the_keys_of_a_secret_go_to_the_master_and_nowhere_else() {
         format!("{decision:?} {all:?} {:?} {:?}", look.told, world.kubernetes().records())
     });
     assert!(shown.contains("driver-90001") && !shown.contains("canary"), "{shown}");
+}
+
+/// A master may quote what it was sent: its words go into condition, event, decision and record.
+#[tokio::test]
+async fn the_keys_of_a_secret_are_not_told_by_a_master_that_quotes_them() {
+    let world = World::new(json!({"environmentSecretRef": {"name": "keys"}})).await;
+    let data = json!({"AWS_SECRET_ACCESS_KEY": "Y2FuYXJ5LW9mLWEta2V5"});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "data": data});
+    world.kubernetes().objects.insert("/api/v1/namespaces/team-a/secrets/keys".into(), secret);
+    world.spark().rest = Rest::Echoes;
+    for _ in 0..3 {
+        let looked = world.look(0).await;
+        let shown = world.with(&looked, |look| {
+            let decision = look.decision();
+            format!("{decision:?} {:?} {:?} {:?} {:?}", look.ready(), look.status(), look.events(), look.told)
+        });
+        assert!(shown.contains("AWS_SECRET_ACCESS_KEY") && shown.contains("(secret)"), "it is quoted: {shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert!(!format!("{:?}", world.kubernetes().records()).contains("canary"));
 }
 
 #[tokio::test]
@@ -155,6 +176,21 @@ async fn a_master_that_takes_no_driver_is_asked_more_and_more_seldom() {
     corrected.spark().rest = Rest::Works;
     let looked = corrected.look(0).await;
     assert!(matches!(looked.told[0].outcome, Ok(Outcome::Submitted { .. })), "{:?}", looked.told);
+}
+
+/// Such as a proxy that asks for a login.
+#[tokio::test]
+async fn a_submission_that_something_before_the_master_refuses_is_not_repeated_at_each_look() {
+    let world = World::new(json!({})).await;
+    world.spark().rest = Rest::Forbids;
+    for _ in 0..2 {
+        let looked = world.look(0).await;
+        assert!(matches!(looked.told[0].outcome, Err(Failed::Call(_))), "{:?}", looked.told);
+    }
+    let held = world.look(0).await;
+    assert!(matches!(held.plan.state, State::Failing { .. }) && held.told.is_empty(), "{:?}", held.plan);
+    let ready = world.ready(&held);
+    assert!(ready.message.contains("answered HTTP 403. The next one is submitted after"), "{}", ready.message);
 }
 
 #[tokio::test]

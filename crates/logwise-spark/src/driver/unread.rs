@@ -16,31 +16,37 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// Seconds that they take, at the speed of the newest batches; zero if that is not known. They are the fewest that
-    /// were seen to wait since the batch before was committed, or since this driver runs: meanwhile more come, and none
-    /// counts as read.
-    pub fn seconds(&mut self, position: &CheckpointPosition, by: Option<&Runs>, backlog: Option<i64>) -> i64 {
+    /// Seconds that they take, at the speed of the newest batches; while no batch has told that, at `expected` records a
+    /// second. Zero if it is not known how many wait. They are the fewest that were seen to wait since the batch before
+    /// was committed, or since this driver runs: meanwhile more come, and none counts as read.
+    pub fn seconds(
+        &mut self,
+        position: &CheckpointPosition,
+        by: Option<&Runs>,
+        (backlog, expected): (Option<i64>, i64),
+    ) -> i64 {
         let after = Some((position.batch, position.query.clone()));
         if self.after != after || self.by.as_ref() != by {
             *self = Self { after, by: by.cloned(), records: None };
         }
         self.records = self.records.into_iter().chain(backlog).min();
-        self.records.map_or(0, |records| seconds(&position.batches, records))
+        let records = self.records.unwrap_or(0).max(0);
+        measured(&position.batches, records).unwrap_or_else(|| records / expected.max(1))
     }
 }
 
-/// Seconds in which the query reads so many records, if it goes on as in these batches.
-fn seconds(batches: &[BatchFact], records: i64) -> i64 {
+/// Seconds in which the query reads so many records, if it goes on as in these batches; `None`: they have read nothing.
+fn measured(batches: &[BatchFact], records: i64) -> Option<i64> {
     let (mut read, mut milliseconds) = (0i128, 0i128);
     for batch in batches.iter().filter(|batch| batch.records > 0 && batch.started < batch.committed) {
         read += i128::from(batch.records);
         milliseconds += batch.committed.duration_since(batch.started).as_millis();
     }
     if read == 0 {
-        return 0;
+        return None;
     }
-    let needed = i128::from(records.max(0)).saturating_mul(milliseconds) / (read * 1_000);
-    i64::try_from(needed).unwrap_or(i64::MAX)
+    let needed = i128::from(records).saturating_mul(milliseconds) / (read * 1_000);
+    Some(i64::try_from(needed).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -64,28 +70,38 @@ mod tests {
         ("m".into(), "d1".into(), Some(worker.into()))
     }
 
+    /// Records a second that are expected of one core.
+    const EXPECTED: i64 = 8_300;
+
     #[test]
     fn what_waited_when_the_batch_began_counts_and_not_what_has_come_since() {
         let (mut unread, one, other) = (Unread::default(), runs("w1"), runs("w2"));
-        assert_eq!(unread.seconds(&position(7), Some(&one), None), 0, "not known yet");
-        assert_eq!(unread.seconds(&position(7), Some(&one), Some(400_000)), 400);
-        assert_eq!(unread.seconds(&position(7), Some(&one), Some(900_000)), 400);
-        assert_eq!(unread.seconds(&position(7), Some(&one), None), 400, "it was known before");
-        assert_eq!(unread.seconds(&position(7), Some(&other), Some(950_000)), 950, "it begins anew");
-        assert_eq!(unread.seconds(&position(8), Some(&other), Some(950_000)), 950, "not counted since");
-        assert_eq!(unread.seconds(&position(8), Some(&other), Some(20_000)), 20, "by the first count since");
+        let mut seconds = |batch, by: &Runs, backlog| unread.seconds(&position(batch), Some(by), (backlog, EXPECTED));
+        assert_eq!(seconds(7, &one, None), 0, "not known yet");
+        assert_eq!(seconds(7, &one, Some(400_000)), 400);
+        assert_eq!(seconds(7, &one, Some(900_000)), 400);
+        assert_eq!(seconds(7, &one, None), 400, "it was known before");
+        assert_eq!(seconds(7, &other, Some(950_000)), 950, "it begins anew");
+        assert_eq!(seconds(8, &other, Some(950_000)), 950, "not counted since");
+        assert_eq!(seconds(8, &other, Some(20_000)), 20, "by the first count since");
     }
 
+    /// The first batch of a pipeline has much to read, too, and nothing was measured before it.
     #[test]
-    fn without_a_batch_that_has_read_something_it_is_not_known() {
+    fn without_a_batch_that_has_read_something_the_speed_is_the_expected_one() {
         let mut position = position(7);
+        let seconds = |position: &CheckpointPosition, backlog, expected| {
+            Unread::default().seconds(position, None, (Some(backlog), expected))
+        };
         position.batches.iter_mut().for_each(|batch| batch.records = 0);
-        assert_eq!(Unread::default().seconds(&position, None, Some(400_000)), 0);
+        assert_eq!(seconds(&position, 415_000, EXPECTED), 50);
         position.batches.clear();
-        assert_eq!(Unread::default().seconds(&position, None, Some(i64::MAX)), 0);
+        assert!(seconds(&position, 100_000_000, EXPECTED) >= 3_600);
+        assert_eq!((seconds(&position, 50, EXPECTED), seconds(&position, -1, EXPECTED)), (0, 0));
+        assert_eq!(seconds(&position, i64::MAX, 0), i64::MAX, "no number divides by zero");
         let slow = BatchFact { id: 1, records: 1, started: Timestamp::MIN, committed: Timestamp::MAX };
         position.batches = vec![slow];
-        assert_eq!(Unread::default().seconds(&position, None, Some(i64::MAX)), i64::MAX, "nothing overflows");
-        assert_eq!(Unread::default().seconds(&position, None, Some(i64::MIN)), 0);
+        assert_eq!(seconds(&position, i64::MAX, EXPECTED), i64::MAX, "nothing overflows");
+        assert_eq!(seconds(&position, i64::MIN, EXPECTED), 0);
     }
 }

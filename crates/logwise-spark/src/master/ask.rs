@@ -41,8 +41,15 @@ pub(super) fn understood<T: DeserializeOwned>(address: &str, body: &[u8]) -> Res
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
             return SparkError::Html { address };
         }
-        SparkError::Shape { address, why: error.to_string() }
+        SparkError::Shape { address, why: without_place(&error) }
     })
+}
+
+/// What is wrong, without the place: that moves with each answer, and messages of conditions do not.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(place.as_str()).unwrap_or(&text).to_owned()
 }
 
 /// Reads a path of the page at `address`, again if that may help.
@@ -96,4 +103,17 @@ fn failure(address: &str, error: &reqwest::Error) -> SparkError {
         deepest = source;
     }
     SparkError::Reach { address, why: deepest.to_string(), connected: !error.is_connect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_answer_does_not_move_with_its_length() {
+        let why = |body: &str| understood::<Vec<i32>>("m:1", body.as_bytes()).unwrap_err().to_string();
+        assert_eq!(why(r#"[1, "a"]"#), why(r#"[1, 22, 333, "a"]"#));
+        assert!(why(r#"[1, "a"]"#).contains("invalid type: string"), "{}", why(r#"[1, "a"]"#));
+        assert!(!why("[1, ").contains("column"), "{}", why("[1, "));
+    }
 }

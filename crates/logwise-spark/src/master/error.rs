@@ -95,6 +95,18 @@ impl SparkError {
         }
     }
 
+    /// The same without what begins like one of these values, in the words of the other side: it may quote what it was
+    /// sent, and cut that anywhere. Values that are too short to be told from other words stay.
+    #[must_use]
+    pub fn without<'a>(self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let hide = |why: String| values.into_iter().fold(why, |why, value| hidden(&why, value));
+        match self {
+            Self::Refused { address, what, why } => Self::Refused { address, what, why: hide(why) },
+            Self::Shape { address, why } => Self::Shape { address, why: hide(why) },
+            other => other,
+        }
+    }
+
     /// Whether reading again at once may succeed. A time-out has taken its time already.
     pub(super) const fn is_worth_repeating(&self) -> bool {
         match self {
@@ -103,6 +115,45 @@ impl SparkError {
             _ => false,
         }
     }
+}
+
+/// Fewest characters of a value that are hidden.
+const SHORTEST: usize = 8;
+
+/// What stands in the place of a value.
+const HIDDEN: &str = "(secret)";
+
+/// How a value may stand in a text: as it is, within JSON, and in one line.
+fn forms(value: &str) -> [String; 3] {
+    let json = serde_json::Value::from(value).to_string();
+    let lines: Vec<&str> = value.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    [value.to_owned(), json.trim_matches('"').to_owned(), lines.join(" ")]
+}
+
+/// The text without this value, and without what of it stands before a cut.
+fn hidden(text: &str, value: &str) -> String {
+    let forms = forms(value);
+    forms.iter().fold(text.to_owned(), |text, form| {
+        let begin: String = form.chars().take(SHORTEST).collect();
+        if begin.chars().count() < SHORTEST {
+            return text;
+        }
+        let (mut out, mut rest) = (String::new(), text.as_str());
+        while let Some((before, after)) = rest.split_once(begin.as_str()) {
+            let ends = forms.iter().filter_map(|form| form.strip_prefix(begin.as_str()));
+            let length = ends.map(|end| common(after, end)).max().unwrap_or(0);
+            out += before;
+            out += HIDDEN;
+            rest = after.get(length..).unwrap_or_default();
+        }
+        out + rest
+    })
+}
+
+/// Bytes of what both texts begin with.
+fn common(text: &str, other: &str) -> usize {
+    let same = text.chars().zip(other.chars()).take_while(|(one, other)| one == other);
+    same.map(|(one, _)| one.len_utf8()).sum()
 }
 
 /// No master answered as the active one.
@@ -150,6 +201,25 @@ mod tests {
         for (error, class, arrived) in table {
             assert_eq!((error.class(), error.may_have_happened()), (class, arrived), "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_told_back() {
+        let key = "wJalrXUtnFEMI/K7MDENG";
+        let pem = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n";
+        let told = |why: &str, values: &[&str]| {
+            let (address, why) = ("m:1".to_owned(), why.to_owned());
+            SparkError::Refused { address, what: "take the driver", why }.without(values.iter().copied()).to_string()
+        };
+        let begin = "m:1 refused to take the driver: ";
+        assert_eq!(told(&format!("no {key}, {key}"), &["short", key]), format!("{begin}no (secret), (secret)"));
+        assert_eq!(told("cut at wJalrXUtnF ...", &[key]), format!("{begin}cut at (secret) ..."));
+        assert_eq!(told("a short one", &["short"]), format!("{begin}a short one"), "as any word");
+        let json = serde_json::json!({"key": pem}).to_string();
+        assert_eq!(told(&json, &[pem]), format!(r#"{begin}{{"key":"(secret)"}}"#));
+        assert_eq!(told("-----BEGIN KEY----- MIIEvQIBADANBg", &[pem]), format!("{begin}(secret)"));
+        let shape = SparkError::Shape { address: "m:1".into(), why: format!("string \"{key}\"") };
+        assert!(!shape.without([key]).to_string().contains("FEMI"));
     }
 
     #[test]

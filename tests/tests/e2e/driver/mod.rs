@@ -6,6 +6,7 @@ mod change;
 mod crash;
 mod lost;
 mod paused;
+mod respecified;
 mod secrets;
 mod several;
 mod stall;

@@ -2,13 +2,15 @@
 //! has the driver.
 
 use super::{CLASS, DEMO, Ground, driver, killed, looked, master, operator, pipeline, quiet, runs, says, submitted};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::fake_master::Setup;
+use logwise_testbed::proxy::http::HttpProxy;
 use logwise_testbed::world::World;
 use logwise_tests::replay::replayed;
-use logwise_tests::{apply, events, wait_condition};
+use logwise_tests::{PATIENCE, apply, events, wait_condition};
 use serde_json::json;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Of somebody else.
@@ -77,4 +79,51 @@ async fn of_two_pipelines_of_one_class_the_younger_makes_no_call_until_the_elder
     quiet(&world, &operator, &master).await?;
     ensure!(submitted(&master) == 2 && killed(&master).is_empty(), "{:?}", master.events());
     replayed(&world).await
+}
+
+/// The younger one reaches the master by another name and by other ports, as through a load balancer: only the master's
+/// own page tells that it is the same.
+#[tokio::test]
+async fn of_two_pipelines_that_name_one_master_in_two_ways_the_younger_makes_no_call_either() -> Result<()> {
+    let world = World::new(&Bed::attach()?, "driver-alias").await?;
+    let master = master(&world.bed, Setup::default()).await?;
+    let mut proxy = HttpProxy::on(Ipv4Addr::LOCALHOST, &format!("http://{}", master.address().ui())).await?;
+    let rest = proxy.also(&format!("http://{}", master.address().rest())).await?;
+    let operator = operator(&world).await?;
+    let ours = driver(&json!({}));
+    apply(&world, &[&pipeline("demo", &master.masters(), &ours)]).await?;
+    let id = runs(&world, "demo", &[]).await?;
+    let alias = json!([{"host": "localhost", "uiPort": port(&proxy.url)?, "restPort": port(&rest)?}]);
+    apply(&world, &[&pipeline("zz-younger", &alias, &ours)]).await?;
+    let owner = format!("{}/demo", world.namespace);
+    let words = [owner.as_str(), "names the same master differently", "main class"];
+    says(&world, "zz-younger", "Conflicted", &words).await?;
+    wait_condition(&world, ("lwc", "zz-younger"), ("Stalled", "True", "Conflicted")).await?;
+    looked(&world, &operator, 3).await?;
+    let paths = proxy.requests().into_iter().map(|call| call.path);
+    let calls: Vec<String> = paths.filter(|path| path != "/json/").collect();
+    ensure!(calls.is_empty(), "the younger one has called: {calls:?}");
+    ensure!(runs(&world, "demo", &[]).await? == id && submitted(&master) == 1, "{:?}", master.events());
+    // One too many is ended by the elder, and no other one by anybody.
+    let extra = master.submit(CLASS, 0).await;
+    let ends = async || {
+        ensure!(killed(&master) == [extra.clone()], "{:?}", master.events());
+        Ok(())
+    };
+    world.wait_until("the end of the extra driver", PATIENCE, ends).await?;
+    ensure!(runs(&world, "demo", &[]).await? == id, "{:?}", master.events());
+    world.kubectl(&["delete", "lwc", DEMO.1, "--timeout=60s"]).await?;
+    // It would ask again after half a minute.
+    let edit = json!({"spec": {"spark": {"driver": {"uiPort": 4041}}}}).to_string();
+    world.kubectl(&["patch", "lwc", "zz-younger", "--type", "merge", "-p", &edit]).await?;
+    ensure!(runs(&world, "zz-younger", &[]).await? == id, "the driver was not taken over");
+    quiet(&world, &operator, &master).await?;
+    ensure!(submitted(&master) == 1 && killed(&master).len() == 1, "{:?}", master.events());
+    replayed(&world).await
+}
+
+/// The port at the end of a URL.
+fn port(url: &str) -> Result<u16> {
+    let port = url.rsplit(':').next().context("no port")?;
+    port.parse().with_context(|| format!("{url} names no port"))
 }

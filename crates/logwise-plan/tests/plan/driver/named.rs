@@ -4,8 +4,8 @@ use super::{at, noon, nothing, runs, usual};
 use logwise_plan::Known;
 use logwise_plan::change::{Approval, ChangePolicy, driver_plan_id};
 use logwise_plan::driver::{
-    Active, Answer, Attempt, Cause, Ended, Hold, Kill, KillWhy, Observed, Open, Plan, Policy, Restarted, Stand, State,
-    Submit, Why, answer_of, plan,
+    Active, Answer, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Observed, Open, Plan, Policy, Restarted,
+    Stand, State, Submit, Why, answer_of, plan,
 };
 use std::collections::BTreeSet;
 
@@ -374,4 +374,37 @@ fn a_clock_that_was_set_back_holds_nothing_up() {
     let attempt = |second| Attempt { at: at(second), id: None, ended: "FAILED".to_owned() };
     let attempts = vec![attempt(9_000), attempt(9_010), attempt(9_020)];
     assert!(decide(&Observed { attempts, absent_for: Some(90), ..nothing() }).submit.is_some());
+}
+
+#[test]
+fn of_drivers_that_run_one_of_the_present_class_stays() {
+    let drivers = vec![runs("driver-1"), runs("driver-2")];
+    let earlier = ids(&["driver-1"]);
+    let observed = |drivers| Observed { drivers: Known::Known(drivers), earlier: earlier.clone(), ..standing(9) };
+    assert_eq!(decide(&observed(drivers)).kill, Some(Kill { id: "driver-1".to_owned(), why: KillWhy::Extra }));
+    // One that only waits may never get room.
+    let waiting = decide(&observed(vec![runs("driver-1"), waits("driver-2")]));
+    assert_eq!(waiting.kill, Some(Kill { id: "driver-2".to_owned(), why: KillWhy::Extra }));
+    assert!(decide(&observed(vec![runs("driver-1")])).is_idle(), "it is the pipeline's until it ends");
+    assert_eq!(decide(&Observed { earlier, ..standing(301) }).kill, stalled("driver-1"));
+}
+
+/// Nobody asks those masters any more, so that only a person can know.
+#[test]
+fn while_a_driver_may_run_elsewhere_a_person_is_asked_whatever_the_policy_says() {
+    let elsewhere = Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) };
+    let observed = Observed { elsewhere: Some(elsewhere.clone()), absent_for: Some(900), ..nothing() };
+    let held = decide(&observed);
+    let id = driver_plan_id("spark-0:7077", "com.example.Stream", &elsewhere.name(), "elsewhere");
+    assert_eq!(held.holds, [Hold::ApprovalRequired { plan_id: id.clone(), why: Cause::Elsewhere }]);
+    assert!(held.is_idle());
+    for approval in [Approval::DestructiveOnly, Approval::Always] {
+        let change = ChangePolicy { approval, approved_plans: [id.clone()].into(), ..Default::default() };
+        assert!(plan(&Policy { change, ..usual() }, &observed, at(0)).submit.is_some(), "{approval:?}");
+    }
+    let another = Observed { elsewhere: Some(Elsewhere { id: None, ..elsewhere }), ..observed.clone() };
+    let change = ChangePolicy { approved_plans: [id].into(), ..Default::default() };
+    assert!(plan(&Policy { change, ..usual() }, &another, at(0)).is_idle(), "it approves nothing else");
+    let drivers = Known::Known(vec![runs("driver-2")]);
+    assert_eq!(decide(&Observed { drivers, ..observed }).state, State::Running { id: "driver-2".to_owned() });
 }

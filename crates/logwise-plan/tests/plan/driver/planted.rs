@@ -3,8 +3,8 @@
 use super::{Plan, asked, at, noon, nothing, runs, usual};
 use logwise_plan::change::{Approval, ChangePolicy};
 use logwise_plan::driver::{
-    Active, Attempt, Cause, Ended, Hold, Kill, KillWhy, Mode, Observed, Open, Policy, Restarted, Stand, State, Submit,
-    Why, plan,
+    Active, Attempt, Cause, Elsewhere, Ended, Hold, Kill, KillWhy, Mode, Observed, Open, Policy, Restarted, Stand,
+    State, Submit, Why, plan,
 };
 use logwise_plan::{Known, checks};
 
@@ -175,4 +175,30 @@ fn plans_that_ask_nobody() {
         ],
     );
     assert_eq!(asked(&plan(&policy, &several, at(0))).len(), 1);
+}
+
+#[test]
+fn what_may_run_elsewhere() {
+    let elsewhere = Some(Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) });
+    let observed = Observed { elsewhere, ..gone(900) };
+    let other = Hold::ApprovalRequired { plan_id: "dp-00000000".to_owned(), why: Cause::Elsewhere };
+    bites(
+        &usual(),
+        &observed,
+        &[
+            ("submits without approval", &|p: &mut Plan| p.submit = submit(Why::Missing, &["driver-1", "driver-2"])),
+            ("does not apply", &|p| p.holds = vec![other.clone()]),
+        ],
+    );
+}
+
+#[test]
+fn a_class_that_is_given_up() {
+    let drivers = Known::Known(vec![runs("driver-1"), runs("driver-2")]);
+    let earlier = ["driver-1".to_owned()].into();
+    bites(
+        &usual(),
+        &Observed { drivers, earlier, ..standing(9) },
+        &[("a class that is given up", &|p: &mut Plan| p.kill = kill("driver-2", KillWhy::Extra))],
+    );
 }

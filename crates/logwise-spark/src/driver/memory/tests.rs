@@ -1,3 +1,5 @@
+//! What is counted, and what is remembered.
+
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -58,8 +60,18 @@ fn absence_is_counted_anew_after_a_time_without_looks() {
     let mut story = Story::new();
     story.see(0, "m", &[], &[]);
     assert_eq!(story.see(60, "m", &[], &[]).0, 60);
-    assert_eq!(story.see(121, "m", &[], &[]).0, 0, "nobody has looked for more than two periods");
-    assert_eq!(story.see(150, "m", &[], &[]).0, 29);
+    assert_eq!(story.see(181, "m", &[], &[]).0, 0, "nobody has looked for more than two minutes");
+    assert_eq!(story.see(210, "m", &[], &[]).0, 29);
+}
+
+/// A look that fails is repeated after a pause, and may wait for other systems for as long as it has.
+#[test]
+fn absence_is_counted_on_while_looks_fail() {
+    let mut story = Story::new();
+    for second in [0, 71, 142] {
+        let (absent, _) = story.see(second, "m", &[], &[]);
+        assert_eq!(absent, i64::try_from(second).unwrap());
+    }
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! What the pipeline had before its spec named another class or other masters: that may still run, on the same
+//! checkpoint.
+
+use super::targets::{self, Past};
+use super::{Around, owner};
+use crate::master::Page;
+use kube::ResourceExt;
+use logwise_api::validate::MasterAddress;
+use logwise_plan::driver::{Elsewhere, Open};
+use logwise_runtime::Intents;
+use logwise_runtime::intent::{Intent, State};
+use std::collections::BTreeSet;
+
+/// What the object's records under other names tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Earlier {
+    /// Those whose driver no later one has followed.
+    formers: Vec<Former>,
+    /// Ids of all of them.
+    pub all: BTreeSet<String>,
+}
+
+/// The driver of an earlier spec.
+#[derive(Clone, Debug)]
+struct Former {
+    resource: String,
+    /// Name of its masters.
+    masters: String,
+    class: String,
+    /// Whether the spec still names one of its masters.
+    is_named: bool,
+    /// Whether a call about it may still have an effect.
+    is_open: bool,
+    /// Ids of its drivers, the newest one last.
+    ids: Vec<String>,
+    past: Past,
+}
+
+impl Earlier {
+    /// Reads the records. `resource` is the name under which the present spec has its own.
+    pub async fn of(around: Around<'_>, resource: &str) -> Self {
+        let intents = &around.context.shell.intents;
+        let (namespace, name) = (around.cluster.namespace().unwrap_or_default(), around.cluster.name_any());
+        let is_other = |intent: &Intent| {
+            let owner = &intent.wish.owner;
+            let is_its = (&owner.namespace, &owner.name) == (&namespace, &name);
+            is_its && intent.resource != resource && targets::about(&intent.resource).is_some()
+        };
+        let others = intents.matching(is_other).await;
+        let all: BTreeSet<String> = others.iter().filter_map(Intent::id).collect();
+        let last = intents.last(resource).ok().flatten();
+        let outlived = Past::after(last.as_ref()).outlived;
+        let lives = |intent: &&Intent| intent.id().is_none_or(|id| !outlived.contains(&id));
+        let named: BTreeSet<String> = around.masters.iter().map(MasterAddress::spark).collect();
+        let formers = others.iter().filter(lives).filter_map(|intent| Former::of(intent, &named));
+        // Whoever manages it now has it.
+        let formers = formers.filter(|former| !owner::is_of_another(around, &former.class, &former.masters()));
+        Self { formers: formers.collect(), all }
+    }
+
+    /// Those whose driver would stand on this page.
+    fn here(&self, page: &Page) -> impl Iterator<Item = &Former> {
+        self.formers.iter().filter(move |former| former.is_here(page))
+    }
+
+    /// Their classes.
+    pub fn classes(&self, page: &Page) -> BTreeSet<&str> {
+        self.here(page).map(|former| former.class.as_str()).collect()
+    }
+
+    /// Records of calls that may still have an effect there, each with its class.
+    pub fn open(&self, page: Option<&Page>) -> Vec<(&str, &str)> {
+        let here = page.into_iter().flat_map(|page| self.here(page));
+        here.filter(|former| former.is_open).map(|former| (former.resource.as_str(), former.class.as_str())).collect()
+    }
+
+    /// The call among these whose effect has not been seen yet, as the records are now.
+    pub fn unseen(&self, page: Option<&Page>, intents: &Intents) -> Open {
+        let open = |(resource, _): (&str, &str)| targets::open(intents.last(resource).ok().flatten().as_ref());
+        self.open(page).into_iter().map(open).find(|open| !open.is_none()).unwrap_or_default()
+    }
+
+    /// What was done before, as far as it goes on under the present name.
+    pub fn past(&self, page: Option<&Page>) -> Past {
+        let newest = page.and_then(|page| self.here(page).max_by_key(|former| former.ids.last()));
+        newest.map_or_else(Past::default, |former| {
+            let Past { recorded, restarts, .. } = former.past.clone();
+            Past { recorded, restarts, ..Past::default() }
+        })
+    }
+
+    /// What may run at masters that the spec does not name any more, and that are not the one of this page.
+    pub fn elsewhere(&self, page: &Page) -> Option<Elsewhere> {
+        let mut others = self.formers.iter().filter(|former| !former.is_here(page));
+        let former = others.find(|former| former.is_open || !former.ids.is_empty())?;
+        Some(Elsewhere { master: former.masters.clone(), id: former.ids.last().cloned() })
+    }
+}
+
+impl Former {
+    /// `named` are the masters that the spec names.
+    fn of(intent: &Intent, named: &BTreeSet<String>) -> Option<Self> {
+        let (masters, class) = targets::about(&intent.resource)?;
+        let past = Past::after(Some(intent));
+        let is_named = named.contains(masters) || !past.masters.is_disjoint(named);
+        let ids: BTreeSet<String> = targets::ids(intent).iter().chain(&past.recorded).cloned().collect();
+        Some(Self {
+            resource: intent.resource.clone(),
+            masters: masters.to_owned(),
+            class: class.to_owned(),
+            is_named,
+            is_open: intent.state == State::Sent,
+            // Ids of one master grow with time.
+            ids: ids.into_iter().collect(),
+            past,
+        })
+    }
+
+    /// Whether the master of this page is its own: the spec names it so, or the page knows its driver.
+    fn is_here(&self, page: &Page) -> bool {
+        let mut rows = page.all_drivers.iter().chain(&page.completed);
+        self.is_named || rows.any(|row| self.ids.contains(&row.id))
+    }
+
+    /// Every name of its masters.
+    fn masters(&self) -> BTreeSet<String> {
+        self.past.masters.iter().chain([&self.masters]).cloned().collect()
+    }
+}
