@@ -208,6 +208,12 @@ fn left_behind(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
     may && pool.desired.saturating_sub(cordoned).max(0) < least && pool.desired < most.min(pool.max_size)
 }
 
+/// Whether a launch has failed since more were asked for last, and fewer serve than should.
+fn fails_since(case: &Case<'_>, pool: &Pool) -> bool {
+    let raised = |at: Timestamp| case.observed.history.behavior.changes.iter().any(|c| c.to > c.from && c.at > at);
+    pool.in_service() < pool.desired && pool.failed_launch.as_ref().is_some_and(|failed| !raised(failed.at))
+}
+
 /// Whether the reason of a hold applies, as far as it can be seen from outside.
 fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
     let (least, most) = case.bounds();
@@ -219,7 +225,7 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
             let enough = pool.desired.saturating_sub(seen.cordoned(pool)).max(0) >= least;
             let is_given_up = matches!(intent, OpenIntent::Removing(_));
             let as_many = pool.in_service() <= pool.desired || is_given_up || !case.is_managed();
-            case.plan.raise.is_none() && enough && as_many
+            case.plan.raise.is_none() && enough && as_many && !(case.is_managed() && fails_since(case, pool))
         }
         Hold::RecommendOnly { wanted } => {
             let recommends = case.scaling().is_some_and(|scaling| scaling.mode == ScalingMode::Recommend);
@@ -243,7 +249,11 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
                 && (moved || desired != in_service || pool.members.len() != usize::try_from(*in_service).unwrap_or(0))
         }
         Hold::BelowTarget { left, needed } => left < needed,
-        Hold::Stabilizing { until } | Hold::Cooldown { until } | Hold::LaunchesFail { until, .. } => later(*until),
+        Hold::Stabilizing { until } | Hold::Cooldown { until } => later(*until),
+        Hold::LaunchesFail { text, until } => {
+            let named = pool.failed_launch.as_ref().is_some_and(|failed| failed.text == *text);
+            later(*until) || (named && pool.in_service() < pool.desired)
+        }
         Hold::Budget { spent, limit } => {
             let of_raises = *spent == past.launched_last_hour.max(0);
             of_raises || (*spent == past.removed_last_hour.max(0) && spent >= limit)

@@ -403,9 +403,22 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     } else {
         plan.holds.extend(goal.limits.iter().cloned());
     }
+    tell_failing(about, plan);
     if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() {
         let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
         plan.costs = cost::costs(&about.seats, victim);
+    }
+}
+
+/// What was asked for does not come: then there are not as many as there should be, although nothing is left to ask for.
+fn tell_failing(about: &About<'_>, plan: &mut Plan) {
+    let is_told = plan.holds.iter().any(|hold| matches!(hold, Hold::LaunchesFail { .. }));
+    if is_told || plan.raise.is_some() || plan.removal.is_some() {
+        return;
+    }
+    if let Some(failing) = raise::failing(about) {
+        plan.holds.retain(|hold| *hold != Hold::WithinRange);
+        plan.holds.push(failing);
     }
 }
 

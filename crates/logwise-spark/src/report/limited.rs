@@ -141,9 +141,11 @@ impl Workers<'_> {
                 (Reason::CordonPending, "It is tried again; look at the master's log")
             }
             Hold::ScaleInDisabled => (Reason::ScaleInDisabled, "Set it to Max or Min, or leave it"),
-            Hold::LaunchesFail { .. } => {
-                (Reason::LaunchesFail, "No more are asked for until a pause is over; mend what the message names")
-            }
+            Hold::LaunchesFail { .. } => (
+                Reason::LaunchesFail,
+                "What was asked for is tried again, and load asks for no more until a pause is over. Mend what the \
+                 message names",
+            ),
             Hold::Refresh => (Reason::RefreshRunning, "No worker is removed before its end"),
             Hold::Rollout => (Reason::RolloutInProgress, "No pod is removed before its end"),
             Hold::DriverPodNotReady => {

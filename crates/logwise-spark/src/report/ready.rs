@@ -62,10 +62,12 @@ impl Look<'_> {
         if in_service >= reachable && alive >= reachable {
             return None;
         }
-        let stranger = self.workers.as_ref().and_then(Workers::stranger).unwrap_or_default();
+        let workers = self.workers.as_ref();
+        let stranger = workers.and_then(Workers::stranger).unwrap_or_default();
+        let fails = workers.filter(|_| in_service < reachable).and_then(Workers::fails).unwrap_or_default();
         Some(format!(
             "{alive} of {reachable} wanted workers are alive in the master, {in_service} instances are in service. New \
-             instances need some minutes; if they do not register, look at their worker log{stranger}"
+             instances need some minutes; if they do not register, look at their worker log{stranger}{fails}"
         ))
     }
 }
@@ -141,6 +143,19 @@ impl Workers<'_> {
             first_few(&ids),
             if ids.len() == 1 { "it is" } else { "they are" },
         ))
+    }
+
+    /// Why new members do not come, in the words of what runs the workers.
+    fn fails(&self) -> Option<String> {
+        let text = self.plan.holds.iter().find_map(|hold| match hold {
+            Hold::LaunchesFail { text, .. } => Some(text).filter(|text| !text.is_empty()),
+            _ => None,
+        })?;
+        let who = match self.place {
+            Place::Group { .. } => "The group",
+            Place::Deployment { .. } => "Kubernetes",
+        };
+        Some(format!(". {who} says: {text}"))
     }
 
     /// A worker at the master that is none of the pool's: perhaps one that is missed, under another address.

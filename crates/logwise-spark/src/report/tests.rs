@@ -203,6 +203,22 @@ async fn bounds_and_ceilings_make_scaling_limited_true_and_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn workers_that_do_not_come_are_told_with_the_words_of_what_runs_them() {
+    let case = Case::with(|case| {
+        case.policy.size = Sizing::Fixed(4);
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        (pool.desired, pool.members) = (4, vec![member("i-1", MemberState::InService)]);
+        case.plan.holds = vec![Hold::LaunchesFail { text: "no room".into(), until: at(-60) }];
+    });
+    let (truth, reason, message) = case.condition(ConditionType::SparkReady);
+    assert_eq!((truth, reason), (Truth::False, Reason::WorkersNotReady));
+    assert!(message.ends_with("Kubernetes says: no room"), "{message}");
+    let (truth, reason, message) = case.condition(ConditionType::ScalingLimited);
+    assert_eq!((truth, reason), (Truth::True, Reason::LaunchesFail), "{message}");
+    assert_eq!(case.report().status.fields["spark"]["lastDecision"], "4 wanted: launches fail: no room");
+}
+
+#[tokio::test]
 async fn what_passes_by_itself_limits_nothing() {
     for hold in [
         Hold::WithinRange,

@@ -5,8 +5,8 @@ use crate::NOW;
 use logwise_plan::behavior::{Behavior, Changed, History, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, Cluster, CordonRefused, DriverAt, Hold, Load, Member, MemberState, Observed, Obstacle, OpenIntent,
-    Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing, Step, Worker,
+    Autoscaling, Cluster, CordonRefused, DriverAt, FailedLaunch, Hold, Load, Member, MemberState, Observed, Obstacle,
+    OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing, Step, Worker,
     WorkerState, confirm, plan, wanted,
 };
 use logwise_plan::{Known, checks};
@@ -91,9 +91,9 @@ prop_compose! {
             ],
         ),
     ) -> Pool {
-        Pool {
-            min_size, max_size, desired, members, newcomers_protected, obstacles, failed_launch: None, hook: None,
-        }
+        let failed_launch =
+            (max_size == 7).then(|| FailedLaunch { at: ago(1_800), text: "no capacity".to_owned() });
+        Pool { min_size, max_size, desired, members, newcomers_protected, obstacles, failed_launch, hook: None }
     }
 }
 
