@@ -5,6 +5,7 @@ use crate::controller::Context;
 use crate::{KafkaClient, Look, sampling};
 use jiff::Timestamp;
 use logwise_plan::Known;
+use logwise_runtime::Shell;
 use logwise_runtime::facts::{Fact, Headroom, Offsets, TopicEnds};
 use logwise_runtime::metrics::Pipeline;
 use std::collections::BTreeMap;
@@ -27,12 +28,16 @@ const READING: Duration = Duration::from_secs(10);
 /// Reads the oldest unread records, if it is time, and tells the other parts.
 pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (&str, &Pipeline), context: &Context) {
     let (facts, taken) = (&context.shell.facts, Instant::now());
+    let ends = match &look.ends {
+        Known::Known(ends) => ends,
+        Known::Unknown(why) => return tell_unread(&context.shell, uid, (why, taken)),
+        Known::Absent => return,
+    };
     let position = facts.position.read(uid, taken).known().map(|position| position.offsets.clone());
     let period = if position.is_some() { PERIODS.0 } else { PERIODS.1 };
     if !client.memory().headroom_is_due(uid, taken, period) {
         return;
     }
-    let Known::Known(ends) = &look.ends else { return };
     let retention = retention(client, look);
     let unread = Unread::of(ends, &retention, position.as_ref(), |name| client.memory().earliest(name));
     let read = sampling::oldest_unread(client, &unread.asked, READING).await;
@@ -40,6 +45,14 @@ pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (
     let ratios = value.values().filter_map(|headroom| headroom.known().map(Headroom::ratio));
     context.shell.metrics.retention_headroom(of, ratios.reduce(f64::min));
     context.shell.tell(&facts.headroom, uid, Fact { value: Known::Known(value), taken, period });
+}
+
+/// Tells the other parts why nothing is known of unread records, unless what was read of them last still counts.
+pub(crate) fn tell_unread(shell: &Shell, uid: &str, (why, taken): (&str, Instant)) {
+    let headroom = &shell.facts.headroom;
+    if headroom.read(uid, taken).is_unknown() {
+        shell.tell(headroom, uid, Fact { value: Known::Unknown(why.to_owned()), taken, period: PERIODS.0 });
+    }
 }
 
 /// Retention by topic, in milliseconds; those without an end are left out.

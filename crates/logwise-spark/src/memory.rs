@@ -9,7 +9,7 @@ use logwise_plan::behavior::{Changed, History, Recommended};
 use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Every so many looks everything is asked about the workers' group.
 const FULL_EVERY: u32 = 5;
@@ -19,6 +19,10 @@ const PAUSE_MINUTES: (i64, i64) = (5, 30);
 
 /// How long no cordon is asked for after the master has refused one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
+
+/// For how long after a start of the operator, or a change of the spec, it is no news that something was not read yet.
+/// The first offsets of topics are read every ten minutes, and a rate takes five looks at Kafka.
+const BEGINS: Duration = Duration::from_secs(15 * 60);
 
 /// What is remembered of the workers of all objects.
 #[derive(Debug, Default)]
@@ -46,6 +50,17 @@ pub(crate) struct Remembered {
     pub scaling: Scaling,
     /// When the last look ended that has changed something: what is older does not show it.
     pub acted: Option<Instant>,
+    /// The generation of the object, and when it was first looked at.
+    began: Option<(Option<i64>, Instant)>,
+}
+
+impl Remembered {
+    /// Whether this generation of the object is looked at only for a short time.
+    pub fn begins(&mut self, generation: Option<i64>, now: Instant) -> bool {
+        let same = self.began.filter(|(of, _)| *of == generation);
+        let (_, began) = *self.began.insert(same.unwrap_or((generation, now)));
+        now.saturating_duration_since(began) < BEGINS
+    }
 }
 
 /// What is remembered of what runs the workers.
@@ -286,6 +301,15 @@ mod tests {
         assert_eq!(scaling.past(at(-1)).cordon_refused, None, "the clock was put back: it is asked again");
         scaling.cordon_taken();
         assert_eq!(scaling.past(at(0)).cordon_refused, None);
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_news_once_the_object_is_looked_at_for_long() {
+        let (mut of, start) = (Remembered::default(), Instant::now());
+        assert!(of.begins(Some(1), start) && of.begins(Some(1), start + BEGINS - Duration::from_secs(1)));
+        assert!(!of.begins(Some(1), start + BEGINS));
+        assert!(of.begins(Some(2), start + BEGINS), "the spec was changed");
+        assert!(!of.begins(Some(2), start + BEGINS * 2));
     }
 
     #[test]

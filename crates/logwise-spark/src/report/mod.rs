@@ -94,6 +94,8 @@ pub(crate) struct Workers<'a> {
 pub(crate) struct Look<'a> {
     pub cluster: &'a LogwiseCluster,
     pub page: &'a Result<Arc<Page>, NoActiveMaster>,
+    /// Whether this generation is looked at only for a short time: what was not read yet is no news.
+    pub begins: bool,
     /// None: the spec names nothing that runs workers.
     pub workers: Option<Workers<'a>>,
     /// None: the spec does not describe the driver.

@@ -19,7 +19,7 @@ impl Look<'_> {
                 Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
             }
             (Known::Known(_), _) => Some(Draft::new(kind, false, Reason::SafeMargin, "")),
-            (Known::Unknown(why), _) if why.contains(NOT_YET) => {
+            (Known::Unknown(why), _) if self.begins && why.contains(NOT_YET) => {
                 let begins = || Draft::new(kind, Truth::Unknown, Reason::Pending, "Unread records are being looked at");
                 Some(self.before_if(kind, |before| before.truth != Truth::Unknown).unwrap_or_else(begins))
             }

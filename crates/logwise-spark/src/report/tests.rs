@@ -2,7 +2,7 @@ use super::*;
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::workers::{
-    Autoscaling, Clamp, Cluster, Load, Member, MemberState, OpenIntent, Past, PoolRef, Protection, Raise, Removal,
+    Autoscaling, Clamp, Cluster, Load, Member, MemberState, OpenIntent, Past, PoolRef, Protection, Raise, Removal, Risk,
     ScalingMode, Signal, Size, Step, Waiting,
 };
 use logwise_runtime::conditions::Truth;
@@ -19,6 +19,7 @@ struct Case {
     plan: Plan,
     told: Vec<Told>,
     last: Option<Intent>,
+    begins: bool,
 }
 
 fn at(second: i64) -> Timestamp {
@@ -129,6 +130,7 @@ impl Case {
             },
             told: Vec::new(),
             last: None,
+            begins: true,
         }
     }
 
@@ -152,7 +154,7 @@ impl Case {
             last: self.last.as_ref(),
         };
         let page = Ok(Arc::new(page()));
-        Look { cluster: &self.cluster, page: &page, workers: Some(workers), driver: None }.report(30)
+        Look { cluster: &self.cluster, page: &page, begins: self.begins, workers: Some(workers), driver: None }.report(30)
     }
 
     fn condition(&self, kind: ConditionType) -> (Truth, Reason, String) {
@@ -258,6 +260,32 @@ async fn a_start_of_the_operator_takes_nothing_back_that_was_said() {
     let begins = Case::with(|case| case.plan.signals = vec![Signal::Rate("2 of 5 samples so far".into())]);
     let (truth, reason, _) = begins.condition(ConditionType::SignalsFresh);
     assert_eq!((truth, reason), (Truth::Unknown, Reason::Pending));
+}
+
+#[tokio::test]
+async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
+    let mut case = Case::new();
+    case.facts.risk = Known::Known(Risk { age_seconds: 1, retention_seconds: 600, lost: false });
+    case.reported();
+    let before = [ConditionType::SignalsFresh, ConditionType::RetentionAtRisk].map(|kind| case.condition(kind).0);
+    assert_eq!(before, [Truth::True, Truth::False]);
+    case.plan.size = None;
+    case.facts.risk = Known::Unknown("retention_headroom not read yet".into());
+    for (signal, words) in [
+        (Signal::Ends("end offsets not read yet".into()), "end offsets not read yet"),
+        (Signal::Rate("4 of 5 samples so far".into()), "`intervals.kafkaSeconds`"),
+    ] {
+        case.plan.signals = vec![signal];
+        case.begins = true;
+        let told = [ConditionType::SignalsFresh, ConditionType::RetentionAtRisk].map(|kind| case.condition(kind).0);
+        assert_eq!(told, before, "a start of the operator is no news");
+        case.begins = false;
+        let (truth, reason, message) = case.condition(ConditionType::SignalsFresh);
+        assert_eq!((truth, reason), (Truth::False, Reason::SignalMissing));
+        assert!(message.contains(words), "{message}");
+        let (truth, reason, message) = case.condition(ConditionType::RetentionAtRisk);
+        assert_eq!((truth, reason), (Truth::Unknown, Reason::SignalMissing), "{message}");
+    }
 }
 
 #[tokio::test]

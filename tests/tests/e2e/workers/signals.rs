@@ -2,13 +2,14 @@
 
 use super::ledger::{Change, ended, raised};
 use super::query::{NOTHING, PARTITIONS, TOPIC, autoscaling, commit, ends, key, unread};
-use super::{Ground, Pipeline, Wish, merge, of_workers};
+use super::{Ground, Pipeline, Wish, merge, of_workers, operator};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::fake_master::Mood;
+use logwise_testbed::install;
 use logwise_testbed::kafka::client_config;
 use logwise_testbed::stand_in::{Fault, NewObject};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, condition, is_proving};
+use logwise_tests::{PATIENCE, apply, condition, is_proving};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
@@ -144,6 +145,30 @@ async fn numbers_that_cannot_be_are_named_and_let_nobody_go() -> Result<()> {
     ensure!(changes == [Change::Newcomers, Change::Protect(3)], "{changes:?}");
     ground.at_rest(&[&trial.pipeline]).await?;
     ground.ends(&[&trial.pipeline]).await
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_when_the_operator_starts_is_named_as_what_is_missing() -> Result<()> {
+    let mut ground = Ground::new("no-secret").await?;
+    unread(&ground.world, 0).await?;
+    let mut wish = Wish::new((1, 6, 2), &autoscaling((2, 5), json!({})));
+    wish.follows_load = true;
+    let pipeline = Pipeline::new(&ground.world, ("demo", ground.port), wish).await?;
+    apply(&ground.world, &[&pipeline.object]).await?;
+    pipeline.says(("SignalsFresh", "True", "Fresh"), &[]).await?;
+    pipeline.says(("RetentionAtRisk", "False", "SafeMargin"), &[]).await?;
+    ground.operator.stop().await?;
+    install::tenant(&ground.world.bed, &ground.world.namespace, &["kafka"]).await?;
+    let login = json!({"authentication": {"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}}});
+    pipeline.patch(&json!({"kafka": login})).await?;
+    ground.operator = operator(&ground.world).await?;
+    // Kafka is not even asked: nothing was read of it since the start.
+    pipeline.says(("KafkaReady", "False", "SecretNotFound"), &[]).await?;
+    pipeline.says(("SignalsFresh", "False", "SignalMissing"), &["end offsets", "Secret"]).await?;
+    pipeline.says(("RetentionAtRisk", "Unknown", "SignalMissing"), &["Secret"]).await?;
+    ground.looked(3).await?;
+    pipeline.says(("SignalsFresh", "False", "SignalMissing"), &["end offsets", "Secret"]).await?;
+    ground.ends(&[&pipeline]).await
 }
 
 /// Deletes the first records of a partition of the topic, as their retention would.
