@@ -13,6 +13,9 @@ use logwise_runtime::{Decision, words};
 /// Longest line about the last decision, and longest reason of a removal, in characters.
 const LONGEST: (usize, usize) = (256, 128);
 
+/// Longest selector, in characters.
+const LONGEST_SELECTOR: usize = 1_024;
+
 impl Look<'_> {
     pub(super) fn status(&self) -> SparkStatus {
         let page = self.page.as_ref().ok();
@@ -53,7 +56,7 @@ impl Look<'_> {
             wanted_replicas: self.wanted(),
             selector: self.workers.as_ref().and_then(|workers| match workers.place {
                 Place::Group { .. } => selector_of_group(self.cluster),
-                Place::Deployment { .. } => workers.found.selector.clone(),
+                Place::Deployment { .. } => workers.found.selector.clone().filter(|text| is_shown(text)),
             }),
             last_scale_time: now.filter(|_| resized).or_else(|| before?.last_scale_time.clone()),
         }
@@ -184,6 +187,11 @@ impl Look<'_> {
     }
 }
 
+/// Whether the status takes the selector: a Deployment may have a longer one.
+fn is_shown(selector: &str) -> bool {
+    (1..=LONGEST_SELECTOR).contains(&selector.chars().count())
+}
+
 impl Workers<'_> {
     /// Changes of the plan.
     fn planned(&self) -> i32 {
@@ -212,7 +220,7 @@ impl Workers<'_> {
         let RemovalTargets { removal, why } = judge::removal(&last.wish)?;
         Some(RemovedWorker {
             id: removal.id,
-            host: removal.host,
+            host: removal.host.map(|host| words::cut(&host, LONGEST.0)).filter(|host| !host.is_empty()),
             since: last.prepared.map(Time),
             reason: Some(words::cut(&why, LONGEST.1)).filter(|why| !why.is_empty()),
         })

@@ -331,6 +331,15 @@ async fn what_was_done_stands_in_the_status_and_in_events() {
 }
 
 #[tokio::test]
+async fn a_selector_that_the_status_does_not_take_is_left_out() {
+    let shown = |length: usize| {
+        let case = Case::with(|case| case.found.selector = Some("s".repeat(length)));
+        case.report().status.fields["spark"]["workers"]["selector"].is_string()
+    };
+    assert!(shown(1_024) && !shown(1_025) && !shown(0));
+}
+
+#[tokio::test]
 async fn the_failure_of_a_change_shows_in_spark_ready() {
     let failed = |class| Failed::NotSent { class, why: "another shard has claimed it".into() };
     let case = Case::with(|case| {

@@ -106,6 +106,14 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
 
     kafka.refuse().await?;
     trial.misses(&["Spark master", "end offsets"]).await?;
+    // A number that cannot be does not keep the rest from being told.
+    let odd = json!({"id": "", "host": "127.0.0.99", "state": "ALIVE", "cores": -1, "coresused": -1});
+    let page = json!({"url": "spark://m:7077", "status": "ALIVE", "workers": [odd], "activeapps": [],
+        "activedrivers": []});
+    master.tell(&page.to_string());
+    trial.pipeline.says(("SparkReady", "False", "WorkersNotReady"), &["0 of 1 wanted workers"]).await?;
+    trial.misses(&["end offsets"]).await?;
+    ensure!(trial.pipeline.shown().await?["status"]["spark"]["cores"] == 0, "{}", trial.pipeline.shown().await?);
     master.heal();
     trial.has_again("Spark master").await?;
     trial.misses(&["end offsets"]).await?;
