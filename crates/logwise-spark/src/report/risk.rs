@@ -7,14 +7,17 @@ use logwise_plan::Known;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 
 /// Shares of the retention, in percent, at which the message changes: each look has another number.
-const STEPS: [i64; 3] = [10, 25, 50];
+const STEPS: [i64; 4] = [10, 25, 50, SAFE_PERCENT];
+
+/// Share of the retention, in percent, that must be left again before the condition is taken back.
+const SAFE_PERCENT: i64 = 55;
 
 impl Look<'_> {
     pub(super) fn risk(&self, workers: &Workers<'_>) -> Option<Draft> {
         let kind = ConditionType::RetentionAtRisk;
         workers.followed()?;
         match (&workers.facts.risk, workers.nearest) {
-            (Known::Known(risk), Some(nearest)) if is_at_risk(risk) => {
+            (Known::Known(risk), Some(nearest)) if is_at_risk(risk) || self.stays_near(nearest) => {
                 let next = "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic";
                 Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
             }
@@ -32,12 +35,21 @@ impl Look<'_> {
     }
 }
 
+impl Look<'_> {
+    /// Whether the condition is True and the topic has not clearly left the half of its retention: one that swings about
+    /// it is no news at each look.
+    fn stays_near(&self, nearest: &Nearest) -> bool {
+        let is_true = |before: &Draft| before.truth == Truth::True;
+        nearest.left_percent < SAFE_PERCENT && self.before_if(ConditionType::RetentionAtRisk, is_true).is_some()
+    }
+}
+
 fn fact(nearest: &Nearest) -> String {
     let topic = &nearest.topic;
     let Some(kept) = nearest.retention_seconds else {
         return format!("Records of topic {topic} are gone that the query had not read");
     };
-    let step = STEPS.iter().find(|step| nearest.left_percent < **step).unwrap_or(&STEPS[2]);
+    let step = STEPS.iter().find(|step| nearest.left_percent < **step).unwrap_or(&SAFE_PERCENT);
     format!("Topic {topic} keeps records for {kept} s, of which less than {step} % are left to one that was not read")
 }
 

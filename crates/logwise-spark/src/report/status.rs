@@ -4,7 +4,7 @@ use super::{Look, Workers, by_id, holds, settled_before};
 use crate::judge::{self, RemovalTargets, kind};
 use crate::pool::{Place, selector_of_group};
 use crate::told::{Outcome, Told, What};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logwise_api::{Drift, PendingPlan, RemovedWorker, SparkStatus, Time, WorkersStatus, validate};
 use logwise_plan::workers::{Hold, MemberState, Pool, Raise, Removal, ScalingMode, Sizing, WorkerState};
 use logwise_runtime::conditions::Truth;
@@ -12,6 +12,9 @@ use logwise_runtime::{Decision, words};
 
 /// Longest line about the last decision, and longest reason of a removal, in characters.
 const LONGEST: (usize, usize) = (256, 128);
+
+/// How long another number of workers must be asked for before it counts as more than noise.
+const NOISE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Longest selector, in characters.
 const LONGEST_SELECTOR: usize = 1_024;
@@ -156,12 +159,14 @@ impl Look<'_> {
         before.drift.clone().filter(|drift| drift.summary.starts_with(&subject))
     }
 
-    /// Workers that are wanted. A number that follows the load stays as it was told while it is near that.
+    /// Workers that are wanted. A number that follows the load stays as it was told while it is near that, and asks for
+    /// the same: more than there are, fewer, or as many.
     pub(super) fn wanted(&self) -> Option<i32> {
         let workers = self.workers.as_ref()?;
         let told = self.reported().and_then(|spark| spark.workers.as_ref()?.wanted_replicas);
+        let is_near = |told: i32, now: i32| Decision::is_near(told.into(), now.into());
         match (told, workers.wanted(), &workers.policy.size) {
-            (Some(told), Some(now), Sizing::Load(_)) if Decision::is_near(told.into(), now.into()) => Some(told),
+            (Some(told), Some(now), Sizing::Load(_)) if is_near(told, now) && workers.still_wants(told) => Some(told),
             // Not known for now.
             (told, None, Sizing::Load(scaling)) if scaling.mode != ScalingMode::Disabled => told,
             (_, now, _) => now,
@@ -226,6 +231,21 @@ impl Workers<'_> {
         })
     }
 
+    /// Whether `told` workers are as good an answer as what the load asks for now.
+    fn still_wants(&self, told: i32) -> bool {
+        let (Some(pool), Some(size)) = (self.facts.pool.known(), &self.plan.size) else { return true };
+        let is_resized = self.told.iter().any(|told| told.resized().is_some());
+        let same = told.cmp(&pool.desired) == size.recommended.cmp(&pool.desired);
+        !is_resized && (same || told == pool.desired && self.swings())
+    }
+
+    /// Whether the load has asked for the present number a short time ago: another one may be noise.
+    fn swings(&self) -> bool {
+        let Some(pool) = self.facts.pool.known() else { return false };
+        let recommended = &self.facts.history.behavior.recommended;
+        recommended.iter().any(|one| one.replicas == pool.desired && self.now.duration_since(one.at) < NOISE)
+    }
+
     /// What is done, or why nothing is.
     fn says(&self) -> String {
         let told = self.told.iter().find(|told| matches!(told.what, What::Raise(_) | What::Remove(_)));
@@ -242,6 +262,7 @@ impl Workers<'_> {
         }
         match self.plan.holds.first() {
             Some(Hold::RecommendOnly { .. }) => "the mode is Recommend".to_owned(),
+            Some(Hold::Stabilizing { .. }) if self.swings() => holds::words(&Hold::WithinRange),
             Some(hold) => holds::words(hold),
             None => "nothing is changed".to_owned(),
         }
