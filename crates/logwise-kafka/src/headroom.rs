@@ -153,7 +153,8 @@ fn judge(
 ) -> BTreeMap<String, Known<Headroom>> {
     let of = |name: &String| -> Known<Headroom> {
         if let Some(offsets) = unread.lost.get(name) {
-            return Known::Known(Headroom::Lost { offsets: *offsets });
+            let retention_ms = retention.get(name).and_then(|retention| retention.known().copied());
+            return Known::Known(Headroom::Lost { offsets: *offsets, retention_ms });
         }
         if let Some(why) = unread.left_out.get(name) {
             return Known::Unknown(why.clone());
@@ -236,8 +237,9 @@ mod tests {
         assert_eq!(unread.asked, asked, "a partition that the query does not know is read from its begin");
         let read = [(at("b", 0), Known::Known(NOW)), (at("b", 1), Known::Known(NOW))];
         let found = judged(&ends, &unread, &read);
-        assert_eq!(found["a"], Known::Known(Headroom::Lost { offsets: 10 }));
-        assert_eq!(found["ever"], Known::Known(Headroom::Lost { offsets: 6 }), "not for its age, but gone");
+        assert_eq!(found["a"], Known::Known(Headroom::Lost { offsets: 10, retention_ms: Some(10_000) }));
+        let ever = Headroom::Lost { offsets: 6, retention_ms: None };
+        assert_eq!(found["ever"], Known::Known(ever), "not for its age, but gone");
         assert_eq!(found["c"], Known::Absent, "made anew: the first offset is that of the topic before");
         let ratio = |name: &str| found[name].known().unwrap().ratio();
         assert!(ratio("a") <= 0.0 && ratio("b") >= 1.0);

@@ -154,6 +154,8 @@ pub enum Headroom {
     Lost {
         /// How many offsets lie between what was read and the first record that is left.
         offsets: i64,
+        /// `retention.ms` of the topic, if it has an end that is known: they were as old as that at the least.
+        retention_ms: Option<i64>,
     },
 }
 

@@ -198,11 +198,10 @@ fn conclude(
         plan: &decided.plan,
         told,
         now: decided.now,
-        nearest: observed.signals.nearest.as_ref(),
         denied: denied.as_ref(),
         last: last.as_ref(),
     });
-    let look = report::Look { cluster, page: &observed.page, begins, workers, driver };
+    let look = report::Look { cluster, page: &observed.page, begins, signals: &observed.signals, workers, driver };
     look.measure(&context.shell.metrics);
     look.report(context.period_seconds)
 }

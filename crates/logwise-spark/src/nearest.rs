@@ -47,6 +47,21 @@ pub(crate) fn risk(
     }
 }
 
+/// Seconds for which the oldest record has waited that the query has not read, of all its topics; none: nothing is known
+/// to wait. Records that are gone were as old as they are kept at the least.
+pub(crate) fn oldest_seconds(
+    headroom: &Known<BTreeMap<String, Known<Headroom>>>,
+    position: &Known<CheckpointPosition>,
+) -> Option<i64> {
+    let (headroom, position) = (headroom.known()?, position.known()?);
+    let of_query = headroom.iter().filter(|(topic, _)| position.offsets.contains_key(*topic));
+    let ages = of_query.filter_map(|(_, headroom)| headroom.known()).map(|headroom| match *headroom {
+        Headroom::Left { age_ms, .. } => age_ms.max(0) / 1000,
+        Headroom::Lost { retention_ms, .. } => retention_ms.map_or(ALWAYS_SECONDS, |kept| kept.max(0) / 1000),
+    });
+    ages.max()
+}
+
 fn near(topic: &str, headroom: &Headroom) -> (Risk, Nearest) {
     let topic = topic.to_owned();
     match *headroom {
@@ -101,7 +116,7 @@ mod tests {
         let expected = Nearest { topic: "b".into(), retention_seconds: Some(50), left_percent: 40 };
         assert_eq!(nearest, Some(expected));
         assert!(is_at_risk(found.known().unwrap()));
-        let lost = Known::Known(Headroom::Lost { offsets: 9 });
+        let lost = Known::Known(Headroom::Lost { offsets: 9, retention_ms: None });
         let (found, nearest) = of(&[("a", left(10, 100)), ("c", lost), ("b", unknown("?"))]);
         assert!(found.known().is_some_and(|risk| risk.lost), "what is known to be lost is enough: {found:?}");
         assert_eq!(nearest.unwrap().topic, "c");
@@ -110,5 +125,18 @@ mod tests {
         let (found, nearest) = of(&[("a", Known::Absent)]);
         assert!(found.known().is_some_and(|risk| risk.age_seconds == 0) && nearest.is_none());
         assert!(risk(&headroom(&[("a", left(99, 100))]), &Known::Absent).0.is_unknown());
+    }
+
+    #[test]
+    fn the_oldest_record_counts_and_one_that_is_gone_is_as_old_as_its_topic_keeps_them() {
+        let read = Known::Known(position(&["a", "b", "c"]));
+        let of = |all: &[(&str, Known<Headroom>)]| oldest_seconds(&headroom(all), &read);
+        let lost = |retention_ms| Known::Known(Headroom::Lost { offsets: 9, retention_ms });
+        // The other one is nearer to its end.
+        let both = [("a", left(60, 1_000)), ("b", left(30, 40)), ("other", left(900, 1_000))];
+        assert_eq!(of(&both), Some(60));
+        assert_eq!(of(&[("a", left(60, 1_000)), ("c", lost(Some(70_000)))]), Some(70));
+        assert_eq!(of(&[("a", left(60, 1_000)), ("c", lost(None))]), Some(ALWAYS_SECONDS));
+        assert_eq!((of(&[("a", Known::Absent)]), oldest_seconds(&unknown("?"), &read)), (None, None));
     }
 }

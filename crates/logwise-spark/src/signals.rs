@@ -4,7 +4,8 @@ use crate::context::Context;
 use crate::nearest::{self, Nearest};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use logwise_api::{LogwiseCluster, validate};
+use logwise_api::LogwiseCluster;
+use logwise_api::validate::{self, Checkpoint};
 use logwise_plan::Known;
 use logwise_plan::workers::{Batch, Load, Progress, Risk, Sample};
 use logwise_runtime::facts::{BatchFact, CheckpointPosition, Fact, Headroom, Offsets, TopicEnds, TopicStarts};
@@ -37,6 +38,8 @@ pub(crate) struct Signals {
     pub nearest: Option<Nearest>,
     /// Records that were not read, if that was found out a short time ago.
     pub backlog: Option<i64>,
+    /// Seconds for which the oldest of them has waited.
+    pub oldest_seconds: Option<i64>,
 }
 
 /// What stands on the fact board.
@@ -72,10 +75,28 @@ pub(crate) fn gather(
         signals.load.samples = unknown("`spec.kafka.topics` is absent, so nobody reads end offsets");
         signals.risk = unknown("`spec.kafka.topics` is absent, so nobody reads records");
     }
-    if validate::checkpoint(cluster).is_none() {
-        signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+    match validate::checkpoint(cluster) {
+        None => {
+            signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
+        }
+        Some(checkpoint) if signals.load.batch == Known::Absent => {
+            let why = no_batch(&checkpoint);
+            if signals.risk.is_unknown() && board.headroom.known().is_some() {
+                signals.risk = Known::Unknown(why.clone());
+            }
+            signals.load.batch = Known::Unknown(why);
+        }
+        Some(_) => {}
     }
     signals
+}
+
+/// Names the folder: it may be that of another query.
+fn no_batch(checkpoint: &Checkpoint) -> String {
+    let Checkpoint { bucket, folder } = checkpoint;
+    format!(
+        "{folder}commits/ in bucket {bucket} holds no batch; if the query has committed one, correct `spark.queryName`"
+    )
 }
 
 fn untold<T>(what: &str, taken: Instant) -> Fact<T> {
@@ -132,6 +153,7 @@ impl Measured {
             },
             risk,
             nearest,
+            oldest_seconds: nearest::oldest_seconds(&board.headroom, position),
         }
     }
 
@@ -422,6 +444,12 @@ mod tests {
             measured.note_cores(1, at(5_000 + second));
         }
         assert_eq!((measured.cores.len(), measured.cores_during((at(0), at(10)), NEAR)), (CORES.0, 0));
+    }
+
+    #[test]
+    fn a_checkpoint_without_a_batch_is_named_by_its_folder() {
+        let why = no_batch(&Checkpoint { bucket: "logs".into(), folder: "checkpoint/aplication/".into() });
+        assert!(why.starts_with("checkpoint/aplication/commits/ in bucket logs holds no batch"), "{why}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `RetentionAtRisk`: whether records that the query has not read come near the end of their topic's retention.
 
-use super::{Look, Workers};
+use super::Look;
 use crate::nearest::{Nearest, is_at_risk};
 use crate::signals::NOT_YET;
+use logwise_api::validate;
 use logwise_plan::Known;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 
@@ -13,12 +14,21 @@ const STEPS: [i64; 4] = [10, 25, 50, SAFE_PERCENT];
 const SAFE_PERCENT: i64 = 55;
 
 impl Look<'_> {
-    pub(super) fn risk(&self, workers: &Workers<'_>) -> Option<Draft> {
+    /// None: the object has no query whose records could be looked at, and no load that is followed.
+    pub(super) fn risk(&self) -> Option<Draft> {
         let kind = ConditionType::RetentionAtRisk;
-        workers.followed()?;
-        match (&workers.facts.risk, workers.nearest) {
+        let follows = self.workers.as_ref().is_some_and(|workers| workers.followed().is_some());
+        let has_topics = self.cluster.spec.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_some());
+        if !follows && !(has_topics && validate::checkpoint(self.cluster).is_some()) {
+            return None;
+        }
+        match (&self.signals.risk, &self.signals.nearest) {
             (Known::Known(risk), Some(nearest)) if is_at_risk(risk) || self.stays_near(nearest) => {
-                let next = "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic";
+                let next = if follows {
+                    "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic"
+                } else {
+                    "See SparkReady; let more workers run, or raise the retention of the topic"
+                };
                 Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
             }
             (Known::Known(_), _) => Some(Draft::new(kind, false, Reason::SafeMargin, "")),
