@@ -5,8 +5,8 @@ use super::workers_removal::{self, Seen};
 use crate::Known;
 use crate::change::{Approval, raise_plan_id};
 use crate::workers::{
-    Autoscaling, Hold, HookStep, Member, MemberState, Observed, OpenIntent, Plan, Policy, Pool, PoolRef, Protection,
-    Raise, ScalingMode, Sizing,
+    Autoscaling, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy, Pool, PoolRef,
+    Protection, Raise, ScalingMode, Sizing,
 };
 use jiff::Timestamp;
 
@@ -233,7 +233,9 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         }
         Hold::Disabled => !case.is_managed(),
         Hold::PoolAbsent => false,
-        Hold::Unreadable { .. } => !matches!(cluster, Known::Known(_)),
+        Hold::Unreadable { why, .. } => {
+            !matches!(cluster, Known::Known(_)) || pool.obstacles.contains(&Obstacle::Unread(why.clone()))
+        }
         Hold::SignalsMissing { .. } => !case.plan.signals.is_empty(),
         Hold::DriverHost { id } => seen.hosts_driver(pool, id) || seen.has_lost_driver() || seen.has_waiting_driver(),
         Hold::CordonPending { id } | Hold::CordonLost { id } => {

@@ -65,18 +65,24 @@ impl Look<'_> {
         }
     }
 
-    /// Workers of the pool that the master counts as alive; where it is not known which those are, all of them.
+    /// Workers of the pool that the master counts as alive; none where it is not known which those are.
     pub(super) fn alive(&self) -> Option<i32> {
+        let (certain, doubted) = self.counted()?;
+        (doubted == 0).then_some(certain)
+    }
+
+    /// Workers of the pool that the master certainly counts as alive, and members in service of which nobody can say.
+    /// Where nothing runs workers by the spec, all of the master.
+    pub(super) fn counted(&self) -> Option<(i32, i32)> {
         let page = self.page.as_ref().ok()?;
-        let all = || words::count(page.alive().count());
-        let Some(pool) = self.pool() else { return Some(all()) };
-        let serving = || pool.members.iter().filter(|member| member.state == MemberState::InService);
-        if serving().any(|member| member.address.known().is_none()) {
-            return Some(all());
-        }
+        let Some(workers) = &self.workers else { return Some((words::count(page.alive().count()), 0)) };
+        let pool = workers.facts.pool.known()?;
         let is_alive = |state: &WorkerState| *state == WorkerState::Alive;
         let seats = pool.workers_of(&page.cluster);
-        Some(words::count(seats.iter().filter(|(_, worker)| worker.is_some_and(|w| is_alive(&w.state))).count()))
+        let certain = seats.iter().filter(|(_, worker)| worker.is_some_and(|worker| is_alive(&worker.state)));
+        let serving = pool.members.iter().filter(|member| member.state == MemberState::InService);
+        let doubted = serving.filter(|member| member.address.is_unknown());
+        Some((words::count(certain.count()), words::count(doubted.count())))
     }
 
     /// Workers that must be there for this generation to be carried out.
@@ -108,7 +114,8 @@ impl Look<'_> {
         };
         let is_held = || self.limited(workers).is_some_and(|limited| limited.truth == Truth::True);
         let sized = reached && !protects && (!shrinks || is_held());
-        driver && sized && self.page.is_ok() && self.missing_workers().is_none()
+        let there = self.missing_workers().is_none() && self.doubted_workers().is_none();
+        driver && sized && self.page.is_ok() && there
     }
 
     /// Changes that are wanted and not carried out because somebody said so.

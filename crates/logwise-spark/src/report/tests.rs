@@ -4,7 +4,7 @@ use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::workers::{
     Autoscaling, Clamp, Cluster, Load, Member, MemberState, OpenIntent, Past, PoolRef, Protection, Raise, Removal,
-    ScalingMode, Signal, Size, Step, Waiting,
+    ScalingMode, Signal, Size, Step, Waiting, Worker, WorkerState,
 };
 use logwise_runtime::conditions::Truth;
 use logwise_runtime::intent::{Owner, State, Wish, Writer};
@@ -24,6 +24,7 @@ struct Case {
     last: Option<Intent>,
     begins: bool,
     nearest: Option<Nearest>,
+    page: Page,
 }
 
 fn at(second: i64) -> Timestamp {
@@ -136,6 +137,7 @@ impl Case {
             last: None,
             begins: true,
             nearest: None,
+            page: page(),
         }
     }
 
@@ -157,7 +159,7 @@ impl Case {
             denied: None,
             last: self.last.as_ref(),
         };
-        let page = Ok(Arc::new(page()));
+        let page = Ok(Arc::new(self.page.clone()));
         let signals = Signals {
             load: self.facts.load.clone(),
             risk: self.facts.risk.clone(),
@@ -214,6 +216,29 @@ async fn bounds_and_ceilings_make_scaling_limited_true_and_say_what_to_do() {
         assert_eq!((truth, found), (Truth::True, reason), "{message}");
         assert!(message.contains(part), "{part}: {message}");
     }
+}
+
+#[tokio::test]
+async fn where_addresses_are_not_known_other_workers_of_the_master_do_not_count() {
+    let mut case = Case::with(|case| {
+        case.policy.size = Sizing::Fixed(1);
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        let lost = Member { address: Known::Unknown("throttled".into()), ..member("i-1", MemberState::InService) };
+        (pool.desired, pool.members) = (1, vec![lost]);
+        let host = "10.9.9.9".to_owned();
+        let tasks = Known::Unknown("?".into());
+        let strange = Worker { id: "w".into(), host, state: WorkerState::Alive, cores: 2, cores_used: 0, tasks };
+        case.page.cluster.workers = vec![strange];
+    });
+    let (truth, reason, message) = case.condition(ConditionType::SparkReady);
+    assert_eq!((truth, reason), (Truth::Unknown, Reason::Unreadable));
+    assert!(message.contains("those of Deployment w: throttled"), "{message}");
+    let spark = case.report().status.fields["spark"].clone();
+    assert!(spark["workers"]["readyReplicas"].is_null() && spark["settledGeneration"].is_null(), "{spark}");
+    // What is asked for in any case is there whoever the doubted one is.
+    let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+    pool.members.push(Member { address: Known::Known("10.9.9.9".into()), ..member("i-2", MemberState::InService) });
+    assert_eq!(case.condition(ConditionType::SparkReady).1, Reason::Available);
 }
 
 #[tokio::test]

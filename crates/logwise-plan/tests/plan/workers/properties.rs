@@ -86,7 +86,7 @@ prop_compose! {
         obstacles in mostly(
             BTreeSet::new(),
             vec![
-                BTreeSet::from([Obstacle::Refresh]),
+                BTreeSet::from([Obstacle::Refresh, Obstacle::Unread("throttled".to_owned())]),
                 BTreeSet::from([Obstacle::Suspended("Launch".to_owned()), Obstacle::Rebalance]),
             ],
         ),
