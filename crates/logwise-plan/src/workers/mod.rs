@@ -410,7 +410,7 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) {
     }
 }
 
-/// What was asked for does not come: then there are not as many as there should be, although nothing is left to ask for.
+/// What was asked for does not come: there are not as many as there should be, although nothing is left to ask for.
 fn tell_failing(about: &About<'_>, plan: &mut Plan) {
     let is_told = plan.holds.iter().any(|hold| matches!(hold, Hold::LaunchesFail { .. }));
     if is_told || plan.raise.is_some() || plan.removal.is_some() {

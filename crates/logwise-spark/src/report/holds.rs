@@ -77,7 +77,8 @@ mod tests {
         assert_eq!(draining(1), draining(7));
         assert_eq!(words(&Hold::Stabilizing { until }), words(&Hold::Stabilizing { until: jiff::Timestamp::MAX }));
         let below = |needed| words(&Hold::BelowTarget { left: needed - 1, needed });
-        assert_eq!((below(3), words(&Hold::Compaction { batch: 9 })), (below(4), words(&Hold::Compaction { batch: 19 })));
+        let compacts = |batch| words(&Hold::Compaction { batch });
+        assert_eq!((below(3), compacts(9)), (below(4), compacts(19)));
         let fails = |until| words(&Hold::LaunchesFail { text: "no capacity".into(), until });
         assert_eq!(fails(until), fails(jiff::Timestamp::MAX));
     }

@@ -7,7 +7,7 @@ use crate::pool::Place;
 use jiff::SignedDuration;
 use logwise_plan::Known;
 use logwise_plan::change;
-use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing};
+use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 
 /// How long a cordon may take to show before it is said.
@@ -184,6 +184,12 @@ impl Workers<'_> {
                 (Reason::DriverPodNotReady, "It would be the first to go, so no pod is removed. Look at that pod")
             }
             Hold::Suspended { .. } => (Reason::ScaleInHeld, "No worker is removed. Resume the process of the group"),
+            Hold::DriverHost { id } if id != UNKNOWN_HOST && self.is_fixed() => {
+                (Reason::ScaleInHeld, "Fewer are wanted, and none is removed where a driver runs")
+            }
+            Hold::AddressUnknown { .. } if self.is_fixed() => {
+                (Reason::ScaleInHeld, "Fewer are wanted, and none is removed of which that is not certain")
+            }
             Hold::AboveMaximum { .. } => {
                 (Reason::ScaleInHeld, "`status.spark.lastDecision` says what the removal of workers waits for")
             }
@@ -191,6 +197,11 @@ impl Workers<'_> {
         };
         let fact = holds::words(hold);
         Some((reason, format!("{what}: {fact}. {next}")))
+    }
+
+    /// Whether the spec names a number: as long as there are more, this generation is not carried out.
+    fn is_fixed(&self) -> bool {
+        matches!(self.policy.size, Sizing::Fixed(_))
     }
 
     /// Whether the removal that is under way was written down some time ago.

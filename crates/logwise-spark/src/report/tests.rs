@@ -219,6 +219,24 @@ async fn bounds_and_ceilings_make_scaling_limited_true_and_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_fixed_number_that_cannot_be_reached_is_told_why() {
+    let told = |size: Sizing, hold: Hold| {
+        let case = Case::with(|case| (case.policy.size, case.plan.holds) = (size.clone(), vec![hold]));
+        case.condition(ConditionType::ScalingLimited)
+    };
+    let held = [Hold::DriverHost { id: "i-1".into() }, Hold::AddressUnknown { id: "i-1".into() }];
+    for hold in held {
+        let (truth, reason, message) = told(Sizing::Fixed(1), hold.clone());
+        assert_eq!((truth, reason), (Truth::True, Reason::ScaleInHeld));
+        assert!(message.contains("i-1") && message.contains("Fewer are wanted"), "{message}");
+        let (by_load, _, _) = told(Sizing::Load(Box::default()), hold);
+        assert_eq!(by_load, Truth::False, "the load may ask for something else soon");
+    }
+    let waits = Hold::DriverHost { id: logwise_plan::workers::UNKNOWN_HOST.into() };
+    assert_eq!(told(Sizing::Fixed(1), waits).0, Truth::False, "it passes");
+}
+
+#[tokio::test]
 async fn where_addresses_are_not_known_other_workers_of_the_master_do_not_count() {
     let mut case = Case::with(|case| {
         case.policy.size = Sizing::Fixed(1);

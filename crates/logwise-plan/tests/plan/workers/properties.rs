@@ -6,8 +6,8 @@ use logwise_plan::behavior::{Behavior, Changed, History, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
     Autoscaling, Cluster, CordonRefused, DriverAt, FailedLaunch, Hold, Load, Member, MemberState, Observed, Obstacle,
-    OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing, Step, Worker,
-    WorkerState, confirm, plan, wanted,
+    OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing, Step,
+    Worker, WorkerState, confirm, plan, wanted,
 };
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
