@@ -197,7 +197,9 @@ fn timestamp(time: &DateTime) -> Option<Timestamp> {
 }
 
 fn failed(key: &str, error: &AwsError) -> String {
-    format!("{key} could not be read ({}): {}", error.permission().action, error.failure())
+    let failure = error.failure();
+    let permission = if failure.is_of_key() { logwise_aws::DECRYPT } else { error.permission().action };
+    format!("{key} could not be read ({permission}): {failure}")
 }
 
 fn broke_off(key: &str, why: &str) -> String {

@@ -378,6 +378,12 @@ async fn what_s3_refuses_is_named_with_key_and_permission() {
         assert!(told.starts_with(FOLDER) && told.contains(permission) && told.contains("AccessDenied"), "{told}");
         world.bed.mend(&world.bucket.name).await;
     }
+    let text = "User: x is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k";
+    let refusal = json!({"mode": "error", "status": 403, "code": "AccessDenied", "message": text, "times": 0});
+    world.fault(GET, refusal).await;
+    let told = why(read(&world, &Positions::new(HOUR)).await);
+    assert!(told.contains("could not be read (kms:Decrypt)") && told.contains("key/k"), "{told}");
+    world.bed.mend(&world.bucket.name).await;
     world.fault(GET, json!({"mode": "error", "status": 503, "code": "SlowDown", "times": 0})).await;
     let told = why(read(&world, &positions).await);
     assert!(told.starts_with(&key("commits", 6)) && told.contains("SlowDown"), "{told}");
