@@ -49,22 +49,21 @@ pub(crate) async fn decide(ground: Ground<'_>, found: &mut Found, now: Timestamp
         return (observed, plan);
     }
     closer(ground, found).await;
-    let (Some(page), Some(pool)) = (page, found.pool.known()) else {
-        let cluster = observed.cluster;
-        let observed = facts(ground, found, cluster, now);
-        let plan = workers::plan(ground.policy, &observed, now);
-        return (observed, plan);
+    let cluster = match (page, found.pool.known()) {
+        (Some(page), Some(pool)) => {
+            let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
+            Known::Known(ranking::busy(ground.cluster, &ground.context.masters, (page, pool), victim).await)
+        }
+        _ => observed.cluster,
     };
-    let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
-    let cluster = ranking::busy(ground.cluster, &ground.context.masters, (page, pool), victim).await;
-    let observed = facts(ground, found, Known::Known(cluster), now);
+    let observed = facts(ground, found, cluster, now);
+    ground.context.memory.with(ground.uid(), |of| of.scaling.look_closely());
     let plan = workers::plan(ground.policy, &observed, now);
     (observed, plan)
 }
 
 /// Asks everything about the pool, unless that was done just now.
 async fn closer(ground: Ground<'_>, found: &mut Found) {
-    ground.context.memory.with(ground.uid(), |of| of.scaling.look_closely());
     if found.depth == Depth::Full {
         return;
     }

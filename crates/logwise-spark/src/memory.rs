@@ -71,6 +71,9 @@ pub(crate) struct Scaling {
     looks: u32,
     /// Whether members came or went, or one was to go, at the last look.
     is_busy: bool,
+    /// Whether the last look has looked closer at what was about to be ended, and nothing full has shown since that this
+    /// is of no use.
+    is_close: bool,
     history: Option<History>,
     launches: Launches,
     refused: Option<CordonRefused>,
@@ -96,7 +99,7 @@ pub(crate) struct Going {
 impl Scaling {
     /// How much to ask at the look that begins.
     pub fn depth(&mut self) -> Depth {
-        let full = self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
+        let full = self.is_busy || self.is_close || self.looks.is_multiple_of(FULL_EVERY);
         self.looks = self.looks.wrapping_add(1);
         if full { Depth::Full } else { Depth::Quick }
     }
@@ -128,7 +131,11 @@ impl Scaling {
     /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
     pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
         match depth {
-            Depth::Full => self.launches.saw(pool.failed_launch.as_ref(), now),
+            Depth::Full => {
+                self.launches.saw(pool.failed_launch.as_ref(), now);
+                // What stands in the way of a removal only a full look shows: it would be read twice each time.
+                self.is_close &= !pool.obstacles.is_empty();
+            }
             Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
         }
         self.is_busy = pool.desired != pool.in_service();
@@ -136,7 +143,7 @@ impl Scaling {
 
     /// The next look is to ask everything.
     pub const fn look_closely(&mut self) {
-        self.is_busy = true;
+        self.is_close = true;
     }
 
     /// What the plan has to know of the past; how many were added and removed stands in the intent.
@@ -213,6 +220,7 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::Known;
+    use logwise_plan::workers::Obstacle;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -243,6 +251,24 @@ mod tests {
         assert_eq!(scaling.depth(), Quick);
         scaling.look_closely();
         assert_eq!(scaling.depth(), Full);
+    }
+
+    #[test]
+    fn while_something_stands_in_the_way_of_a_removal_each_look_asks_everything_at_once() {
+        use Depth::{Full, Quick};
+        let mut scaling = Scaling { looks: 1, ..Scaling::default() };
+        let hindered = || Pool { obstacles: [Obstacle::Refresh].into(), ..pool(0, None) };
+        // A quick look has shown nothing, a full one right after it what stands in the way.
+        scaling.saw(&mut pool(0, None), Quick, at(0));
+        scaling.saw(&mut hindered(), Full, at(1));
+        scaling.look_closely();
+        for second in 2..4 {
+            assert_eq!(scaling.depth(), Full);
+            scaling.saw(&mut hindered(), Full, at(second));
+        }
+        assert_eq!(scaling.depth(), Full);
+        scaling.saw(&mut pool(0, None), Full, at(5));
+        assert_eq!(scaling.depth(), Quick, "nothing stands in the way, and nothing goes");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::told::{Failed, Outcome, Told, What};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus};
+use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus, WorkersStatus};
 use logwise_plan::change::Window;
 use logwise_plan::workers::{Batch, Hold, Observed, Plan, Policy, Pool, Sizing};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
@@ -57,7 +57,20 @@ pub(crate) fn conflicted(cluster: &LogwiseCluster, conflict: &Conflict) -> Repor
 }
 
 fn not_looked(cluster: &LogwiseCluster, reason: Reason, message: String, failure: Option<ErrorClass>) -> Report {
-    let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
+    let before = cluster.status.as_ref().and_then(|status| status.spark.as_ref());
+    // Of what is another one's nothing is told; else what was seen last stays, as the scale subresource shows it.
+    let kept = before.filter(|_| reason != Reason::Conflicted);
+    let status = SparkStatus {
+        settled_generation: settled_before(cluster),
+        workers: kept.and_then(|before| before.workers.as_ref()).map(|workers| WorkersStatus {
+            replicas: workers.replicas,
+            selector: workers.selector.clone(),
+            last_scale_time: workers.last_scale_time.clone(),
+            ..WorkersStatus::default()
+        }),
+        last_decision: kept.and_then(|before| before.last_decision.clone()),
+        ..SparkStatus::default()
+    };
     let ready = Draft::new(ConditionType::SparkReady, false, reason, message);
     Report { status: part_status(&status, vec![ready]), failure, ..Report::default() }
 }

@@ -349,6 +349,31 @@ async fn what_was_done_stands_in_the_status_and_in_events() {
 }
 
 #[tokio::test]
+async fn a_look_that_is_refused_keeps_what_the_scale_subresource_shows() {
+    let mut case = Case::with(|case| {
+        case.found.selector = Some("app=spark".into());
+        let raise = Raise { pool: "g".into(), from: 1, to: 3 };
+        case.told = vec![Told { what: What::Raise(raise), outcome: Ok(Outcome::Done) }];
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        pool.members = vec![member("i-1", MemberState::InService)];
+    });
+    case.reported();
+    let spark = |report: Report| report.status.fields["spark"].clone();
+    let told = spark(case.report());
+    let message = "Secret aws does not exist".to_owned();
+    let refused = Refused { reason: Reason::SecretNotFound, message, class: ErrorClass::NotFound };
+    let kept = spark(super::refused(&case.cluster, refused));
+    for field in ["replicas", "selector", "lastScaleTime"] {
+        let (before, now) = (&told["workers"][field], &kept["workers"][field]);
+        assert!(!before.is_null() && before == now, "{field}: {kept}");
+    }
+    assert!(kept["workers"]["readyReplicas"].is_null() && kept["lastDecision"] == told["lastDecision"], "{kept}");
+    let conflict = Conflict { words: "belongs to another one".into() };
+    let others = spark(super::conflicted(&case.cluster, &conflict));
+    assert!(others["workers"].is_null() && others["lastDecision"].is_null(), "{others}");
+}
+
+#[tokio::test]
 async fn a_selector_that_the_status_does_not_take_is_left_out() {
     let shown = |length: usize| {
         let case = Case::with(|case| case.found.selector = Some("s".repeat(length)));
