@@ -5,6 +5,7 @@ use crate::signals::Measured;
 use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
+use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, History, Recommended};
 use logwise_plan::workers::{CordonRefused, FailedLaunch, Past, Pool, Step};
 use std::collections::HashMap;
@@ -132,7 +133,9 @@ impl Scaling {
     pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
         match depth {
             Depth::Full => {
-                self.launches.saw(pool.failed_launch.as_ref(), now);
+                // A group has an activity of each launch; a Deployment shows that they fail as long as they do.
+                let lasts = pool.newcomers_protected == Known::Absent;
+                self.launches.saw(pool.failed_launch.as_ref(), lasts, now);
                 // What stands in the way of a removal only a full look shows: it would be read twice each time.
                 self.is_close &= !pool.obstacles.is_empty();
             }
@@ -190,12 +193,14 @@ struct Launches {
 }
 
 impl Launches {
-    fn saw(&mut self, failed: Option<&FailedLaunch>, now: Timestamp) {
+    /// `lasts`: a failure is shown as long as launches fail, with the time of the first one.
+    fn saw(&mut self, failed: Option<&FailedLaunch>, lasts: bool, now: Timestamp) {
         let Some(failed) = failed else {
             *self = Self::default();
             return;
         };
-        if self.failed.as_ref().is_none_or(|known| known.at < failed.at) {
+        let goes_on = lasts && self.until(now).is_some_and(|until| until <= now);
+        if goes_on || self.failed.as_ref().is_none_or(|known| known.at < failed.at) {
             let (first, longest) = PAUSE_MINUTES;
             let minutes = (first << self.in_a_row.min(8)).min(longest);
             self.in_a_row = self.in_a_row.saturating_add(1);
@@ -219,7 +224,6 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logwise_plan::Known;
     use logwise_plan::workers::Obstacle;
 
     fn at(second: i64) -> Timestamp {
@@ -290,6 +294,21 @@ mod tests {
         assert!(quick.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some(), "it was not asked");
         scaling.saw(&mut pool(0, None), Depth::Full, at(120));
         assert_eq!(scaling.past(at(120)).backoff_until, None);
+    }
+
+    #[test]
+    fn a_deployment_whose_pods_cannot_be_made_is_asked_for_no_more_while_that_lasts() {
+        let mut scaling = Scaling::default();
+        let mut until = |failed, second| {
+            let mut pods = Pool { newcomers_protected: Known::Absent, ..pool(0, failed) };
+            scaling.saw(&mut pods, Depth::Full, at(second));
+            scaling.past(at(second)).backoff_until
+        };
+        assert_eq!((until(Some(0), 0), until(Some(0), 299)), (Some(at(300)), Some(at(300))));
+        assert_eq!(until(Some(0), 300), Some(at(300 + 600)), "it still is so");
+        assert_eq!(until(Some(0), 900), Some(at(900 + 1_200)));
+        assert_eq!(until(None, 930), None);
+        assert_eq!(until(Some(960), 960), Some(at(960 + 300)));
     }
 
     #[test]
