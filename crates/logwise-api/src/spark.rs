@@ -98,8 +98,9 @@ pub struct SparkMaster {
     ),
     transform = forbid(
         ".replicas",
-        "!has(self.replicas) || !has(self.autoscaling)",
-        "must not be specified when `autoscaling` is specified: set `autoscaling.minReplicas`, or remove `autoscaling`"
+        "!has(self.replicas) || !has(self.autoscaling) || self.autoscaling.mode == 'Disabled'",
+        "must not be specified when `autoscaling` is specified, unless its `mode` is Disabled: set \
+         `autoscaling.minReplicas`, or remove `autoscaling`"
     )
 )]
 pub struct Workers {
@@ -117,8 +118,8 @@ pub struct Workers {
     #[serde(default = "whole::<8081>")]
     #[schemars(range(min = 1, max = 65535))]
     pub ui_port: i32,
-    /// Workers to run, 0 to 10000; `kubectl scale` sets it. Not allowed together with `autoscaling`. Absent: the number is
-    /// not fixed. No default.
+    /// Workers to run, 0 to 10000; 0 counts as 1, since without a worker no driver runs. `kubectl scale` sets it. Not
+    /// allowed together with `autoscaling`, unless its `mode` is Disabled. Absent: the number is not fixed. No default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10000))]
     pub replicas: Option<i32>,

@@ -22,6 +22,9 @@ const LONGEST: usize = 400;
 const SIGNATURE_CODES: [&str; 4] =
     ["SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException", "IncompleteSignatureException"];
 
+/// Permission that reading an object takes which is encrypted with a key in AWS KMS.
+pub const DECRYPT: &str = "kms:Decrypt";
+
 /// Codes by which S3 says that a bucket lies in another region than the one that was asked.
 const OTHER_REGION: [&str; 4] =
     ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"];
@@ -54,6 +57,12 @@ impl Failure {
     /// Whether S3 says that the bucket lies in another region than the one that was asked.
     pub(crate) fn is_other_region(&self) -> bool {
         self.code.as_deref().is_some_and(|code| OTHER_REGION.contains(&code))
+    }
+
+    /// Whether S3 says that the key of an object that AWS KMS has encrypted may not be used: then another permission is
+    /// missing than that of the call.
+    pub fn is_of_key(&self) -> bool {
+        self.class == ErrorClass::Denied && self.text.contains(DECRYPT)
     }
 
     /// Whether AWS let the caller in and refused the call itself. The text of a role that could not be assumed has the

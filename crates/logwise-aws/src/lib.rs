@@ -26,7 +26,7 @@ pub use aws_sdk_autoscaling::Client as AutoScaling;
 pub use aws_sdk_ec2::Client as Ec2;
 pub use client::{AwsClients, AwsSettings, Clients, autoscaling_once, s3_once};
 pub use error::AwsError;
-pub use failure::{BoxError, Failure};
+pub use failure::{BoxError, DECRYPT, Failure};
 pub use fence::StillAllowed;
 pub use identity::{Base, Identity, MalformedKey, Pipeline, StaticKeys};
 pub use owner::{NotAnAccount, Owner};

@@ -1,7 +1,7 @@
 //! What the operator may do for one pipeline, found out by reads that change nothing.
 
 use crate::client::{Clients, autoscaling_once, ec2_once, s3_once, sts_once};
-use crate::failure::Failure;
+use crate::failure::{DECRYPT, Failure};
 use crate::owner::Owner;
 use crate::permissions::{
     ALL, ASSUME_ROLE, CALLER_IDENTITY, COMPLETE_ACTION, DESCRIBE_ACTIVITIES, DESCRIBE_GROUPS, DESCRIBE_HOOKS,
@@ -206,7 +206,7 @@ async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>)
     });
     let object = object.zip(wanted.checkpoint.as_ref()).map(|(result, folder)| {
         let resource = GET_OBJECT.on.arn(&place, &format!("{name}/{folder}"));
-        Check { permission: GET_OBJECT.action, resource, result }
+        of_object(result, resource)
     });
     let mut checks = vec![
         check(GET_LIFECYCLE, lifecycle),
@@ -216,8 +216,31 @@ async fn bucket(clients: &Clients, wanted: &Wanted, ask: bool, place: Place<'_>)
         check(GET_OBJECT_LOCK, lock),
         check(GET_REPLICATION, replication),
     ];
-    checks.extend(object);
+    checks.extend(object.into_iter().flatten());
     checks
+}
+
+/// What an answer to reading an object says about permissions: where it is encrypted, its key has one too.
+fn of_object(result: Outcome, resource: String) -> Vec<Check> {
+    let key = match &result {
+        Outcome::Denied(text) => key_named(text),
+        _ => None,
+    };
+    let of_object = |result| Check { permission: GET_OBJECT.action, resource, result };
+    match key {
+        None => vec![of_object(result)],
+        Some(key) => {
+            let hidden = Outcome::Unknown(format!("it shows only once {DECRYPT} is given"));
+            vec![Check { permission: DECRYPT, resource: key, result }, of_object(hidden)]
+        }
+    }
+}
+
+/// The key that may not be used, as a policy names it, if the answer is about one; `*`: it does not say which.
+fn key_named(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ')']));
+    let arn = words.find(|word| word.starts_with("arn:") && word.contains(":kms:"));
+    text.contains(DECRYPT).then(|| arn.unwrap_or("*").to_owned())
 }
 
 /// Whether the checkpoint of a query may be read.
@@ -334,4 +357,25 @@ fn statements(checks: &[Check]) -> Vec<Value> {
             json!({"Effect": "Allow", "Action": actions, "Resource": resource})
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_may_not_be_used_is_told_and_not_the_object() {
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/4f5b";
+        let who = "AccessDenied: User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform:";
+        let told = |text: String| of_object(Outcome::Denied(text), "arn:aws:s3:::b/c/*".to_owned());
+        let checks = told(format!("{who} kms:Decrypt on resource: {key} because no policy allows that"));
+        assert_eq!((checks[0].permission, checks[0].resource.as_str()), ("kms:Decrypt", key));
+        assert!(matches!(checks[0].result, Outcome::Denied(_)) && matches!(checks[1].result, Outcome::Unknown(_)));
+        let expected = json!({"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": key});
+        assert_eq!(serde_json::from_str::<Value>(&statement_line(&checks[..1])).unwrap(), expected);
+        let checks = told(format!("{who} kms:Decrypt on the resource associated with this ciphertext"));
+        assert_eq!(checks[0].resource, "*");
+        let checks = told(format!("{who} s3:GetObject on resource: arn:aws:s3:::b/c/metadata"));
+        assert_eq!((checks.len(), checks[0].permission), (1, "s3:GetObject"));
+    }
 }

@@ -81,16 +81,25 @@ async fn look(cluster: &LogwiseCluster, context: &Context) -> Report {
     };
     let mut policy = match validate::kafka_topics(cluster, context.period_seconds).transpose() {
         Ok(policy) => policy,
-        Err(invalid) => return report::invalid(cluster, &invalid),
+        Err(invalid) => {
+            surroundings::tell_unread(cluster, context, &invalid.to_string());
+            return report::invalid(cluster, &invalid);
+        }
     };
     let login = match reach(cluster, kafka, context).await {
         Ok(login) => login,
-        Err(refused) => return report::refused(cluster, refused),
+        Err(refused) => {
+            surroundings::tell_unread(cluster, context, &refused.message);
+            return report::refused(cluster, refused);
+        }
     };
     let ends_before = context.shell.facts.topic_ends.fact(&cluster.uid().unwrap_or_default(), Instant::now());
     let (client, mut look) = match observe_cluster((cluster, kafka), &login, policy.as_ref(), context).await {
         Ok(found) => found,
-        Err(error) => return report::no_client(cluster, &error),
+        Err(error) => {
+            surroundings::tell_unread(cluster, context, &error.to_string());
+            return report::no_client(cluster, &error);
+        }
     };
     // When the offsets were told, as near as can be said: a look may wait for some of its answers.
     let taken = Timestamp::now();

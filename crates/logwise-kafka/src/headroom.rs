@@ -5,6 +5,7 @@ use crate::controller::Context;
 use crate::{KafkaClient, Look, sampling};
 use jiff::Timestamp;
 use logwise_plan::Known;
+use logwise_runtime::Shell;
 use logwise_runtime::facts::{Fact, Headroom, Offsets, TopicEnds};
 use logwise_runtime::metrics::Pipeline;
 use std::collections::BTreeMap;
@@ -30,6 +31,11 @@ const READING: Duration = Duration::from_secs(10);
 /// Reads the oldest unread records, if it is time, and tells the other parts.
 pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (&str, &Pipeline), context: &Context) {
     let (facts, taken) = (&context.shell.facts, Instant::now());
+    let ends = match &look.ends {
+        Known::Known(ends) => ends,
+        Known::Unknown(why) => return tell_unread(&context.shell, uid, (why, taken)),
+        Known::Absent => return,
+    };
     let position = facts.position.read(uid, taken).known().map(|position| position.offsets.clone());
     let is_known = position.is_some();
     let period = if is_known { PERIODS.0 } else { PERIODS.1 };
@@ -49,6 +55,14 @@ pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (
 /// What the other parts are told: the oldest record of all says nothing about those that are unread.
 fn told(headroom: BTreeMap<String, Known<Headroom>>, is_known: bool) -> Known<BTreeMap<String, Known<Headroom>>> {
     if is_known { Known::Known(headroom) } else { Known::Unknown(NOT_KNOWN.to_owned()) }
+}
+
+/// Tells the other parts why nothing is known of unread records, unless what was read of them last still counts.
+pub(crate) fn tell_unread(shell: &Shell, uid: &str, (why, taken): (&str, Instant)) {
+    let headroom = &shell.facts.headroom;
+    if headroom.read(uid, taken).is_unknown() {
+        shell.tell(headroom, uid, Fact { value: Known::Unknown(why.to_owned()), taken, period: PERIODS.0 });
+    }
 }
 
 /// Retention by topic, in milliseconds; those without an end are left out.
@@ -149,7 +163,8 @@ fn judge(
 ) -> BTreeMap<String, Known<Headroom>> {
     let of = |name: &String| -> Known<Headroom> {
         if let Some(offsets) = unread.lost.get(name) {
-            return Known::Known(Headroom::Lost { offsets: *offsets });
+            let retention_ms = retention.get(name).and_then(|retention| retention.known().copied());
+            return Known::Known(Headroom::Lost { offsets: *offsets, retention_ms });
         }
         if let Some(why) = unread.left_out.get(name) {
             return Known::Unknown(why.clone());
@@ -232,8 +247,9 @@ mod tests {
         assert_eq!(unread.asked, asked, "a partition that the query does not know is read from its begin");
         let read = [(at("b", 0), Known::Known(NOW)), (at("b", 1), Known::Known(NOW))];
         let found = judged(&ends, &unread, &read);
-        assert_eq!(found["a"], Known::Known(Headroom::Lost { offsets: 10 }));
-        assert_eq!(found["ever"], Known::Known(Headroom::Lost { offsets: 6 }), "not for its age, but gone");
+        assert_eq!(found["a"], Known::Known(Headroom::Lost { offsets: 10, retention_ms: Some(10_000) }));
+        let ever = Headroom::Lost { offsets: 6, retention_ms: None };
+        assert_eq!(found["ever"], Known::Known(ever), "not for its age, but gone");
         assert_eq!(found["c"], Known::Absent, "made anew: the first offset is that of the topic before");
         let ratio = |name: &str| found[name].known().unwrap().ratio();
         assert!(ratio("a") <= 0.0 && ratio("b") >= 1.0);

@@ -2,7 +2,7 @@
 //! other parts have read.
 
 use crate::controller::Context;
-use crate::{Look, growth};
+use crate::{Look, growth, headroom};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -68,6 +68,17 @@ fn unread(ends: &BTreeMap<i32, i64>, read: &BTreeMap<i32, i64>, first: &BTreeMap
     let next = |partition: &i32| read.get(partition).max(first.get(partition)).copied().unwrap_or(0);
     let each = ends.iter().map(|(partition, end)| end.saturating_sub(next(partition)).max(0));
     each.fold(0, i64::saturating_add)
+}
+
+/// Tells the other parts why nothing could be read of the topics of this object, if it has any.
+pub(crate) fn tell_unread(cluster: &LogwiseCluster, context: &Context, why: &str) {
+    if cluster.spec.kafka.as_ref().is_none_or(|kafka| kafka.topics.is_none()) {
+        return;
+    }
+    let (shell, uid, taken) = (&context.shell, cluster.uid().unwrap_or_default(), Instant::now());
+    let period = Duration::from_secs(context.period_seconds.into());
+    shell.tell(&shell.facts.topic_ends, &uid, Fact { value: Known::Unknown(why.to_owned()), taken, period });
+    headroom::tell_unread(shell, &uid, (why, taken));
 }
 
 /// Tells the other parts the first offsets of the topics of a look, as far as any were read. They are up to ten minutes

@@ -1,10 +1,10 @@
 //! The record of what was decided, on its way to the Orchestrator DB.
 
 use crate::Part;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
@@ -66,9 +66,13 @@ pub struct Recorded {
 /// Lets through decisions that did something or that differ from the last one of the same object, part and thing.
 pub struct DecisionLog {
     sink: Box<dyn Fn(Recorded) + Send + Sync>,
-    /// The last record of each object, part and thing that the part decides about.
-    last: Mutex<HashMap<(String, Part, &'static str), Gist>>,
+    /// The last records of each object, part and thing that the part decides about, the newest one last.
+    last: Mutex<HashMap<(String, Part, &'static str), VecDeque<(Timestamp, Gist)>>>,
 }
+
+/// Records that a decision is compared with, and for how long, where a part decides by a load that swings: it would make
+/// a record of each swing otherwise.
+const SWINGS: (usize, SignedDuration) = (4, SignedDuration::from_hours(1));
 
 impl DecisionLog {
     /// Passes records to `sink`, which must return at once.
@@ -77,7 +81,8 @@ impl DecisionLog {
     }
 
     /// Records `decision` unless it repeats the last recorded one without having done anything. Numbers that follow the
-    /// load repeat it while they are near: there would be a record of each look otherwise.
+    /// load repeat it while they are near: there would be a record of each look otherwise. What a swinging load brings
+    /// back within the hour, with nothing done meanwhile, repeats an earlier one.
     pub fn record(&self, object: &crate::ObjectKey, part: Part, decision: Decision, at: Timestamp) {
         let gist = Gist::of(object.generation, part, &decision);
         // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
@@ -85,14 +90,25 @@ impl DecisionLog {
         let key = (object.uid.clone(), part, decision.about);
         let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if !acted && last.get(&key).is_some_and(|before| before.is_about(&gist)) {
+            if !acted && last.get(&key).is_some_and(|before| is_repeated(part, before, (&gist, at))) {
                 return;
             }
             // One that is recorded again after a start says nothing about what was decided last.
-            if decision.id.is_none() || last.contains_key(&key) { last.insert(key, gist) } else { None }
+            let had_before = last.contains_key(&key);
+            if decision.id.is_none() || had_before {
+                let records = last.entry(key).or_default();
+                if acted {
+                    records.clear();
+                }
+                records.push_back((at, gist));
+                if records.len() > SWINGS.0 {
+                    records.pop_front();
+                }
+            }
+            had_before
         };
         // The first hold after a start is the one that was recorded before the stop: it gets that record's id.
-        let time = if acted || before.is_some() { at.as_millisecond() } else { 0 };
+        let time = if acted || before { at.as_millisecond() } else { 0 };
         let named = || {
             let digest = digest(object.generation, [&decision.actions, &decision.holds, &decision.outcome]);
             format!("{digest:016x}-{time:x}")
@@ -117,6 +133,16 @@ impl DecisionLog {
     }
 }
 
+/// Whether one of the last records says the same; of most parts only the last one counts.
+fn is_repeated(part: Part, records: &VecDeque<(Timestamp, Gist)>, (now, at): (&Gist, Timestamp)) -> bool {
+    let is_recent = |then: &Timestamp| part == Part::Spark && at.duration_since(*then).abs() < SWINGS.1;
+    let mut newest = true;
+    records.iter().rev().any(|(then, before)| {
+        let counts = std::mem::take(&mut newest) || is_recent(then);
+        counts && before.is_about(now)
+    })
+}
+
 /// What tells one decision from another: what was decided, not the facts that change at each look.
 #[derive(Debug)]
 struct Gist {
@@ -129,6 +155,7 @@ impl Gist {
     fn of(generation: i64, part: Part, decision: &Decision) -> Self {
         let (mut actions, mut holds, mut figures) = (decision.actions.clone(), decision.holds.clone(), Vec::new());
         for value in [&mut actions, &mut holds] {
+            leave_out(value, that_move(part));
             take_figures(value, that_follow_load(part), &mut figures);
         }
         Self { digest: digest(generation, [&actions, &holds, &decision.outcome]), figures }
@@ -156,13 +183,31 @@ const fn that_follow_load(part: Part) -> &'static [&'static str] {
             "drainSeconds",
             "cores",
             "busyCores",
-            "batch",
             "leftSeconds",
-            "needed",
             "floor",
             "tasks",
         ],
         Part::Storage | Part::Retention | Part::Mirror | Part::Summary => &[],
+    }
+}
+
+/// Members of holds that move although the decision is the same: times until which something is waited for, and numbers
+/// that are counted from look to look.
+const fn that_move(part: Part) -> &'static [&'static str] {
+    match part {
+        Part::Spark => &["until", "batch", "left", "needed", "spent"],
+        Part::Kafka | Part::Storage | Part::Retention | Part::Mirror | Part::Summary => &[],
+    }
+}
+
+/// Empties the members with these names.
+fn leave_out(value: &mut Value, names: &[&str]) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| leave_out(value, names)),
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| {
+            if names.contains(&name.as_str()) { *value = Value::Null } else { leave_out(value, names) }
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -251,6 +296,41 @@ mod tests {
         assert_eq!(record(Part::Kafka, &[100, 110, 120, 121, 130, 146, 121]), [100, 121, 146]);
         assert_eq!(record(Part::Spark, &[10, 11, 11, 13]), [10, 13]);
         assert_eq!(record(Part::Storage, &[10, 11, 11]), [10, 11], "of other parts each number counts");
+    }
+
+    #[test]
+    fn a_load_that_swings_makes_no_record_of_each_swing() {
+        let record = |part: Part, looks: &[(i64, Value)]| {
+            let (log, seen) = log();
+            let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+            for (second, holds) in looks {
+                let held = decision(json!([]), holds.clone());
+                log.record(&key, part, held, Timestamp::from_second(*second).unwrap());
+            }
+            seen.lock().unwrap().len()
+        };
+        let within = || json!([{"reason": "withinRange"}]);
+        let waits = |until: i64| json!([{"reason": "stabilizing", "until": format!("2026-12-01T12:00:{until:02}Z")}]);
+        let swings: Vec<(i64, Value)> =
+            (0..20).map(|look| (look * 30, if look % 2 == 0 { within() } else { waits(look) })).collect();
+        assert_eq!((record(Part::Spark, &swings), record(Part::Storage, &swings)), (2, 20));
+        let later = [(0, within()), (30, waits(1)), (60, within()), (30 + 3_600, waits(2))];
+        assert_eq!(record(Part::Spark, &later[..3]), 2);
+        assert_eq!(record(Part::Spark, &[(0, within()), (30, waits(1)), (3_700, within())]), 3, "an hour later");
+        let below = |needed: i32| json!([{"reason": "belowTarget", "left": needed - 1, "needed": needed}]);
+        assert_eq!(record(Part::Spark, &[(0, below(4)), (30, below(9)), (60, below(2))]), 1);
+        assert_eq!(record(Part::Spark, &later), 2, "what stands last is no news");
+    }
+
+    #[test]
+    fn what_was_done_makes_the_hold_after_it_a_new_record() {
+        let (log, seen) = log();
+        let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
+        for (second, actions) in [json!([]), json!(["raise"]), json!([])].into_iter().enumerate() {
+            let at = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            log.record(&key, Part::Spark, decision(actions, json!(["x"])), at);
+        }
+        assert_eq!(seen.lock().unwrap().len(), 3);
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub const TOGETHER: Duration = Duration::from_secs(30);
 /// How often a channel drops resources that nobody names any more.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// For how long after its time a fact is kept that nobody follows: until then it says that it is old, or why nothing
+/// could be read, and not that nothing was read yet.
+const KEPT: Duration = Duration::from_secs(3_600);
+
 /// A fact and when it was taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact<T> {
@@ -37,6 +41,10 @@ impl<T> Fact<T> {
 
     fn is_old(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.taken) > self.period * 2
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.taken) > self.period * 2 + KEPT
     }
 
     /// Whether this fact and another were taken close enough to be compared.
@@ -72,7 +80,7 @@ impl<T> Open<T> {
         }
         self.swept = Some(now);
         self.senders.retain(|_, sender| {
-            sender.receiver_count() > 0 || sender.borrow().as_ref().is_some_and(|fact| !fact.is_old(now))
+            sender.receiver_count() > 0 || sender.borrow().as_ref().is_some_and(|fact| !fact.is_over(now))
         });
     }
 }
@@ -146,6 +154,8 @@ pub enum Headroom {
     Lost {
         /// How many offsets lie between what was read and the first record that is left.
         offsets: i64,
+        /// `retention.ms` of the topic, if it has an end that is known: they were as old as that at the least.
+        retention_ms: Option<i64>,
     },
 }
 
@@ -296,11 +306,15 @@ mod tests {
     #[test]
     fn what_nobody_publishes_or_follows_is_forgotten() {
         let board = FactBoard::default();
-        let (start, later) = (Instant::now(), Instant::now() + SWEEP * 2);
+        let (start, old) = (Instant::now(), Instant::now() + SWEEP * 2);
+        let later = old + KEPT;
         board.cores.publish("gone", fact(start, 1));
         let follower = board.cores.follow("followed");
-        board.cores.publish("m", fact(later, 1));
         let held = |resource| board.cores.lock().senders.contains_key(resource);
+        board.cores.publish("m", fact(old, 1));
+        assert!(held("gone"), "it still says that it is old");
+        assert_eq!(board.cores.read("gone", old), Known::Unknown("not read for more than 20 s".into()));
+        board.cores.publish("m", fact(later, 1));
         assert_eq!((held("gone"), held("followed"), held("m")), (false, true, true));
         drop(follower);
     }

@@ -193,8 +193,9 @@ fn conclude(
     (decided, told): (Option<&Decided>, &[Told]),
     driver: Option<driver::Look<'_>>,
 ) -> Report {
-    let denied: Option<Failed> =
-        context.memory.with(&cluster.uid().unwrap_or_default(), |of| of.scaling.denied.clone());
+    let (denied, begins): (Option<Failed>, bool) = context.memory.with(&cluster.uid().unwrap_or_default(), |of| {
+        (of.scaling.denied.clone(), of.begins(cluster.metadata.generation, Instant::now()))
+    });
     let resource = decided.and_then(|decided| decided.found.resource.as_ref());
     let last: Option<Intent> = resource.and_then(|resource| context.shell.intents.last(resource).ok().flatten());
     let workers = valid.workers.as_ref().zip(decided).map(|((policy, place), decided)| report::Workers {
@@ -205,11 +206,10 @@ fn conclude(
         plan: &decided.plan,
         told,
         now: decided.now,
-        nearest: observed.signals.nearest.as_ref(),
         denied: denied.as_ref(),
         last: last.as_ref(),
     });
-    let look = report::Look { cluster, page: &observed.page, workers, driver };
+    let look = report::Look { cluster, page: &observed.page, begins, signals: &observed.signals, workers, driver };
     look.measure(&context.shell.metrics);
     look.report(context.period_seconds)
 }

@@ -5,11 +5,12 @@ use crate::signals::Measured;
 use crate::told::Failed;
 use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
+use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, History, Recommended};
 use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Past, Pool, Step, Waiting};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Every so many looks everything is asked about the workers' group.
 const FULL_EVERY: u32 = 5;
@@ -22,6 +23,10 @@ const SILENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long no cordon is asked for after the master has refused one, or what runs the workers to end one.
 const REFUSED: SignedDuration = SignedDuration::from_mins(10);
+
+/// For how long after a start of the operator, or a change of the spec, it is no news that something was not read yet.
+/// The first offsets of topics are read every ten minutes, and a rate takes five looks at Kafka.
+const BEGINS: Duration = Duration::from_secs(15 * 60);
 
 /// What is remembered of the workers of all objects.
 #[derive(Debug, Default)]
@@ -49,6 +54,17 @@ pub(crate) struct Remembered {
     pub scaling: Scaling,
     /// When the last look ended that has changed something: what is older does not show it.
     pub acted: Option<Instant>,
+    /// The generation of the object, and when it was first looked at.
+    began: Option<(Option<i64>, Instant)>,
+}
+
+impl Remembered {
+    /// Whether this generation of the object is looked at only for a short time.
+    pub fn begins(&mut self, generation: Option<i64>, now: Instant) -> bool {
+        let same = self.began.filter(|(of, _)| *of == generation);
+        let (_, began) = *self.began.insert(same.unwrap_or((generation, now)));
+        now.saturating_duration_since(began) < BEGINS
+    }
 }
 
 /// What is remembered of what runs the workers.
@@ -59,8 +75,9 @@ pub(crate) struct Scaling {
     looks: u32,
     /// Whether members came or went, or one was to go, at the last look.
     is_busy: bool,
-    /// Whether the next look is to ask everything all the same.
-    closely: bool,
+    /// Whether the last look has looked closer at what was about to be ended, and nothing full has shown since that this
+    /// is of no use.
+    is_close: bool,
     history: Option<History>,
     launches: Launches,
     refused: Option<CordonRefused>,
@@ -89,8 +106,7 @@ pub(crate) struct Going {
 impl Scaling {
     /// How much to ask at the look that begins.
     pub fn depth(&mut self) -> Depth {
-        let closely = std::mem::take(&mut self.closely);
-        let full = closely || self.is_busy || self.looks.is_multiple_of(FULL_EVERY);
+        let full = self.is_busy || self.is_close || self.looks.is_multiple_of(FULL_EVERY);
         self.looks = self.looks.wrapping_add(1);
         if full { Depth::Full } else { Depth::Quick }
     }
@@ -131,7 +147,13 @@ impl Scaling {
     /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
     pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
         match depth {
-            Depth::Full => self.launches.saw(pool.failed_launch.as_ref(), now),
+            Depth::Full => {
+                // A group has an activity of each launch; a Deployment shows that they fail as long as they do.
+                let lasts = pool.newcomers_protected == Known::Absent;
+                self.launches.saw(pool.failed_launch.as_ref(), lasts, now);
+                // What stands in the way of a removal only a full look shows: it would be read twice each time.
+                self.is_close &= !pool.obstacles.is_empty();
+            }
             Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
         }
         self.is_busy = pool.desired != pool.in_service();
@@ -140,7 +162,7 @@ impl Scaling {
 
     /// The next look is to ask everything.
     pub const fn look_closely(&mut self) {
-        self.closely = true;
+        self.is_close = true;
     }
 
     /// What the plan has to know of the past; how many were added and removed stands in the intent.
@@ -203,12 +225,14 @@ struct Launches {
 }
 
 impl Launches {
-    fn saw(&mut self, failed: Option<&FailedLaunch>, now: Timestamp) {
+    /// `lasts`: a failure is shown as long as launches fail, with the time of the first one.
+    fn saw(&mut self, failed: Option<&FailedLaunch>, lasts: bool, now: Timestamp) {
         let Some(failed) = failed else {
             *self = Self::default();
             return;
         };
-        if self.failed.as_ref().is_none_or(|known| known.at < failed.at) {
+        let goes_on = lasts && self.until(now).is_some_and(|until| until <= now);
+        if goes_on || self.failed.as_ref().is_none_or(|known| known.at < failed.at) {
             let (first, longest) = PAUSE_MINUTES;
             let minutes = (first << self.in_a_row.min(8)).min(longest);
             self.in_a_row = self.in_a_row.saturating_add(1);
@@ -232,9 +256,8 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logwise_plan::Known;
     use logwise_plan::behavior::{Behavior, Question, limit};
-    use logwise_plan::workers::{Member, MemberState};
+    use logwise_plan::workers::{Member, MemberState, Obstacle};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -264,8 +287,25 @@ mod tests {
         scaling.saw(&mut pool(0, None), Full, at(1));
         assert_eq!(scaling.depth(), Quick);
         scaling.look_closely();
-        scaling.saw(&mut pool(0, None), Full, at(2));
-        assert_eq!((scaling.depth(), scaling.depth()), (Full, Quick), "whatever the rest of the look has seen");
+        assert_eq!(scaling.depth(), Full);
+    }
+
+    #[test]
+    fn while_something_stands_in_the_way_of_a_removal_each_look_asks_everything_at_once() {
+        use Depth::{Full, Quick};
+        let mut scaling = Scaling { looks: 1, ..Scaling::default() };
+        let hindered = || Pool { obstacles: [Obstacle::Refresh].into(), ..pool(0, None) };
+        // A quick look has shown nothing, a full one right after it what stands in the way.
+        scaling.saw(&mut pool(0, None), Quick, at(0));
+        scaling.saw(&mut hindered(), Full, at(1));
+        scaling.look_closely();
+        for second in 2..4 {
+            assert_eq!(scaling.depth(), Full);
+            scaling.saw(&mut hindered(), Full, at(second));
+        }
+        assert_eq!(scaling.depth(), Full);
+        scaling.saw(&mut pool(0, None), Full, at(5));
+        assert_eq!(scaling.depth(), Quick, "nothing stands in the way, and nothing goes");
     }
 
     #[test]
@@ -287,6 +327,21 @@ mod tests {
         assert!(quick.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some(), "it was not asked");
         scaling.saw(&mut pool(0, None), Depth::Full, at(120));
         assert_eq!(scaling.past(at(120)).backoff_until, None);
+    }
+
+    #[test]
+    fn a_deployment_whose_pods_cannot_be_made_is_asked_for_no_more_while_that_lasts() {
+        let mut scaling = Scaling::default();
+        let mut until = |failed, second| {
+            let mut pods = Pool { newcomers_protected: Known::Absent, ..pool(0, failed) };
+            scaling.saw(&mut pods, Depth::Full, at(second));
+            scaling.past(at(second)).backoff_until
+        };
+        assert_eq!((until(Some(0), 0), until(Some(0), 299)), (Some(at(300)), Some(at(300))));
+        assert_eq!(until(Some(0), 300), Some(at(300 + 600)), "it still is so");
+        assert_eq!(until(Some(0), 900), Some(at(900 + 1_200)));
+        assert_eq!(until(None, 930), None);
+        assert_eq!(until(Some(960), 960), Some(at(960 + 300)));
     }
 
     #[test]
@@ -375,6 +430,15 @@ mod tests {
         assert!(scaling.has_let_go(&told), "with whatever token");
         scaling.saw(&mut pool(0, None), Depth::Quick, at(1));
         assert!(!scaling.has_let_go(&waits("drain")));
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_news_once_the_object_is_looked_at_for_long() {
+        let (mut of, start) = (Remembered::default(), Instant::now());
+        assert!(of.begins(Some(1), start) && of.begins(Some(1), start + BEGINS - Duration::from_secs(1)));
+        assert!(!of.begins(Some(1), start + BEGINS));
+        assert!(of.begins(Some(2), start + BEGINS), "the spec was changed");
+        assert!(!of.begins(Some(2), start + BEGINS * 2));
     }
 
     #[test]

@@ -16,16 +16,9 @@ pub(crate) struct Nearest {
     pub retention_seconds: Option<i64>,
     /// Share of that time which is left, in percent.
     pub left_percent: i64,
-    /// Seconds that the oldest unread record of all topics has waited; those that are gone are left out.
-    pub oldest_seconds: i64,
 }
 
 impl Nearest {
-    /// How long the oldest unread record has waited, in seconds, if none is gone.
-    pub fn oldest(&self) -> Option<i64> {
-        self.retention_seconds.map(|_| self.oldest_seconds)
-    }
-
     /// Whether less than half of its retention is left to a record that was not read, or such records are gone.
     pub const fn is_at_risk(&self) -> bool {
         self.retention_seconds.is_none() || self.left_percent < 50
@@ -50,12 +43,10 @@ pub(crate) fn risk(
         of_query().filter_map(|(topic, headroom)| Some((topic, Waits::of(headroom.known()?)))).collect();
     let first = known.iter().map(|(_, waits)| waits).min_by_key(|waits| waits.left());
     let risk = first.map(|first| first.risk(known.iter().filter_map(|(_, waits)| waits.kept).min()));
-    let oldest_seconds = known.iter().filter(|(_, waits)| waits.kept.is_some()).map(|(_, waits)| waits.age).max();
     let nearest = known.iter().min_by_key(|(_, waits)| waits.share()).map(|(topic, waits)| Nearest {
         topic: (*topic).clone(),
         retention_seconds: waits.kept,
         left_percent: waits.share().unwrap_or(0),
-        oldest_seconds: oldest_seconds.unwrap_or(0),
     });
     let is_near = nearest.as_ref().is_some_and(Nearest::is_at_risk);
     let unread = of_query().find_map(|(topic, headroom)| match headroom {
@@ -72,6 +63,21 @@ pub(crate) fn risk(
             (Known::Known(Risk { age_seconds, retention_seconds, lost: false, shortest_seconds: None }), None)
         }
     }
+}
+
+/// Seconds for which the oldest record has waited that the query has not read, of all its topics; none: nothing is known
+/// to wait. Records that are gone were as old as they are kept at the least.
+pub(crate) fn oldest_seconds(
+    headroom: &Known<BTreeMap<String, Known<Headroom>>>,
+    position: &Known<CheckpointPosition>,
+) -> Option<i64> {
+    let (headroom, position) = (headroom.known()?, position.known()?);
+    let of_query = headroom.iter().filter(|(topic, _)| position.offsets.contains_key(*topic));
+    let ages = of_query.filter_map(|(_, headroom)| headroom.known()).map(|headroom| match *headroom {
+        Headroom::Left { age_ms, .. } => age_ms.max(0) / 1000,
+        Headroom::Lost { retention_ms, .. } => retention_ms.map_or(ALWAYS_SECONDS, |kept| kept.max(0) / 1000),
+    });
+    ages.max()
 }
 
 /// Unread records of one topic, in whole seconds.
@@ -141,10 +147,10 @@ mod tests {
         let (found, nearest) = of(&[("a", left(10, 100)), ("b", left(30, 50)), ("other", left(99, 100))]);
         let expected = Risk { age_seconds: 30, retention_seconds: 50, lost: false, shortest_seconds: None };
         assert_eq!(found, Known::Known(expected));
-        let expected = Nearest { topic: "b".into(), retention_seconds: Some(50), left_percent: 40, oldest_seconds: 30 };
+        let expected = Nearest { topic: "b".into(), retention_seconds: Some(50), left_percent: 40 };
         assert!(expected.is_at_risk());
         assert_eq!(nearest, Some(expected));
-        let lost = Known::Known(Headroom::Lost { offsets: 9 });
+        let lost = Known::Known(Headroom::Lost { offsets: 9, retention_ms: None });
         let (found, nearest) = of(&[("a", left(10, 100)), ("c", lost), ("b", unknown("?"))]);
         assert!(found.known().is_some_and(|risk| risk.lost), "what is known to be lost is enough: {found:?}");
         assert_eq!(nearest.unwrap().topic, "c");
@@ -163,15 +169,28 @@ mod tests {
         let first = Risk { age_seconds: 600, retention_seconds: 1_800, lost: false, shortest_seconds: None };
         assert_eq!(found, Known::Known(first), "20 minutes are left, and 13 hours");
         let nearest = nearest.unwrap();
-        assert_eq!((nearest.topic.as_str(), nearest.left_percent, nearest.oldest_seconds), ("day", 54, 39_600));
+        assert_eq!((nearest.topic.as_str(), nearest.left_percent), ("day", 54));
         assert!(!nearest.is_at_risk());
         let (found, _) = risk(&headroom(&[("half-hour", left(60, 1_800)), ("day", left(86_000, 86_400))]), &read);
         let first = Risk { age_seconds: 86_000, retention_seconds: 86_400, lost: false, shortest_seconds: Some(1_800) };
         assert_eq!(found, Known::Known(first));
         // One that is over its time may still be there; one that is gone is not.
-        let lost = Known::Known(Headroom::Lost { offsets: 1 });
+        let lost = Known::Known(Headroom::Lost { offsets: 1, retention_ms: None });
         let (found, nearest) = risk(&headroom(&[("day", left(90_000, 86_400)), ("gone", lost)]), &read);
         assert!(found.known().is_some_and(|risk| risk.lost && risk.shortest_seconds == Some(86_400)), "{found:?}");
         assert_eq!(nearest.unwrap().topic, "gone");
+    }
+
+    #[test]
+    fn the_oldest_record_counts_and_one_that_is_gone_is_as_old_as_its_topic_keeps_them() {
+        let read = Known::Known(position(&["a", "b", "c"]));
+        let of = |all: &[(&str, Known<Headroom>)]| oldest_seconds(&headroom(all), &read);
+        let lost = |retention_ms| Known::Known(Headroom::Lost { offsets: 9, retention_ms });
+        // The other one is nearer to its end.
+        let both = [("a", left(60, 1_000)), ("b", left(30, 40)), ("other", left(900, 1_000))];
+        assert_eq!(of(&both), Some(60));
+        assert_eq!(of(&[("a", left(60, 1_000)), ("c", lost(Some(70_000)))]), Some(70));
+        assert_eq!(of(&[("a", left(60, 1_000)), ("c", lost(None))]), Some(ALWAYS_SECONDS));
+        assert_eq!((of(&[("a", Known::Absent)]), oldest_seconds(&unknown("?"), &read)), (None, None));
     }
 }

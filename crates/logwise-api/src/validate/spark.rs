@@ -148,10 +148,14 @@ fn pool(workers: &Workers) -> Result<(PoolRef, Protection), Invalid> {
 fn sizing(cluster: &LogwiseCluster, workers: &Workers) -> Result<Sizing, Invalid> {
     match (&workers.autoscaling, workers.replicas) {
         (None, None) => Ok(Sizing::Unmanaged),
-        (None, Some(replicas)) => Ok(Sizing::Fixed(replicas.max(0))),
+        // Without a worker no driver runs.
+        (None, Some(replicas)) => Ok(Sizing::Fixed(replicas.max(1))),
+        (Some(scaling), Some(replicas)) if scaling.mode == WorkerScalingMode::Disabled => {
+            Ok(Sizing::Fixed(replicas.max(1)))
+        }
         (Some(scaling), None) => autoscaling(cluster, scaling).map(Box::new).map(Sizing::Load),
         (Some(_), Some(_)) => {
-            let problem = "must not be specified when `autoscaling` is specified";
+            let problem = "must not be specified when `autoscaling` is specified, unless its `mode` is Disabled";
             Err(Invalid::new("spec.spark.workers.replicas", problem))
         }
     }
@@ -287,12 +291,15 @@ mod tests {
     #[test]
     fn the_number_is_left_alone_fixed_or_led_by_load() {
         assert_eq!(of(group(json!({}))).unwrap().size, Sizing::Unmanaged);
-        assert_eq!(of(group(json!({"replicas": 0}))).unwrap().size, Sizing::Fixed(0));
+        assert_eq!(of(group(json!({"replicas": 0}))).unwrap().size, Sizing::Fixed(1), "the driver needs one");
         assert_eq!(of(group(json!({"replicas": 3}))).unwrap().size, Sizing::Fixed(3));
         let load = of(group(json!({"autoscaling": bounds(1, 2)}))).unwrap().size;
         assert!(matches!(load, Sizing::Load(scaling) if (scaling.min_replicas, scaling.max_replicas) == (1, 2)));
         let both = of(group(json!({"replicas": 3, "autoscaling": bounds(1, 2)}))).unwrap_err();
         assert_eq!(both.field, "spec.spark.workers.replicas");
+        let mut off = bounds(1, 2);
+        off["mode"] = json!("Disabled");
+        assert_eq!(of(group(json!({"replicas": 3, "autoscaling": off}))).unwrap().size, Sizing::Fixed(3));
         let reversed = of(group(json!({"autoscaling": bounds(5, 4)}))).unwrap_err();
         assert_eq!(reversed.field, "spec.spark.workers.autoscaling.minReplicas");
     }

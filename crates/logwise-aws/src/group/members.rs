@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// suspend for good reasons.
 const NEEDED: [&str; 2] = ["Launch", "Terminate"];
 
+/// How often EC2 is asked once more in one look, each time without the instances that it has said not to know.
+const MOST_ANSWERS: u32 = 12;
+
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -39,7 +42,7 @@ pub struct Members {
     /// Instances that hooks may hold back, each under every hook for that.
     pub waiting: Vec<Waiting>,
     /// Calls beside the one for the group that failed. What they would have shown is taken for the worse: an address is
-    /// unknown, an instance refresh runs, zones are balanced.
+    /// unknown, and that a call failed which would have shown what the group does is an obstacle.
     pub unread: Vec<AwsError>,
 }
 
@@ -72,15 +75,34 @@ pub async fn members(
     let Some(mut group) = read(client, name).await? else { return Ok(absent()) };
     let first = ids(&group);
     let (mut located, beside) = tokio::join!(machines(ec2, name, &first), beside(client, name, &group, depth));
-    if let Some(error) = located.as_ref().err().filter(|error| is_unknown_instance(error)) {
+    if let Some(unknown) = unknown_instances(&located) {
         // An instance has ended between the two calls, or EC2 does not know a new one yet.
-        let unknown = error.failure().text.clone();
         let Some(again) = read(client, name).await? else { return Ok(absent()) };
         group = again;
-        let known: Vec<String> = ids(&group).into_iter().filter(|id| !unknown.contains(id.as_str())).collect();
-        located = machines(ec2, name, &known).await;
+        located = without(ec2, name, (ids(&group), unknown)).await;
     }
     Ok(put_together(&group, located, beside))
+}
+
+/// What EC2 says when it does not know some of the instances.
+fn unknown_instances(located: &Machines) -> Option<String> {
+    let error = located.as_ref().err().filter(|error| is_unknown_instance(error))?;
+    Some(error.failure().text.clone())
+}
+
+/// The machines that EC2 knows. It names those that it does not, but no text is kept that names them all where they are
+/// many: the rest is named by the next answer.
+async fn without(ec2: &aws_sdk_ec2::Client, name: &str, (mut ids, mut unknown): (Vec<String>, String)) -> Machines {
+    let mut left = MOST_ANSWERS;
+    loop {
+        ids.retain(|id| !unknown.contains(id.as_str()));
+        let located = machines(ec2, name, &ids).await;
+        left -= 1;
+        match unknown_instances(&located) {
+            Some(others) if left > 0 && ids.iter().any(|id| others.contains(id.as_str())) => unknown = others,
+            _ => return located,
+        }
+    }
 }
 
 fn absent() -> Members {
@@ -109,18 +131,26 @@ async fn beside(client: &Client, name: &str, group: &AutoScalingGroup, depth: De
         Err(error) => found.unread.push(error),
     }
     let Some((doing, refreshed)) = busy else { return found };
-    let Doing { failed_launch, balances } = doing.unwrap_or_else(|error| {
-        found.unread.push(error);
-        Doing { failed_launch: None, balances: true }
-    });
-    found.failed_launch = failed_launch;
-    found.obstacles.extend(balances.then_some(Obstacle::Rebalance));
-    let runs = refreshed.unwrap_or_else(|error| {
-        found.unread.push(error);
-        true
-    });
-    found.obstacles.extend(runs.then_some(Obstacle::Refresh));
+    match doing {
+        Ok(Doing { failed_launch, balances }) => {
+            found.failed_launch = failed_launch;
+            found.obstacles.extend(balances.then_some(Obstacle::Rebalance));
+        }
+        Err(error) => found.missed(error),
+    }
+    match refreshed {
+        Ok(runs) => found.obstacles.extend(runs.then_some(Obstacle::Refresh)),
+        Err(error) => found.missed(error),
+    }
     found
+}
+
+impl Beside {
+    /// A call failed that would have shown whether the group is busy.
+    fn missed(&mut self, error: AwsError) {
+        self.obstacles.insert(Obstacle::Unread(error.to_string()));
+        self.unread.push(error);
+    }
 }
 
 fn suspended(group: &AutoScalingGroup) -> BTreeSet<Obstacle> {

@@ -179,6 +179,23 @@ async fn an_id_that_ec2_does_not_know_has_the_group_read_again_once() {
 }
 
 #[tokio::test]
+async fn ids_that_only_a_second_answer_names_are_left_out_too() {
+    let world = World::new("unknowns", 0, 4, 3).await;
+    let ids = world.ids().await;
+    for id in &ids[..2] {
+        let text = format!("The instance ID '{id}' does not exist");
+        let refusal = json!({"mode": "error", "status": 400, "code": "InvalidInstanceID.NotFound", "message": text});
+        world.fault(MACHINES, refusal).await;
+    }
+    let found = world.members(Depth::Quick).await;
+    assert!(found.unread.is_empty(), "{found:?}");
+    let pool = found.pool.known().cloned().unwrap();
+    let of = |id: &str| pool.members.iter().find(|member| member.id == id).expect("a member").address.clone();
+    assert!(ids[..2].iter().all(|id| of(id).is_unknown()) && of(&ids[2]).known().is_some(), "{pool:?}");
+    assert_eq!((world.count(crate::DESCRIBE).await, world.count(MACHINES).await), (2, 3));
+}
+
+#[tokio::test]
 async fn without_ec2_the_group_is_known_and_its_addresses_are_not() {
     let world = World::new("no-ec2", 0, 4, 2).await;
     world.fault(MACHINES, json!({"mode": "error", "status": 403, "code": "UnauthorizedOperation", "times": 0})).await;
@@ -196,12 +213,13 @@ async fn without_ec2_the_group_is_known_and_its_addresses_are_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_counts_as_going_on() {
+async fn what_cannot_be_asked_is_an_obstacle_with_its_reason() {
     let world = World::new("blind", 0, 4, 2).await;
-    for (action, obstacle) in [(REFRESHES, Obstacle::Refresh), (ACTIVITIES, Obstacle::Rebalance)] {
+    for action in [REFRESHES, ACTIVITIES] {
         world.fault(action, json!({"mode": "error", "status": 403, "code": "AccessDenied", "times": 0})).await;
         let found = world.members(Depth::Full).await;
-        assert_eq!(found.pool.known().unwrap().obstacles, BTreeSet::from([obstacle]), "{action}");
+        let obstacles: Vec<Obstacle> = found.pool.known().unwrap().obstacles.iter().cloned().collect();
+        assert!(matches!(&obstacles[..], [Obstacle::Unread(why)] if why.contains(action)), "{action}: {obstacles:?}");
         assert_eq!(found.unread.len(), 1, "{found:?}");
         world.bed.mend(&world.group).await;
     }

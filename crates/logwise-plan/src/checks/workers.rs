@@ -5,8 +5,8 @@ use super::workers_removal::{self, Seen};
 use crate::Known;
 use crate::change::{Approval, raise_plan_id};
 use crate::workers::{
-    Autoscaling, Hold, HookStep, Member, MemberState, Observed, OpenIntent, Plan, Policy, Pool, PoolRef, Protection,
-    Raise, ScalingMode, Sizing,
+    Autoscaling, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy, Pool, PoolRef,
+    Protection, Raise, ScalingMode, Sizing,
 };
 use jiff::Timestamp;
 
@@ -228,6 +228,12 @@ fn left_behind(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>) -> bool {
     may && pool.desired.saturating_sub(cordoned).max(0) < least && pool.desired < most.min(pool.max_size)
 }
 
+/// Whether a launch has failed since more were asked for last, and fewer serve than should.
+fn fails_since(case: &Case<'_>, pool: &Pool) -> bool {
+    let raised = |at: Timestamp| case.observed.history.behavior.changes.iter().any(|c| c.to > c.from && c.at > at);
+    pool.in_service() < pool.desired && pool.failed_launch.as_ref().is_some_and(|failed| !raised(failed.at))
+}
+
 /// Whether the reason of a hold applies, as far as it can be seen from outside.
 fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
     let (least, most) = case.bounds();
@@ -239,7 +245,7 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
             let enough = pool.desired.saturating_sub(seen.cordoned(pool)).max(0) >= least;
             let is_given_up = matches!(intent, OpenIntent::Removing(_));
             let as_many = pool.in_service() <= pool.desired || is_given_up || !case.is_managed();
-            case.plan.raise.is_none() && enough && as_many
+            case.plan.raise.is_none() && enough && as_many && !(case.is_managed() && fails_since(case, pool))
         }
         Hold::RecommendOnly { wanted } => {
             let recommends = case.scaling().is_some_and(|scaling| scaling.mode == ScalingMode::Recommend);
@@ -247,7 +253,9 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
         }
         Hold::Disabled => !case.is_managed(),
         Hold::PoolAbsent => false,
-        Hold::Unreadable { .. } => !matches!(cluster, Known::Known(_)),
+        Hold::Unreadable { why, .. } => {
+            !matches!(cluster, Known::Known(_)) || pool.obstacles.contains(&Obstacle::Unread(why.clone()))
+        }
         Hold::SignalsMissing { .. } => !case.plan.signals.is_empty(),
         Hold::DriverHost { id } => seen.hosts_driver(pool, id) || seen.has_lost_driver() || seen.has_waiting_driver(),
         Hold::CordonPending { id } | Hold::CordonLost { id } => {
@@ -264,7 +272,11 @@ fn is_true(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, hold: &Hold) -> bool {
             counted && in_service + others == all && (moved || desired != in_service || *others > 0)
         }
         Hold::BelowTarget { left, needed } => left < needed,
-        Hold::Stabilizing { until } | Hold::Cooldown { until } | Hold::LaunchesFail { until, .. } => later(*until),
+        Hold::Stabilizing { until } | Hold::Cooldown { until } => later(*until),
+        Hold::LaunchesFail { text, until } => {
+            let named = pool.failed_launch.as_ref().is_some_and(|failed| failed.text == *text);
+            later(*until) || (named && pool.in_service() < pool.desired)
+        }
         Hold::Budget { spent, limit } => {
             let of_raises = *spent == past.launched_last_hour.max(0);
             of_raises || (*spent == past.removed_last_hour.max(0) && spent >= limit)

@@ -127,6 +127,8 @@ pub enum Obstacle {
     Rollout,
     /// The driver's pod is not ready: it would be the first to go, whatever its deletion cost.
     DriverPodNotReady,
+    /// It could not be read whether the group is busy, with the reason.
+    Unread(String),
 }
 
 /// A launch that failed.

@@ -36,6 +36,7 @@ fn obstacle(obstacle: &Obstacle) -> Hold {
         Obstacle::Suspended(process) => Hold::Suspended { process: process.clone() },
         Obstacle::Rollout => Hold::Rollout,
         Obstacle::DriverPodNotReady => Hold::DriverPodNotReady,
+        Obstacle::Unread(why) => Hold::Unreadable { what: "what the group does".to_owned(), why: why.clone() },
     }
 }
 

@@ -156,11 +156,11 @@ pub enum Hold {
         /// Smallest size that the pool allows.
         min_size: i32,
     },
-    /// Launches fail: no more are asked for.
+    /// Launches fail: what was asked for does not come, and no more is asked for by load.
     LaunchesFail {
         /// The group's own words for the newest one.
         text: String,
-        /// When more are asked for.
+        /// When load may ask for more; where that is now, when the newest one has failed.
         until: Timestamp,
     },
     /// Instances or pods are in service, and the master knows no worker of theirs: none that could be cordoned. Where

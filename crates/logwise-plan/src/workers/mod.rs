@@ -427,8 +427,21 @@ fn act(about: &About<'_>, goal: &Goal<'_>, plan: &mut Plan) -> bool {
     } else {
         plan.holds.extend(goal.limits.iter().cloned());
     }
+    tell_failing(about, plan);
     let is_read = about.observed.cluster.known().is_some();
     if is_read { waits } else { plan.raise.is_none() && remove::waits_for_master(about) }
+}
+
+/// What was asked for does not come: there are not as many as there should be, although nothing is left to ask for.
+fn tell_failing(about: &About<'_>, plan: &mut Plan) {
+    let is_told = plan.holds.iter().any(|hold| matches!(hold, Hold::LaunchesFail { .. }));
+    if is_told || plan.raise.is_some() || plan.removal.is_some() {
+        return;
+    }
+    if let Some(failing) = raise::failing(about) {
+        plan.holds.retain(|hold| *hold != Hold::WithinRange);
+        plan.holds.push(failing);
+    }
 }
 
 /// An instance that our removal ends is held back until its tasks have ended; of an unknown machine nothing is said.

@@ -8,7 +8,7 @@ use super::seat::{Seat, count};
 use super::{Autoscaling, Plan, PoolRef, Raise, gate};
 use crate::Known;
 use crate::change::{self, Held, Kind, raise_plan_id};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// The largest desired number that there may be.
 pub(super) fn bound(about: &About<'_>, goal: &Goal<'_>) -> i32 {
@@ -17,6 +17,25 @@ pub(super) fn bound(about: &About<'_>, goal: &Goal<'_>) -> i32 {
 
 /// Seconds for which a launch tells whether more would help.
 const TELLS_SECONDS: i64 = 3_600;
+
+/// Seconds by which the clock of AWS may differ from ours.
+const CLOCKS_SECONDS: i64 = 60;
+
+/// Launches fail, and fewer are in service than were asked for. What failed before the last raise says nothing of what
+/// that has asked for; a Deployment shows a failure only as long as it lasts.
+pub(super) fn failing(about: &About<'_>) -> Option<Hold> {
+    let (pool, past) = (about.pool, &about.observed.history);
+    let failed = pool.failed_launch.as_ref().filter(|_| pool.in_service() < pool.desired)?;
+    let raises = past.behavior.changes.iter().filter(|change| change.to > change.from);
+    let asked = raises.map(|change| change.at).max();
+    let at = failed.at.saturating_add(SignedDuration::from_secs(CLOCKS_SECONDS)).unwrap_or(Timestamp::MAX);
+    let lasts = matches!(about.policy.pool, PoolRef::Deployment(_));
+    if !lasts && asked.is_some_and(|asked| at < asked) {
+        return None;
+    }
+    let until = past.backoff_until.filter(|until| *until > about.now).unwrap_or(failed.at);
+    Some(Hold::LaunchesFail { text: failed.text.clone(), until })
+}
 
 /// The desired number, or that in service if more are and AWS ends none of them: an older call that came late has
 /// lowered it, and as long as the two differ nothing can be removed. One that is not well is being replaced. Where the

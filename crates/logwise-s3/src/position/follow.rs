@@ -36,6 +36,8 @@ enum Standing {
     Gone(String),
     /// No batch was committed when they were listed.
     Empty { listed: Instant },
+    /// The newest batch could not be read when they were listed.
+    Stuck { batch: i64, listed: Instant },
     /// Some batch is known to be committed.
     At(Box<At>),
 }
@@ -86,6 +88,13 @@ impl Followed {
         {
             return Ok(());
         }
+        if let Standing::Stuck { batch, listed } = &self.standing
+            && listed.elapsed() < period
+            // Of an older batch nothing is asked once a later one is committed.
+            && checkpoint.commit(batch + 1).await? == Found::Absent
+        {
+            readable(checkpoint, *batch).await?;
+        }
         let Standing::At(at) = &mut self.standing else { return self.begin(checkpoint, starts).await };
         if let Some(gone) = at.follow(checkpoint, starts, period).await? {
             // The next look lists what is there now: the requests of this one are spent.
@@ -98,12 +107,20 @@ impl Followed {
 
     /// Reads a checkpoint of which nothing is known, and compares it with what was known once.
     async fn begin(&mut self, checkpoint: &Checkpoint<'_>, starts: &Known<TopicStarts>) -> Result<(), String> {
-        let Some(at) = first(checkpoint, starts).await? else {
+        let newest = checkpoint.newest(FIRST_BATCHES).await?;
+        let Some(last) = newest.last() else {
             if let Some((batch, _)) = self.last.take() {
                 self.anew = Some((Instant::now(), format!("no batch is committed any more, and {batch} was")));
             }
             self.standing = Standing::Empty { listed: Instant::now() };
             return Ok(());
+        };
+        let at = match first(checkpoint, &newest, last, starts).await {
+            Ok(at) => at,
+            Err(why) => {
+                self.standing = Standing::Stuck { batch: last.batch, listed: Instant::now() };
+                return Err(why);
+            }
         };
         // A batch may also be gone because it is old, after a time in which nobody could read.
         if let Some(why) = self.last.as_ref().and_then(|last| went_back(last, &at.position)) {
@@ -128,7 +145,7 @@ impl Followed {
             Standing::At(at) => Known::Known(at.position.clone()),
             Standing::Empty { .. } => Known::Absent,
             Standing::Gone(how) => Known::Unknown(format!("{how}: the next look reads the whole checkpoint anew")),
-            Standing::Unread => Known::Unknown("not read yet".to_owned()),
+            Standing::Unread | Standing::Stuck { .. } => Known::Unknown("not read yet".to_owned()),
         }
     }
 }
@@ -141,10 +158,22 @@ fn went_back((batch, query): &(i64, Option<String>), now: &CheckpointPosition) -
     (now.batch < *batch).then(|| format!("its newest batch is {}, and it was {batch}", now.batch))
 }
 
-/// Lists the commits and reads the newest batches; `None`: there is none.
-async fn first(checkpoint: &Checkpoint<'_>, starts: &Known<TopicStarts>) -> Result<Option<At>, String> {
-    let newest = checkpoint.newest(FIRST_BATCHES).await?;
-    let Some(last) = newest.last() else { return Ok(None) };
+/// Whether a batch can be read of which something could not be, or is gone.
+async fn readable(checkpoint: &Checkpoint<'_>, batch: i64) -> Result<(), String> {
+    match checkpoint.commit(batch).await? {
+        Found::Whole(_) => checkpoint.offsets(batch).await.map(drop),
+        Found::Unreadable(why) => Err(why),
+        Found::Absent => Ok(()),
+    }
+}
+
+/// Reads the newest batches that are listed, of which `last` is the last one.
+async fn first(
+    checkpoint: &Checkpoint<'_>,
+    newest: &[Commit],
+    last: &Commit,
+    starts: &Known<TopicStarts>,
+) -> Result<At, String> {
     let committed = match checkpoint.commit(last.batch).await? {
         Found::Whole(commit) => commit.at,
         Found::Unreadable(why) => return Err(why),
@@ -168,10 +197,10 @@ async fn first(checkpoint: &Checkpoint<'_>, starts: &Known<TopicStarts>) -> Resu
         }
         before = Some((commit.batch, log));
     }
-    Ok(before.map(|(batch, log)| {
-        let position = CheckpointPosition { batch, offsets: log.offsets, committed, batches, query };
-        At { position, sources: log.sources, hurries: false, identified }
-    }))
+    // The last one is there: it was read, or nothing is told.
+    let (batch, log) = before.ok_or_else(|| format!("{} was not read", checkpoint.offsets_key(last.batch)))?;
+    let position = CheckpointPosition { batch, offsets: log.offsets, committed, batches, query };
+    Ok(At { position, sources: log.sources, hurries: false, identified })
 }
 
 impl At {

@@ -7,7 +7,7 @@ use crate::listing::goes_on;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_smithy_types::DateTime;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logwise_aws::AwsError;
 use logwise_aws::permissions::{GET_OBJECT, LIST_BUCKET};
 use logwise_runtime::chain;
@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 
 /// Largest object that is read, in bytes: the offsets of more than a hundred thousand partitions.
 const LARGEST: usize = 4 * 1024 * 1024;
+
+/// How far the driver's clock may be from that of S3; S3 tells whole seconds, and writing takes its time.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// Pages read to find the newest batch of a checkpoint that nothing is known of yet, 1,000 names each.
 const MOST_PAGES: usize = 100;
@@ -81,10 +84,11 @@ impl Checkpoint<'_> {
     /// Reads the offsets of a batch that is committed; one request.
     pub(super) async fn offsets(&self, batch: i64) -> Result<OffsetLog, String> {
         let key = self.offsets_key(batch);
-        let Some(Object { body, .. }) = self.object(&key).await? else {
+        let Some(Object { body, modified }) = self.object(&key).await? else {
             return Err(format!("{key} is not there, although {} is", self.commit_key(batch)));
         };
-        files::offsets(&body).map_err(|why| format!("{key} {why}"))
+        let log = files::offsets(&body).map_err(|why| format!("{key} {why}"))?;
+        Ok(OffsetLog { started: by_one_clock(log.started, modified), ..log })
     }
 
     /// Reads the id of the query; `None`: nothing names it. One request.
@@ -181,12 +185,21 @@ impl Checkpoint<'_> {
     }
 }
 
+/// When a batch began: as its driver has written it, or as S3 says when that was written where the two clocks differ. When
+/// the batch was committed S3 says too, and a rate over two clocks would be wrong.
+fn by_one_clock(started: Option<Timestamp>, written: Option<Timestamp>) -> Option<Timestamp> {
+    let (driver, s3) = (started?, written.or(started)?);
+    Some(if s3.duration_since(driver).abs() > CLOCKS { s3 } else { driver })
+}
+
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::from_second(time.secs()).ok()
 }
 
 fn failed(key: &str, error: &AwsError) -> String {
-    format!("{key} could not be read ({}): {}", error.permission().action, error.failure())
+    let failure = error.failure();
+    let permission = if failure.is_of_key() { logwise_aws::DECRYPT } else { error.permission().action };
+    format!("{key} could not be read ({permission}): {failure}")
 }
 
 fn broke_off(key: &str, why: &str) -> String {

@@ -186,6 +186,49 @@ async fn what_cannot_be_read_is_unknown_by_its_key_and_never_an_older_batch() {
 }
 
 #[tokio::test]
+async fn a_newest_batch_that_cannot_be_read_is_not_listed_anew_at_each_look() {
+    for kind in ["commits", "offsets"] {
+        let bad = key(kind, 5);
+        let world = checkpoint(&format!("stuck-{kind}"), 0..=4).await;
+        put(&world, batches([5])).await;
+        write(&world, &bad, b"v1").await;
+        let positions = Positions::new(HOUR);
+        for look in 0..4 {
+            let before = asked(&world).await;
+            let told = why(read(&world, &positions).await);
+            assert!(told.starts_with(&bad), "{told}");
+            assert!(look == 0 || asked(&world).await - before <= 3, "look {look}");
+        }
+        assert_eq!(world.count(LIST).await, 1, "{bad}");
+        put(&world, batches([5])).await;
+        assert_eq!(batch(&read(&world, &positions).await), Some(5), "{bad}");
+    }
+    // A later batch is all that counts.
+    let world = checkpoint("stuck-later", 0..=4).await;
+    write(&world, &key("commits", 5), b"v1").await;
+    let positions = Positions::new(HOUR);
+    assert!(read(&world, &positions).await.is_unknown());
+    put(&world, [offsets(5), offsets(6), commit(6)]).await;
+    assert_eq!(batch(&read(&world, &positions).await), Some(6));
+}
+
+#[tokio::test]
+async fn a_batch_is_timed_by_one_clock() {
+    let world = checkpoint("clocks", 0..=3).await;
+    let shifted = |batch: i64, by: i64| {
+        let (key, text, modified) = offsets(batch);
+        let began = BEGIN + batch * 10_000;
+        (key, text.replace(&began.to_string(), &(began + by).to_string()), modified)
+    };
+    // The driver's clock is ahead, or behind, or about right.
+    put(&world, [shifted(1, 30_000), shifted(2, -30_000), shifted(3, 2_000)]).await;
+    let found = read(&world, &Positions::new(HOUR)).await;
+    let began: Vec<i64> =
+        found.known().unwrap().batches.iter().map(|fact| fact.started.as_millisecond() - BEGIN).collect();
+    assert_eq!(began, [10_000, 20_000, 32_000]);
+}
+
+#[tokio::test]
 async fn a_commit_without_offsets_and_offsets_of_fewer_sources_are_unknown() {
     let world = checkpoint("missing", 0..=4).await;
     let positions = Positions::new(HOUR);
@@ -335,6 +378,12 @@ async fn what_s3_refuses_is_named_with_key_and_permission() {
         assert!(told.starts_with(FOLDER) && told.contains(permission) && told.contains("AccessDenied"), "{told}");
         world.bed.mend(&world.bucket.name).await;
     }
+    let text = "User: x is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k";
+    let refusal = json!({"mode": "error", "status": 403, "code": "AccessDenied", "message": text, "times": 0});
+    world.fault(GET, refusal).await;
+    let told = why(read(&world, &Positions::new(HOUR)).await);
+    assert!(told.contains("could not be read (kms:Decrypt)") && told.contains("key/k"), "{told}");
+    world.bed.mend(&world.bucket.name).await;
     world.fault(GET, json!({"mode": "error", "status": 503, "code": "SlowDown", "times": 0})).await;
     let told = why(read(&world, &positions).await);
     assert!(told.starts_with(&key("commits", 6)) && told.contains("SlowDown"), "{told}");

@@ -46,12 +46,13 @@ impl Look<'_> {
         let row =
             recorded.and_then(|id| self.row(id)).or_else(|| self.active().min_by(|one, other| one.id.cmp(&other.id)));
         let restarts = self.found.past.restarts;
-        let id = row.map(|row| row.id.as_str()).or(recorded);
+        // The status takes no empty texts, and a page may hold any.
+        let id = row.map(|row| row.id.as_str()).or(recorded).filter(|id| !id.is_empty());
         id.map(|id| DriverStatus {
             submission_id: Some(words::cut(id, LONGEST)),
             state: row.map(|row| words::cut(&row.state, LONGEST_STATE)).filter(|state| !state.is_empty()),
             start_time: row.and_then(|row| row.started).map(Time),
-            worker: self.host(id).map(|host| words::cut(host, LONGEST)),
+            worker: self.host(id).filter(|host| !host.is_empty()).map(|host| words::cut(host, LONGEST)),
             restarts: Some(restarts),
         })
     }

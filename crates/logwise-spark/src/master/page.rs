@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use logwise_api::validate::MasterAddress;
 use logwise_plan::Known;
 use logwise_plan::workers::{Cluster, DriverAt, Worker, WorkerState};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -65,8 +65,13 @@ pub struct App {
     #[serde(default)]
     pub state: String,
     /// Cores of its executors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_negative")]
     pub cores: i32,
+}
+
+/// Fewer than none are none: a status with such a number would be refused as a whole.
+fn not_negative<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
+    i32::deserialize(from).map(|number| number.max(0))
 }
 
 impl Page {
@@ -145,7 +150,9 @@ struct Registered {
     id: String,
     host: String,
     state: String,
+    #[serde(deserialize_with = "not_negative")]
     cores: i32,
+    #[serde(deserialize_with = "not_negative")]
     coresused: i32,
 }
 
@@ -178,7 +185,9 @@ struct Driver {
 
 impl From<Driver> for DriverRow {
     fn from(Driver { id, state, mainclass, starttime, worker, cores }: Driver) -> Self {
-        let milliseconds = starttime.as_i64().or_else(|| starttime.as_str()?.parse().ok());
+        let milliseconds: Option<i64> = starttime.as_i64().or_else(|| starttime.as_str()?.parse().ok());
+        // Years before this era cannot be written in a status.
+        let milliseconds = milliseconds.filter(|at| *at >= 0);
         Self {
             id,
             main_class: mainclass,
@@ -235,6 +244,16 @@ mod tests {
         assert_eq!((first.host.as_str(), first.cores, first.cores_used), ("10.0.0.4", 2, 1));
         assert!(first.tasks.is_unknown());
         assert_eq!((page.host_of("w3"), page.host_of("w9")), (Some("10.0.0.6"), None));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_make_no_status_that_would_be_refused() {
+        let odd = PAGE.replace(r#""cores":2,"coresused":1"#, r#""cores":-7,"coresused":-1"#);
+        let odd =
+            odd.replace(r#""cores":3,"user""#, r#""cores":-3,"user""#).replace("1764000000123", "-62200000000000");
+        let page = from(200, &odd).unwrap();
+        assert_eq!((page.cores(), page.cluster.app_cores), ((0, 0), Some(0)));
+        assert_eq!((page.all_drivers[0].started, page.all_drivers.len()), (None, 3));
     }
 
     #[test]

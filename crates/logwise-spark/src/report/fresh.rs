@@ -35,8 +35,11 @@ impl Look<'_> {
         Some(Draft::new(kind, false, reason, message))
     }
 
-    /// Whether all that is missing was not read yet since the operator began.
+    /// Whether all that is missing was not read yet since the operator began, a short time ago.
     pub(super) fn is_warming(&self, workers: &Workers<'_>) -> bool {
+        if !self.begins {
+            return false;
+        }
         let signals = &workers.plan.signals;
         let is_young = |signal: &Signal| [NOT_YET, FEW].iter().any(|words| text(signal).contains(words));
         !signals.is_empty() && signals.iter().all(is_young)
@@ -71,6 +74,10 @@ fn said(signal: &Signal) -> String {
             format!("{signal} ({why})")
         }
         Signal::Implausible(_) => format!("{signal} (what was read cannot be: the decision record has it)"),
+        Signal::Rate(why) if why.contains(FEW) => format!(
+            "{signal} (too few samples within ten minutes: with `intervals.kafkaSeconds` above 120 there are never \
+             enough)"
+        ),
         Signal::Rate(_) => signal.to_string(),
     }
 }

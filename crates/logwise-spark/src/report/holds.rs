@@ -23,8 +23,9 @@ pub(crate) fn words(hold: &Hold) -> String {
         Hold::GateClosed { desired, in_service, others } => {
             format!("{in_service} of {desired} are in service, and {others} besides come, go or stand by")
         }
-        Hold::BelowTarget { left, needed } => format!("{left} sound workers would be left, and {needed} are needed"),
-        Hold::Stabilizing { until } => format!("the stabilization window lasts until {until}"),
+        // Their numbers and times move with the load: the decision record has them.
+        Hold::BelowTarget { .. } => "fewer sound workers would be left than are needed".to_owned(),
+        Hold::Stabilizing { .. } => "the stabilization window has seen another number".to_owned(),
         Hold::Policy => "the policies of `behavior` allow no more now".to_owned(),
         Hold::Cooldown { until } => format!("cooldown until {until}"),
         Hold::Budget { spent, limit } => format!("{spent} of {limit} workers within the last hour"),
@@ -33,7 +34,7 @@ pub(crate) fn words(hold: &Hold) -> String {
         Hold::Suspended { process } => format!("process {process} of the group is suspended"),
         Hold::Rollout => "the Deployment replaces its pods".to_owned(),
         Hold::DriverPodNotReady => "the driver's pod is not ready".to_owned(),
-        Hold::Compaction { batch } => format!("batch {batch} compacts the log of the file sink"),
+        Hold::Compaction { .. } => "one of the next batches compacts the log of the file sink".to_owned(),
         Hold::IntentOpen => "the effect of an earlier change is not known yet".to_owned(),
         Hold::WorkerNotInPool { host } => format!("the worker on {host} is none of these"),
         Hold::AddressUnknown { id } => format!("it is not certain which machine {id} is"),
@@ -78,6 +79,10 @@ mod tests {
         let until = jiff::Timestamp::UNIX_EPOCH;
         let draining = |tasks| words(&Hold::Draining { id: "i-1".into(), tasks, until });
         assert_eq!(draining(1), draining(7));
+        assert_eq!(words(&Hold::Stabilizing { until }), words(&Hold::Stabilizing { until: jiff::Timestamp::MAX }));
+        let below = |needed| words(&Hold::BelowTarget { left: needed - 1, needed });
+        let compacts = |batch| words(&Hold::Compaction { batch });
+        assert_eq!((below(3), compacts(9)), (below(4), compacts(19)));
         let fails = |until| words(&Hold::LaunchesFail { text: "no capacity".into(), until });
         assert_eq!(fails(until), fails(jiff::Timestamp::MAX));
     }

@@ -7,7 +7,7 @@ use crate::pool::Place;
 use jiff::SignedDuration;
 use logwise_plan::Known;
 use logwise_plan::change;
-use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing};
+use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 
 /// How long a cordon may take to show before it is said.
@@ -43,14 +43,46 @@ impl Look<'_> {
         if let Some((reason, message)) = said {
             return Some(Draft::new(kind, true, reason, message));
         }
-        let before = || self.before_if(kind, |before| before.truth == Truth::True);
-        // What the load asks for is not known yet: a start of the operator is no news.
-        let kept = if self.is_warming(workers) { before() } else { None };
-        Some(kept.unwrap_or_else(|| Draft::new(kind, false, Reason::WithinRange, "")))
+        let is_unknown = workers.followed().is_some() && workers.plan.size.is_none();
+        let stays = |before: &Draft| if is_unknown { is_of_load(before) } else { workers.stays_at(before) };
+        if let Some(before) = self.before_if(kind, stays) {
+            return Some(before);
+        }
+        if is_unknown {
+            let reason = if self.is_warming(workers) { Reason::Pending } else { Reason::SignalMissing };
+            return unknown(reason, "It is not known how many workers the load asks for. See SignalsFresh");
+        }
+        Some(Draft::new(kind, false, Reason::WithinRange, ""))
+    }
+}
+
+/// Whether the condition says what the load asks for, which stays said while that is not known.
+fn is_of_load(before: &Draft) -> bool {
+    match before.reason {
+        Reason::TooManyWorkers
+        | Reason::TooFewWorkers
+        | Reason::BoundsDiffer
+        | Reason::CoresMaxReached
+        | Reason::PartitionCeiling => before.truth == Truth::True,
+        Reason::WithinRange => before.truth == Truth::False && before.message.is_empty(),
+        _ => false,
     }
 }
 
 impl Workers<'_> {
+    /// Whether the number that the load asks for has not left the bound that it has passed: a load that swings about a
+    /// bound is no news at each look.
+    fn stays_at(&self, before: &Draft) -> bool {
+        let (Some(scaling), Some(size)) = (self.followed(), &self.plan.size) else { return false };
+        let of_spec = |other: Option<Said>| other.is_some_and(|(_, message)| message == before.message);
+        let said = |clamp: Clamp| of_spec(ceilings(scaling, |asked| *asked == clamp));
+        match before.reason {
+            Reason::TooManyWorkers => size.wanted >= scaling.max_replicas && said(Clamp::MaxReplicas),
+            Reason::TooFewWorkers => size.wanted <= scaling.min_replicas.max(1) && said(Clamp::MinReplicas),
+            _ => false,
+        }
+    }
+
     /// What a person or a window has to say first.
     fn waits(&self, look: &Look<'_>) -> Option<Said> {
         self.plan.holds.iter().find_map(|hold| match hold {
@@ -142,15 +174,23 @@ impl Workers<'_> {
                 (Reason::CordonPending, "It is tried again; look at the master's log")
             }
             Hold::ScaleInDisabled => (Reason::ScaleInDisabled, "Set it to Max or Min, or leave it"),
-            Hold::LaunchesFail { .. } => {
-                (Reason::LaunchesFail, "No more are asked for until a pause is over; mend what the message names")
-            }
+            Hold::LaunchesFail { .. } => (
+                Reason::LaunchesFail,
+                "What was asked for is tried again, and load asks for no more until a pause is over. Mend what the \
+                 message names",
+            ),
             Hold::Refresh => (Reason::RefreshRunning, "No worker is removed before its end"),
             Hold::Rollout => (Reason::RolloutInProgress, "No pod is removed before its end"),
             Hold::DriverPodNotReady => {
                 (Reason::DriverPodNotReady, "It would be the first to go, so no pod is removed. Look at that pod")
             }
             Hold::Suspended { .. } => (Reason::ScaleInHeld, "No worker is removed. Resume the process of the group"),
+            Hold::DriverHost { id } if id != UNKNOWN_HOST && self.is_fixed() => {
+                (Reason::ScaleInHeld, "Fewer are wanted, and none is removed where a driver runs")
+            }
+            Hold::AddressUnknown { .. } if self.is_fixed() => {
+                (Reason::ScaleInHeld, "Fewer are wanted, and none is removed of which that is not certain")
+            }
             Hold::AboveMaximum { .. } => {
                 (Reason::ScaleInHeld, "`status.spark.lastDecision` says what the removal of workers waits for")
             }
@@ -172,6 +212,11 @@ impl Workers<'_> {
                  deploy/components/tenant-workers has the rights"
             }
         }
+    }
+
+    /// Whether the spec names a number: as long as there are more, this generation is not carried out.
+    fn is_fixed(&self) -> bool {
+        matches!(self.policy.size, Sizing::Fixed(_))
     }
 
     /// Whether the removal that is under way was written down some time ago.

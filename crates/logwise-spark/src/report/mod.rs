@@ -12,14 +12,14 @@ mod tests;
 
 use crate::driver;
 use crate::master::{NoActiveMaster, Page};
-use crate::nearest::Nearest;
 use crate::owner::Conflict;
 use crate::pool::{Found, Place};
+use crate::signals::Signals;
 use crate::told::{Failed, Outcome, Told, What};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate::{self, Invalid};
-use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus};
+use logwise_api::{LogwiseCluster, PendingPlan, SparkStatus, WorkersStatus};
 use logwise_plan::change::Window;
 use logwise_plan::workers::{Batch, Hold, Observed, Plan, Policy, Pool, Sizing};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
@@ -57,7 +57,20 @@ pub(crate) fn conflicted(cluster: &LogwiseCluster, conflict: &Conflict) -> Repor
 }
 
 fn not_looked(cluster: &LogwiseCluster, reason: Reason, message: String, failure: Option<ErrorClass>) -> Report {
-    let status = SparkStatus { settled_generation: settled_before(cluster), ..SparkStatus::default() };
+    let before = cluster.status.as_ref().and_then(|status| status.spark.as_ref());
+    // Of what is another one's nothing is told; else what was seen last stays, as the scale subresource shows it.
+    let kept = before.filter(|_| reason != Reason::Conflicted);
+    let status = SparkStatus {
+        settled_generation: settled_before(cluster),
+        workers: kept.and_then(|before| before.workers.as_ref()).map(|workers| WorkersStatus {
+            replicas: workers.replicas,
+            selector: workers.selector.clone(),
+            last_scale_time: workers.last_scale_time.clone(),
+            ..WorkersStatus::default()
+        }),
+        last_decision: kept.and_then(|before| before.last_decision.clone()),
+        ..SparkStatus::default()
+    };
     let ready = Draft::new(ConditionType::SparkReady, false, reason, message);
     Report { status: part_status(&status, vec![ready]), failure, ..Report::default() }
 }
@@ -83,7 +96,6 @@ pub(crate) struct Workers<'a> {
     /// What was done, and what has come to light of an earlier change.
     pub told: &'a [Told],
     pub now: Timestamp,
-    pub nearest: Option<&'a Nearest>,
     /// A call beside the one for the group that AWS has refused lately.
     pub denied: Option<&'a Failed>,
     /// The record of the last change.
@@ -94,6 +106,10 @@ pub(crate) struct Workers<'a> {
 pub(crate) struct Look<'a> {
     pub cluster: &'a LogwiseCluster,
     pub page: &'a Result<Arc<Page>, NoActiveMaster>,
+    /// Whether this generation is looked at only for a short time: what was not read yet is no news.
+    pub begins: bool,
+    /// What the load is judged by.
+    pub signals: &'a Signals,
     /// None: the spec names nothing that runs workers.
     pub workers: Option<Workers<'a>>,
     /// None: the spec does not describe the driver.
@@ -106,9 +122,10 @@ impl Look<'_> {
         let mut conditions = vec![self.ready()];
         let mut decisions = Vec::new();
         if let Some(workers) = &self.workers {
-            conditions.extend([self.limited(workers), self.fresh(workers), self.risk(workers)].into_iter().flatten());
+            conditions.extend([self.limited(workers), self.fresh(workers)].into_iter().flatten());
             decisions.push(workers.decision());
         }
+        conditions.extend(self.risk());
         decisions.extend(self.driver.as_ref().map(driver::Look::decision));
         Report {
             status: part_status(&self.status(), conditions),
@@ -144,16 +161,16 @@ impl Look<'_> {
 
     fn figures(&self) -> SparkFigures {
         let driver_up = self.driver.as_ref().and_then(driver::Look::is_up);
-        let Some(workers) = &self.workers else { return SparkFigures { driver_up, ..SparkFigures::default() } };
-        let (size, load) = (workers.plan.size.as_ref(), &workers.facts.load);
-        let duration = |batch: &Batch| batch.committed.duration_since(batch.started).as_secs();
+        let size = self.workers.as_ref().and_then(|workers| workers.plan.size.as_ref());
+        // Two clocks tell the two times.
+        let duration = |batch: &Batch| batch.committed.duration_since(batch.started).as_secs().max(0);
         SparkFigures {
             driver_up,
-            batch_duration_seconds: load.batches.iter().max_by_key(|batch| batch.id).map(duration),
-            wanted_workers: workers.wanted().map(i64::from),
+            batch_duration_seconds: self.signals.load.batches.iter().max_by_key(|batch| batch.id).map(duration),
+            wanted_workers: self.workers.as_ref().and_then(Workers::wanted).map(i64::from),
             records_per_second_per_core: size.map(|size| size.per_core),
             backlog_records: size.map(|size| size.backlog),
-            backlog_age_seconds: workers.facts.risk.known().and(workers.nearest).and_then(Nearest::oldest),
+            backlog_age_seconds: self.signals.oldest_seconds,
         }
     }
 

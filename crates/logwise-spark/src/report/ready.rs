@@ -46,26 +46,51 @@ impl Look<'_> {
             (_, Some(missing)) => no((Reason::WorkersNotReady, missing)),
             (driver, None) => match self.workers.as_ref().and_then(|workers| workers.unregistered()) {
                 Some(message) => no((Reason::WorkersMissing, message)),
-                None => driver.unwrap_or_else(|| {
-                    let message = format!("The master at {} is active", page.at);
-                    Draft::new(ConditionType::SparkReady, true, Reason::Available, message)
-                }),
+                None => self.sound(driver, &page.at),
             },
         }
+    }
+
+    /// Nothing is known to be wrong.
+    fn sound(&self, driver: Option<Draft>, at: &str) -> Draft {
+        let kind = ConditionType::SparkReady;
+        if let Some(doubt) = self.doubted_workers() {
+            return Draft::new(kind, Truth::Unknown, Reason::Unreadable, doubt);
+        }
+        let active = || Draft::new(kind, true, Reason::Available, format!("The master at {at} is active"));
+        driver.unwrap_or_else(active)
+    }
+
+    /// Why it is not known whether the workers that the spec asks for are alive, if it is not.
+    pub(super) fn doubted_workers(&self) -> Option<String> {
+        let (pool, workers) = (self.pool()?, self.workers.as_ref()?);
+        let (alive, doubted) = self.counted()?;
+        if doubted == 0 || alive >= self.floor().min(pool.max_size) {
+            return None;
+        }
+        let serving = pool.members.iter().filter(|member| member.state == MemberState::InService);
+        let why = serving.filter_map(|member| match &member.address {
+            Known::Unknown(why) => Some(why),
+            Known::Known(_) | Known::Absent => None,
+        });
+        let (what, why) = (workers.place.words(), why.min()?);
+        Some(format!("It is not known which workers of the master are those of {what}: {why}. It is tried again"))
     }
 
     /// Why workers that the spec asks for are missing, if they are.
     pub(super) fn missing_workers(&self) -> Option<String> {
         let (pool, floor) = (self.pool()?, self.floor());
-        let alive = self.alive().unwrap_or(0);
+        let (alive, doubted) = self.counted().unwrap_or_default();
         let (in_service, reachable) = (pool.in_service(), floor.min(pool.max_size));
-        if in_service >= reachable && alive >= reachable {
+        if in_service >= reachable && alive.saturating_add(doubted) >= reachable {
             return None;
         }
-        let stranger = self.workers.as_ref().and_then(Workers::stranger).unwrap_or_default();
+        let workers = self.workers.as_ref();
+        let stranger = workers.and_then(Workers::stranger).unwrap_or_default();
+        let fails = workers.filter(|_| in_service < reachable).and_then(Workers::fails).unwrap_or_default();
         Some(format!(
             "{alive} of {reachable} wanted workers are alive in the master, {in_service} instances are in service. New \
-             instances need some minutes; if they do not register, look at their worker log{stranger}"
+             instances need some minutes; if they do not register, look at their worker log{stranger}{fails}"
         ))
     }
 }
@@ -141,6 +166,19 @@ impl Workers<'_> {
             first_few(&ids),
             if ids.len() == 1 { "it is" } else { "they are" },
         ))
+    }
+
+    /// Why new members do not come, in the words of what runs the workers.
+    fn fails(&self) -> Option<String> {
+        let text = self.plan.holds.iter().find_map(|hold| match hold {
+            Hold::LaunchesFail { text, .. } => Some(text).filter(|text| !text.is_empty()),
+            _ => None,
+        })?;
+        let who = match self.place {
+            Place::Group { .. } => "The group",
+            Place::Deployment { .. } => "Kubernetes",
+        };
+        Some(format!(". {who} says: {text}"))
     }
 
     /// A worker at the master that is none of the pool's: perhaps one that is missed, under another address.

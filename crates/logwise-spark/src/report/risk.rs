@@ -1,25 +1,38 @@
 //! `RetentionAtRisk`: whether records that the query has not read come near the end of their topic's retention.
 
-use super::{Look, Workers};
+use super::Look;
 use crate::nearest::Nearest;
 use crate::signals::NOT_YET;
+use logwise_api::validate;
 use logwise_plan::Known;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 
 /// Shares of the retention, in percent, at which the message changes: each look has another number.
-const STEPS: [i64; 3] = [10, 25, 50];
+const STEPS: [i64; 4] = [10, 25, 50, SAFE_PERCENT];
+
+/// Share of the retention, in percent, that must be left again before the condition is taken back.
+const SAFE_PERCENT: i64 = 55;
 
 impl Look<'_> {
-    pub(super) fn risk(&self, workers: &Workers<'_>) -> Option<Draft> {
+    /// None: the object has no query whose records could be looked at, and no load that is followed.
+    pub(super) fn risk(&self) -> Option<Draft> {
         let kind = ConditionType::RetentionAtRisk;
-        workers.followed()?;
-        match (&workers.facts.risk, workers.nearest) {
-            (Known::Known(_), Some(nearest)) if nearest.is_at_risk() => {
-                let next = "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic";
+        let follows = self.workers.as_ref().is_some_and(|workers| workers.followed().is_some());
+        let has_topics = self.cluster.spec.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_some());
+        if !follows && !(has_topics && validate::checkpoint(self.cluster).is_some()) {
+            return None;
+        }
+        match (&self.signals.risk, &self.signals.nearest) {
+            (Known::Known(_), Some(nearest)) if nearest.is_at_risk() || self.stays_near(nearest) => {
+                let next = if follows {
+                    "See SparkReady and ScalingLimited; raise `maxReplicas` or the retention of the topic"
+                } else {
+                    "See SparkReady; let more workers run, or raise the retention of the topic"
+                };
                 Some(Draft::new(kind, true, Reason::LagNearsRetention, format!("{}. {next}", fact(nearest))))
             }
             (Known::Known(_), _) => Some(Draft::new(kind, false, Reason::SafeMargin, "")),
-            (Known::Unknown(why), _) if why.contains(NOT_YET) => {
+            (Known::Unknown(why), _) if self.begins && why.contains(NOT_YET) => {
                 let begins = || Draft::new(kind, Truth::Unknown, Reason::Pending, "Unread records are being looked at");
                 Some(self.before_if(kind, |before| before.truth != Truth::Unknown).unwrap_or_else(begins))
             }
@@ -32,12 +45,21 @@ impl Look<'_> {
     }
 }
 
+impl Look<'_> {
+    /// Whether the condition is True and the topic has not clearly left the half of its retention: one that swings about
+    /// it is no news at each look.
+    fn stays_near(&self, nearest: &Nearest) -> bool {
+        let is_true = |before: &Draft| before.truth == Truth::True;
+        nearest.left_percent < SAFE_PERCENT && self.before_if(ConditionType::RetentionAtRisk, is_true).is_some()
+    }
+}
+
 fn fact(nearest: &Nearest) -> String {
     let topic = &nearest.topic;
     let Some(kept) = nearest.retention_seconds else {
         return format!("Records of topic {topic} are gone that the query had not read");
     };
-    let step = STEPS.iter().find(|step| nearest.left_percent < **step).unwrap_or(&STEPS[2]);
+    let step = STEPS.iter().find(|step| nearest.left_percent < **step).unwrap_or(&SAFE_PERCENT);
     format!("Topic {topic} keeps records for {kept} s, of which less than {step} % are left to one that was not read")
 }
 

@@ -4,7 +4,7 @@ use super::{Look, Workers, by_id, holds, settled_before};
 use crate::judge::{self, RemovalTargets, kind};
 use crate::pool::{Place, selector_of_group};
 use crate::told::{Outcome, Told, What};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logwise_api::{Drift, PendingPlan, RemovedWorker, SparkStatus, Time, WorkersStatus, validate};
 use logwise_plan::workers::{Hold, MemberState, Pool, Raise, Removal, ScalingMode, Sizing, WorkerState};
 use logwise_runtime::conditions::Truth;
@@ -12,6 +12,12 @@ use logwise_runtime::{Decision, words};
 
 /// Longest line about the last decision, and longest reason of a removal, in characters.
 const LONGEST: (usize, usize) = (256, 128);
+
+/// How long another number of workers must be asked for before it counts as more than noise.
+const NOISE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Longest selector, in characters.
+const LONGEST_SELECTOR: usize = 1_024;
 
 impl Look<'_> {
     pub(super) fn status(&self) -> SparkStatus {
@@ -53,24 +59,30 @@ impl Look<'_> {
             wanted_replicas: self.wanted(),
             selector: self.workers.as_ref().and_then(|workers| match workers.place {
                 Place::Group { .. } => selector_of_group(self.cluster),
-                Place::Deployment { .. } => workers.found.selector.clone(),
+                Place::Deployment { .. } => workers.found.selector.clone().filter(|text| is_shown(text)),
             }),
             last_scale_time: now.filter(|_| resized).or_else(|| before?.last_scale_time.clone()),
         }
     }
 
-    /// Workers of the pool that the master counts as alive; where it is not known which those are, all of them.
+    /// Workers of the pool that the master counts as alive; none where it is not known which those are.
     pub(super) fn alive(&self) -> Option<i32> {
+        let (certain, doubted) = self.counted()?;
+        (doubted == 0).then_some(certain)
+    }
+
+    /// Workers of the pool that the master certainly counts as alive, and members in service of which nobody can say.
+    /// Where nothing runs workers by the spec, all of the master.
+    pub(super) fn counted(&self) -> Option<(i32, i32)> {
         let page = self.page.as_ref().ok()?;
-        let all = || words::count(page.alive().count());
-        let Some(pool) = self.pool() else { return Some(all()) };
-        let serving = || pool.members.iter().filter(|member| member.state == MemberState::InService);
-        if serving().any(|member| member.address.known().is_none()) {
-            return Some(all());
-        }
+        let Some(workers) = &self.workers else { return Some((words::count(page.alive().count()), 0)) };
+        let pool = workers.facts.pool.known()?;
         let is_alive = |state: &WorkerState| *state == WorkerState::Alive;
         let seats = pool.workers_of(&page.cluster);
-        Some(words::count(seats.iter().filter(|(_, worker)| worker.is_some_and(|w| is_alive(&w.state))).count()))
+        let certain = seats.iter().filter(|(_, worker)| worker.is_some_and(|worker| is_alive(&worker.state)));
+        let serving = pool.members.iter().filter(|member| member.state == MemberState::InService);
+        let doubted = serving.filter(|member| member.address.is_unknown());
+        Some((words::count(certain.count()), words::count(doubted.count())))
     }
 
     /// Workers that must be there for this generation to be carried out.
@@ -102,7 +114,8 @@ impl Look<'_> {
         };
         let is_held = || self.limited(workers).is_some_and(|limited| limited.truth == Truth::True);
         let sized = reached && !protects && (!shrinks || is_held());
-        driver && sized && self.page.is_ok() && self.missing_workers().is_none()
+        let there = self.missing_workers().is_none() && self.doubted_workers().is_none();
+        driver && sized && self.page.is_ok() && there
     }
 
     /// Changes that are wanted and not carried out because somebody said so.
@@ -153,12 +166,14 @@ impl Look<'_> {
         before.drift.clone().filter(|drift| drift.summary.starts_with(&subject))
     }
 
-    /// Workers that are wanted. A number that follows the load stays as it was told while it is near that.
+    /// Workers that are wanted. A number that follows the load stays as it was told while it is near that, and asks for
+    /// the same: more than there are, fewer, or as many.
     pub(super) fn wanted(&self) -> Option<i32> {
         let workers = self.workers.as_ref()?;
         let told = self.reported().and_then(|spark| spark.workers.as_ref()?.wanted_replicas);
+        let is_near = |told: i32, now: i32| Decision::is_near(told.into(), now.into());
         match (told, workers.wanted(), &workers.policy.size) {
-            (Some(told), Some(now), Sizing::Load(_)) if Decision::is_near(told.into(), now.into()) => Some(told),
+            (Some(told), Some(now), Sizing::Load(_)) if is_near(told, now) && workers.still_wants(told) => Some(told),
             // Not known for now.
             (told, None, Sizing::Load(scaling)) if scaling.mode != ScalingMode::Disabled => told,
             (_, now, _) => now,
@@ -182,6 +197,11 @@ impl Look<'_> {
         };
         Some(words::cut(&line, LONGEST.0))
     }
+}
+
+/// Whether the status takes the selector: a Deployment may have a longer one.
+fn is_shown(selector: &str) -> bool {
+    (1..=LONGEST_SELECTOR).contains(&selector.chars().count())
 }
 
 impl Workers<'_> {
@@ -212,10 +232,25 @@ impl Workers<'_> {
         let RemovalTargets { removal, why } = judge::removal(&last.wish)?;
         Some(RemovedWorker {
             id: removal.id,
-            host: removal.host,
+            host: removal.host.map(|host| words::cut(&host, LONGEST.0)).filter(|host| !host.is_empty()),
             since: last.prepared.map(Time),
             reason: Some(words::cut(&why, LONGEST.1)).filter(|why| !why.is_empty()),
         })
+    }
+
+    /// Whether `told` workers are as good an answer as what the load asks for now.
+    fn still_wants(&self, told: i32) -> bool {
+        let (Some(pool), Some(size)) = (self.facts.pool.known(), &self.plan.size) else { return true };
+        let is_resized = self.told.iter().any(|told| told.resized().is_some());
+        let same = told.cmp(&pool.desired) == size.recommended.cmp(&pool.desired);
+        !is_resized && (same || told == pool.desired && self.swings())
+    }
+
+    /// Whether the load has asked for the present number a short time ago: another one may be noise.
+    fn swings(&self) -> bool {
+        let Some(pool) = self.facts.pool.known() else { return false };
+        let recommended = &self.facts.history.behavior.recommended;
+        recommended.iter().any(|one| one.replicas == pool.desired && self.now.duration_since(one.at) < NOISE)
     }
 
     /// What is done, or why nothing is.
@@ -234,6 +269,7 @@ impl Workers<'_> {
         }
         match telling(&self.plan.holds) {
             Some(Hold::RecommendOnly { .. }) => "the mode is Recommend".to_owned(),
+            Some(Hold::Stabilizing { .. }) if self.swings() => holds::words(&Hold::WithinRange),
             Some(hold) => holds::words(hold),
             None => "nothing is changed".to_owned(),
         }

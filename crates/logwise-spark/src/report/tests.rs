@@ -1,13 +1,16 @@
 use super::*;
+use crate::nearest::Nearest;
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::workers::{
     Autoscaling, Clamp, Cluster, Load, Member, MemberState, OpenIntent, Past, PoolRef, Protection, Raise, Removal,
-    ScalingMode, Signal, Size, Step, Waiting,
+    ScalingMode, Signal, Size, Step, Waiting, Worker, WorkerState,
 };
 use logwise_runtime::conditions::Truth;
 use logwise_runtime::intent::{Owner, State, Wish, Writer};
 use std::time::Instant;
+
+mod moves;
 
 /// One look, to be changed by a test.
 struct Case {
@@ -19,6 +22,9 @@ struct Case {
     plan: Plan,
     told: Vec<Told>,
     last: Option<Intent>,
+    begins: bool,
+    nearest: Option<Nearest>,
+    page: Page,
 }
 
 fn at(second: i64) -> Timestamp {
@@ -129,6 +135,9 @@ impl Case {
             },
             told: Vec::new(),
             last: None,
+            begins: true,
+            nearest: None,
+            page: page(),
         }
     }
 
@@ -147,12 +156,19 @@ impl Case {
             plan: &self.plan,
             told: &self.told,
             now: at(0),
-            nearest: None,
             denied: None,
             last: self.last.as_ref(),
         };
-        let page = Ok(Arc::new(page()));
-        Look { cluster: &self.cluster, page: &page, workers: Some(workers), driver: None }.report(30)
+        let page = Ok(Arc::new(self.page.clone()));
+        let signals = Signals {
+            load: self.facts.load.clone(),
+            risk: self.facts.risk.clone(),
+            nearest: self.nearest.clone(),
+            backlog: None,
+            oldest_seconds: None,
+        };
+        let (cluster, begins, workers) = (&self.cluster, self.begins, Some(workers));
+        Look { cluster, page: &page, begins, signals: &signals, workers, driver: None }.report(30)
     }
 
     fn condition(&self, kind: ConditionType) -> (Truth, Reason, String) {
@@ -205,6 +221,63 @@ async fn bounds_and_ceilings_make_scaling_limited_true_and_say_what_to_do() {
         assert_eq!((truth, found), (Truth::True, reason), "{message}");
         assert!(message.contains(part), "{part}: {message}");
     }
+}
+
+#[tokio::test]
+async fn a_fixed_number_that_cannot_be_reached_is_told_why() {
+    let told = |size: Sizing, hold: Hold| {
+        let case = Case::with(|case| (case.policy.size, case.plan.holds) = (size.clone(), vec![hold]));
+        case.condition(ConditionType::ScalingLimited)
+    };
+    let held = [Hold::DriverHost { id: "i-1".into() }, Hold::AddressUnknown { id: "i-1".into() }];
+    for hold in held {
+        let (truth, reason, message) = told(Sizing::Fixed(1), hold.clone());
+        assert_eq!((truth, reason), (Truth::True, Reason::ScaleInHeld));
+        assert!(message.contains("i-1") && message.contains("Fewer are wanted"), "{message}");
+        let (by_load, _, _) = told(Sizing::Load(Box::default()), hold);
+        assert_eq!(by_load, Truth::False, "the load may ask for something else soon");
+    }
+    let waits = Hold::DriverHost { id: logwise_plan::workers::UNKNOWN_HOST.into() };
+    assert_eq!(told(Sizing::Fixed(1), waits).0, Truth::False, "it passes");
+}
+
+#[tokio::test]
+async fn where_addresses_are_not_known_other_workers_of_the_master_do_not_count() {
+    let mut case = Case::with(|case| {
+        case.policy.size = Sizing::Fixed(1);
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        let lost = Member { address: Known::Unknown("throttled".into()), ..member("i-1", MemberState::InService) };
+        (pool.desired, pool.members) = (1, vec![lost]);
+        let host = "10.9.9.9".to_owned();
+        let tasks = Known::Unknown("?".into());
+        let strange = Worker { id: "w".into(), host, state: WorkerState::Alive, cores: 2, cores_used: 0, tasks };
+        case.page.cluster.workers = vec![strange];
+    });
+    let (truth, reason, message) = case.condition(ConditionType::SparkReady);
+    assert_eq!((truth, reason), (Truth::Unknown, Reason::Unreadable));
+    assert!(message.contains("those of Deployment w: throttled"), "{message}");
+    let spark = case.report().status.fields["spark"].clone();
+    assert!(spark["workers"]["readyReplicas"].is_null() && spark["settledGeneration"].is_null(), "{spark}");
+    // What is asked for in any case is there whoever the doubted one is.
+    let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+    pool.members.push(Member { address: Known::Known("10.9.9.9".into()), ..member("i-2", MemberState::InService) });
+    assert_eq!(case.condition(ConditionType::SparkReady).1, Reason::Available);
+}
+
+#[tokio::test]
+async fn workers_that_do_not_come_are_told_with_the_words_of_what_runs_them() {
+    let case = Case::with(|case| {
+        case.policy.size = Sizing::Fixed(4);
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        (pool.desired, pool.members) = (4, vec![member("i-1", MemberState::InService)]);
+        case.plan.holds = vec![Hold::LaunchesFail { text: "no room".into(), until: at(-60) }];
+    });
+    let (truth, reason, message) = case.condition(ConditionType::SparkReady);
+    assert_eq!((truth, reason), (Truth::False, Reason::WorkersNotReady));
+    assert!(message.ends_with("Kubernetes says: no room"), "{message}");
+    let (truth, reason, message) = case.condition(ConditionType::ScalingLimited);
+    assert_eq!((truth, reason), (Truth::True, Reason::LaunchesFail), "{message}");
+    assert_eq!(case.report().status.fields["spark"]["lastDecision"], "4 wanted: launches fail: no room");
 }
 
 #[tokio::test]
@@ -272,17 +345,6 @@ async fn a_start_of_the_operator_takes_nothing_back_that_was_said() {
 }
 
 #[tokio::test]
-async fn a_wanted_number_stays_as_it_was_told_while_it_is_near() {
-    let mut case = Case::with(|case| case.plan.size = Some(Size { wanted: 10, ..size(&[]) }));
-    case.reported();
-    let wanted = |case: &Case| case.report().status.fields["spark"]["workers"]["wantedReplicas"].clone();
-    case.plan.size = Some(Size { wanted: 11, ..size(&[]) });
-    assert_eq!(wanted(&case), 10);
-    case.plan.size = Some(Size { wanted: 13, ..size(&[]) });
-    assert_eq!(wanted(&case), 13);
-}
-
-#[tokio::test]
 async fn what_moves_with_each_look_is_no_part_of_what_tells_decisions_apart() {
     let decision = |time_to_loss: i64, backlog: i64| {
         let seconds = Some(time_to_loss);
@@ -311,6 +373,40 @@ async fn what_was_done_stands_in_the_status_and_in_events() {
     case.told.clear();
     let spark = case.report().status.fields["spark"].clone();
     assert_eq!(spark["workers"]["lastScaleTime"], "1970-01-12T13:46:40Z", "it stays");
+}
+
+#[tokio::test]
+async fn a_look_that_is_refused_keeps_what_the_scale_subresource_shows() {
+    let mut case = Case::with(|case| {
+        case.found.selector = Some("app=spark".into());
+        let raise = Raise { pool: "g".into(), from: 1, to: 3 };
+        case.told = vec![Told { what: What::Raise(raise), outcome: Ok(Outcome::Done) }];
+        let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+        pool.members = vec![member("i-1", MemberState::InService)];
+    });
+    case.reported();
+    let spark = |report: Report| report.status.fields["spark"].clone();
+    let told = spark(case.report());
+    let message = "Secret aws does not exist".to_owned();
+    let refused = Refused { reason: Reason::SecretNotFound, message, class: ErrorClass::NotFound };
+    let kept = spark(super::refused(&case.cluster, refused));
+    for field in ["replicas", "selector", "lastScaleTime"] {
+        let (before, now) = (&told["workers"][field], &kept["workers"][field]);
+        assert!(!before.is_null() && before == now, "{field}: {kept}");
+    }
+    assert!(kept["workers"]["readyReplicas"].is_null() && kept["lastDecision"] == told["lastDecision"], "{kept}");
+    let conflict = Conflict { words: "belongs to another one".into() };
+    let others = spark(super::conflicted(&case.cluster, &conflict));
+    assert!(others["workers"].is_null() && others["lastDecision"].is_null(), "{others}");
+}
+
+#[tokio::test]
+async fn a_selector_that_the_status_does_not_take_is_left_out() {
+    let shown = |length: usize| {
+        let case = Case::with(|case| case.found.selector = Some("s".repeat(length)));
+        case.report().status.fields["spark"]["workers"]["selector"].is_string()
+    };
+    assert!(shown(1_024) && !shown(1_025) && !shown(0));
 }
 
 #[tokio::test]

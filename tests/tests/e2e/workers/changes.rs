@@ -45,8 +45,14 @@ async fn kubectl_scale_sets_the_number_both_ways_and_is_refused_beside_autoscali
     pipeline.patch(&of_workers(&json!({"autoscaling": {"minReplicas": 2}}))).await?;
     pipeline.wait_size(2).await?;
     pipeline.settled().await?;
+    // Switched off, it is in nobody's way; and no number is less than the one that the driver needs.
+    pipeline.patch(&of_workers(&json!({"autoscaling": {"mode": "Disabled"}}))).await?;
+    scale("0").await?;
+    pipeline.wait_size(1).await?;
+    pipeline.settled().await?;
+    pipeline.says(("ScalingLimited", "False", "WithinRange"), &[]).await?;
     let changes = pipeline.adds_up(2).await?;
-    ensure!(raised(&changes) == [3, 2] && ended(&changes).len() == 2, "{changes:?}");
+    ensure!(raised(&changes) == [3, 2] && ended(&changes).len() == 3, "{changes:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -2,7 +2,7 @@
 
 use super::ledger::{Change, raised};
 use super::query::{autoscaling, unread};
-use super::{Ground, Pipeline, Wish, of_workers};
+use super::{Ground, Pipeline, Wish, of_workers, replicas};
 use anyhow::{Context, Result, bail, ensure};
 use logwise_testbed::fake_master::{FakeMaster, Setup, Source};
 use logwise_testbed::stand_in::Pace;
@@ -64,6 +64,46 @@ async fn while_launches_fail_no_more_are_asked_for_and_the_groups_own_words_are_
     ensure!(changes[..2] == begin && raised(&changes) == [2, 3, 4, 5], "{changes:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
+}
+
+#[tokio::test]
+async fn launches_that_fail_are_told_where_all_was_asked_for_at_once() -> Result<()> {
+    let ground = Ground::new("all-asked-for").await?;
+    unread(&ground.world, RECORDS).await?;
+    // As the spec has it where it says nothing, but for the window.
+    let policies = json!([
+        {"type": "Percent", "value": 100, "periodSeconds": 60},
+        {"type": "Replicas", "value": 4, "periodSeconds": 60},
+    ]);
+    let behavior = json!({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 0, "policies": policies}}});
+    let mut wish = Wish::new((1, 9, 1), &autoscaling((1, 7), behavior));
+    wish.follows_load = true;
+    let load = Pipeline::new(&ground.world, ("load", ground.port), wish).await?;
+    let fixed = Pipeline::new(&ground.world, ("fixed", ground.port), Wish::new((1, 9, 1), &replicas(3))).await?;
+    for pipeline in [&load, &fixed] {
+        let often = Pace { retry: Some(Duration::from_millis(500)), ..Pace::default() };
+        ground.aws.set_pace(&pipeline.group, &often).await?;
+        ground.aws.fail_launches(&pipeline.group, 0, Some(WORDS)).await?;
+    }
+    apply(&ground.world, &[&load.object, &fixed.object]).await?;
+    for (pipeline, wanted) in [(&load, 5), (&fixed, 3)] {
+        pipeline.says(("ScalingLimited", "True", "LaunchesFail"), &[WORDS]).await?;
+        ground.looked(LOOKS).await?;
+        let changes = pipeline.changes().await?;
+        ensure!(raised(&changes) == [wanted], "{changes:?}");
+        pipeline.says(("ScalingLimited", "True", "LaunchesFail"), &[WORDS]).await?;
+        let line = pipeline.shown().await?["status"]["spark"]["lastDecision"].clone();
+        ensure!(line.as_str().is_some_and(|line| line.contains(WORDS)), "{line}");
+    }
+    fixed.says(("SparkReady", "False", "WorkersNotReady"), &["1 of 3 wanted workers", WORDS]).await?;
+
+    for (pipeline, number) in [(&load, WANTED), (&fixed, 3)] {
+        ground.aws.mend_launches(&pipeline.group).await?;
+        pipeline.wait_size(number).await?;
+        pipeline.says(("ScalingLimited", "False", "WithinRange"), &[]).await?;
+        pipeline.adds_up(1).await?;
+    }
+    ground.ends(&[&load, &fixed]).await
 }
 
 #[tokio::test]

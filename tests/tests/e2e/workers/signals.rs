@@ -2,13 +2,14 @@
 
 use super::ledger::{Change, ended, raised};
 use super::query::{NOTHING, PARTITIONS, TOPIC, autoscaling, commit, ends, key, unread};
-use super::{Ground, Pipeline, Wish, merge, of_workers};
+use super::{Ground, Pipeline, Wish, merge, of_workers, operator};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::fake_master::Mood;
+use logwise_testbed::install;
 use logwise_testbed::kafka::client_config;
 use logwise_testbed::stand_in::{Fault, NewObject};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, condition, is_proving};
+use logwise_tests::{PATIENCE, apply, condition, is_proving};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
@@ -105,6 +106,14 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
 
     kafka.refuse().await?;
     trial.misses(&["Spark master", "end offsets"]).await?;
+    // A number that cannot be does not keep the rest from being told.
+    let odd = json!({"id": "", "host": "127.0.0.99", "state": "ALIVE", "cores": -1, "coresused": -1});
+    let page = json!({"url": "spark://m:7077", "status": "ALIVE", "workers": [odd], "activeapps": [],
+        "activedrivers": []});
+    master.tell(&page.to_string());
+    trial.pipeline.says(("SparkReady", "False", "WorkersNotReady"), &["0 of 1 wanted workers"]).await?;
+    trial.misses(&["end offsets"]).await?;
+    ensure!(trial.pipeline.shown().await?["status"]["spark"]["cores"] == 0, "{}", trial.pipeline.shown().await?);
     master.heal();
     trial.has_again("Spark master").await?;
     trial.misses(&["end offsets"]).await?;
@@ -134,16 +143,38 @@ async fn numbers_that_cannot_be_are_named_and_let_nobody_go() -> Result<()> {
     let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
     wish.follows_load = true;
     let mut trial = Trial { pipeline: ground.pipeline("demo", wish).await?, most: 5 };
-    trial.misses(&["plausible numbers", "No worker is removed"]).await?;
+    trial.misses(&["end offsets", TOPIC, "more was read of a partition", "No worker is removed"]).await?;
     ground.looked(3).await?;
-    // The query seems to have begun anew with less to do.
-    commit(world, 2, &NOTHING).await?;
-    trial.misses(&["plausible numbers"]).await?;
+    trial.misses(&["end offsets", "made again"]).await?;
     ground.looked(3).await?;
     let changes = trial.pipeline.changes().await?;
     ensure!(changes == [Change::Newcomers, Change::Protect(3)], "{changes:?}");
     ground.at_rest(&[&trial.pipeline]).await?;
     ground.ends(&[&trial.pipeline]).await
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_when_the_operator_starts_is_named_as_what_is_missing() -> Result<()> {
+    let mut ground = Ground::new("no-secret").await?;
+    unread(&ground.world, 0).await?;
+    let mut wish = Wish::new((1, 6, 2), &autoscaling((2, 5), json!({})));
+    wish.follows_load = true;
+    let pipeline = Pipeline::new(&ground.world, ("demo", ground.port), wish).await?;
+    apply(&ground.world, &[&pipeline.object]).await?;
+    pipeline.says(("SignalsFresh", "True", "Fresh"), &[]).await?;
+    pipeline.says(("RetentionAtRisk", "False", "SafeMargin"), &[]).await?;
+    ground.operator.stop().await?;
+    install::tenant(&ground.world.bed, &ground.world.namespace, &["kafka"]).await?;
+    let login = json!({"authentication": {"type": "SCRAM-SHA-512", "secretRef": {"name": "kafka"}}});
+    pipeline.patch(&json!({"kafka": login})).await?;
+    ground.operator = operator(&ground.world).await?;
+    // Kafka is not even asked: nothing was read of it since the start.
+    pipeline.says(("KafkaReady", "False", "SecretNotFound"), &[]).await?;
+    pipeline.says(("SignalsFresh", "False", "SignalMissing"), &["end offsets", "Secret"]).await?;
+    pipeline.says(("RetentionAtRisk", "Unknown", "SignalMissing"), &["Secret"]).await?;
+    ground.looked(3).await?;
+    pipeline.says(("SignalsFresh", "False", "SignalMissing"), &["end offsets", "Secret"]).await?;
+    ground.ends(&[&pipeline]).await
 }
 
 /// Deletes the first records of a partition of the topic, as their retention would.

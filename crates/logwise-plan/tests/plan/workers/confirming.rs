@@ -106,6 +106,11 @@ fn any_doubt_holds_it() {
         ("unprotected", seen(with(out(), |pool, _| pool.members[0].protected = false)), Hold::Unprotected),
         ("refresh", seen(with(out(), |pool, _| pool.obstacles = [Obstacle::Refresh].into())), Hold::Refresh),
         (
+            "nobody knows whether the group is busy",
+            seen(with(out(), |pool, _| pool.obstacles = [Obstacle::Unread("throttled".to_owned())].into())),
+            Hold::Unreadable { what: "what the group does".to_owned(), why: "throttled".to_owned() },
+        ),
+        (
             "a new worker process",
             seen(with(out(), |_, cluster| cluster.workers[1].id = "w-new".to_owned())),
             Hold::CordonPending { id: id() },

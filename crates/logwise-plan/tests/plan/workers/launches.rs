@@ -5,8 +5,9 @@ use super::world::{
 };
 use crate::NOW;
 use logwise_plan::Known;
+use logwise_plan::behavior::Changed;
 use logwise_plan::workers::{
-    Autoscaling, Batch, Clamp, Cluster, Hold, Load, Member, MemberState, Observed, Risk, Sizing,
+    Autoscaling, Batch, Clamp, Cluster, FailedLaunch, Hold, Load, Member, MemberState, Observed, PoolRef, Risk, Sizing,
 };
 
 #[test]
@@ -29,6 +30,36 @@ fn launches_that_fail_or_have_no_effect_are_not_repeated_but_the_minimum_is() {
     failing.history.launched_last_hour = 1_000;
     let least = Autoscaling { min_replicas: 3, ..scaling() };
     assert_eq!(raised(&planned(&by_load(least), &failing)), Some((2, 3)));
+}
+
+#[test]
+fn launches_that_fail_are_told_too_where_nothing_is_left_to_ask_for() {
+    let failing = |seconds: i64| {
+        with(busy(1), |pool, _| {
+            pool.desired = 4;
+            pool.failed_launch = Some(FailedLaunch { at: ago(seconds), text: "no capacity".to_owned() });
+        })
+    };
+    let fails = |until| Hold::LaunchesFail { text: "no capacity".to_owned(), until };
+    let (by_load, four) = (by_load(scaling()), policy(Sizing::Fixed(4)));
+    for wish in [&by_load, &four] {
+        assert_eq!(planned(wish, &failing(60)).holds, [fails(ago(60))]);
+        let mut pausing = failing(60);
+        pausing.history.backoff_until = Some(ago(-240));
+        assert_eq!(planned(wish, &pausing).holds, [fails(ago(-240))]);
+        // What was asked for since may still come.
+        let mut asked = failing(600);
+        asked.history.behavior.changes = vec![Changed { at: ago(30), from: 1, to: 4 }];
+        assert_eq!(planned(wish, &asked).holds, [Hold::WithinRange]);
+        // A Deployment shows no failure that is over.
+        let pods = logwise_plan::workers::Policy { pool: PoolRef::Deployment("workers".to_owned()), ..wish.clone() };
+        assert_eq!(planned(&pods, &asked).holds, [fails(ago(600))]);
+    }
+    let there = with(failing(60), |pool, _| pool.desired = 1);
+    assert_eq!(planned(&policy(Sizing::Fixed(1)), &there).holds, [Hold::WithinRange], "all are there");
+    // With too many asked for nothing is removed for the same reason.
+    let fewer = planned(&policy(Sizing::Fixed(1)), &failing(60)).holds;
+    assert!(fewer.contains(&fails(ago(60))) && fewer.len() > 1, "{fewer:?}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use crate::NOW;
 use logwise_plan::behavior::{Behavior, Changed, History, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, Cluster, CordonRefused, DriverAt, EndRefused, Hold, Load, Member, MemberState, Observed, Obstacle,
-    OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen, Sizing,
-    Step, Worker, WorkerState, confirm, plan, wanted,
+    Autoscaling, Cluster, CordonRefused, DriverAt, EndRefused, FailedLaunch, Hold, Load, Member, MemberState, Observed,
+    Obstacle, OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen,
+    Sizing, Step, Worker, WorkerState, confirm, plan, wanted,
 };
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -86,14 +86,14 @@ prop_compose! {
         obstacles in mostly(
             BTreeSet::new(),
             vec![
-                BTreeSet::from([Obstacle::Refresh]),
+                BTreeSet::from([Obstacle::Refresh, Obstacle::Unread("throttled".to_owned())]),
                 BTreeSet::from([Obstacle::Suspended("Launch".to_owned()), Obstacle::Rebalance]),
             ],
         ),
     ) -> Pool {
-        Pool {
-            min_size, max_size, desired, members, newcomers_protected, obstacles, failed_launch: None, hook: None,
-        }
+        let failed_launch =
+            (max_size == 7).then(|| FailedLaunch { at: ago(1_800), text: "no capacity".to_owned() });
+        Pool { min_size, max_size, desired, members, newcomers_protected, obstacles, failed_launch, hook: None }
     }
 }
 
