@@ -9,6 +9,7 @@ mod observe;
 mod owner;
 mod ready;
 mod report;
+mod room;
 pub(crate) mod submission;
 mod targets;
 #[cfg(test)]

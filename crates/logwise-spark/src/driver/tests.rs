@@ -45,7 +45,8 @@ async fn a_missing_driver_is_submitted_once_and_its_id_is_on_record() {
     assert_eq!((second.told.len(), &second.plan.state), (0, &State::Pending { id: "driver-90001".into() }));
     let ready = world.ready(&second);
     assert_eq!(ready.reason, Reason::DriverPending);
-    assert!(ready.message.contains("1g of free memory") && ready.message.contains("1 free cores together"));
+    let wants = ready.message.contains("with 1 free cores and 1g of free memory");
+    assert!(wants && ready.message.contains("too little memory on 10.0.0.4. "), "{}", ready.message);
     world.spark().active[0] = driver("driver-90001", "RUNNING", Some("w1"));
     let third = world.look(0).await;
     let ready = world.ready(&third);
