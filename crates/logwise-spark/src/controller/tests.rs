@@ -2,10 +2,12 @@
 
 use super::look;
 use crate::fake::{Outside, World};
+use logwise_api::validate;
 use logwise_plan::workers::{self, Observed, Policy};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use logwise_runtime::{Decision, Report};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 /// Two workers are wanted of the three that there are.
 fn two() -> Value {
@@ -169,6 +171,19 @@ async fn what_only_observes_changes_nothing_and_counts_what_it_would() {
     assert!(world.changes().is_empty() && world.record().is_null());
     // The removal, and the costs of pods.
     assert_eq!(report.status.fields["spark"]["pendingChanges"], 2);
+}
+
+#[tokio::test]
+async fn facts_are_as_old_as_the_page_that_they_are_of() {
+    let world = World::new(json!({"replicas": 3})).await;
+    let context = world.context(1).await;
+    let masters = validate::spark_masters(&world.cluster).unwrap().unwrap();
+    // Another object has asked for it.
+    let page = context.masters.page(&masters, Instant::now()).await.unwrap();
+    look(&world.cluster, &context).await;
+    let (facts, now) = (&context.shell.facts, Instant::now());
+    let taken = (facts.cores.fact("u", now).unwrap().taken, facts.drivers.fact("u", now).unwrap().taken);
+    assert_eq!(taken, (page.began, page.began));
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ fn mib(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::Memory;
+    use crate::master::WorkerMemory;
     use jiff::Timestamp;
     use logwise_plan::Known;
     use logwise_plan::workers::{Cluster, Worker, WorkerState};
@@ -68,7 +68,7 @@ mod tests {
             tasks: Known::Absent,
         };
         let memory = |(place, (_, _, total, used)): (usize, &(i32, i32, i64, i64))| {
-            (format!("w{place}"), Memory { total: *total, used: *used })
+            (format!("w{place}"), WorkerMemory { total: *total, used: *used })
         };
         Page {
             at: "m:8080".into(),

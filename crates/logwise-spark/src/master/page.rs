@@ -31,7 +31,7 @@ pub struct Page {
     /// Workers, and drivers of any class that have not ended.
     pub cluster: Cluster,
     /// Memory of workers by their ids, of those of which the page tells it.
-    pub memory: BTreeMap<String, Memory>,
+    pub memory: BTreeMap<String, WorkerMemory>,
     /// Every driver that the master holds for active, whatever its state.
     pub all_drivers: Vec<DriverRow>,
     /// Drivers that it holds for history, whatever their state.
@@ -42,7 +42,7 @@ pub struct Page {
 
 /// Memory of a worker, in MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct WorkerMemory {
     /// What drivers and executors may take.
     pub total: i64,
     /// What they have taken.
@@ -167,8 +167,8 @@ struct Registered {
 }
 
 impl Registered {
-    fn memory(&self) -> Option<(String, Memory)> {
-        Some((self.id.clone(), Memory { total: self.memory?, used: self.memoryused }))
+    fn memory(&self) -> Option<(String, WorkerMemory)> {
+        Some((self.id.clone(), WorkerMemory { total: self.memory?, used: self.memoryused }))
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
         let first = &page.cluster.workers[0];
         assert_eq!((first.host.as_str(), first.cores, first.cores_used), ("10.0.0.4", 2, 1));
         assert!(first.tasks.is_unknown());
-        assert_eq!(page.memory.get(&first.id), Some(&Memory { total: 1_536, used: 512 }));
+        assert_eq!(page.memory.get(&first.id), Some(&WorkerMemory { total: 1_536, used: 512 }));
         assert_eq!(page.memory.get("w2"), None, "not told");
         assert_eq!((page.host_of("w3"), page.host_of("w9")), (Some("10.0.0.6"), None));
     }
