@@ -13,6 +13,7 @@ mod protection;
 mod query;
 mod scale_in;
 mod scaling;
+mod shared;
 mod signals;
 
 use anyhow::{Context, Result, ensure};
