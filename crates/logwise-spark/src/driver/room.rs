@@ -29,15 +29,18 @@ pub(super) fn missing(page: &Page, cores: i32, memory: &str) -> String {
     if !roomy.is_empty() {
         return format!("There is room on {} all the same. Look at the master's log", first_few(&roomy));
     }
-    let parts = [("too few cores", few_cores), ("too little memory", little_memory)];
-    let parts = parts.iter().filter(|(_, hosts)| !hosts.is_empty());
-    let lacks: Vec<String> = parts.map(|(what, hosts)| format!("{what} on {}", first_few(hosts))).collect();
+    let (cores, memory) = (first_few(&few_cores), first_few(&little_memory));
+    let fact = match (few_cores.is_empty(), little_memory.is_empty()) {
+        (false, false) => format!("Too few cores are free on {cores}, and too little memory on {memory}"),
+        (false, true) => format!("Too few cores are free on {cores}"),
+        (true, _) => format!("Too little memory is free on {memory}"),
+    };
     let next = if may_fit {
         "Add workers, or ask for less in `spark.driver`"
     } else {
         "No worker has so much even while nothing runs there: ask for less in `spark.driver`, or use larger workers"
     };
-    format!("There are {}. {next}", lacks.join(", and "))
+    format!("{fact}. {next}")
 }
 
 /// MiB of a size as `spark.driver.memory` has it.
@@ -91,7 +94,7 @@ mod tests {
     #[test]
     fn each_worker_is_named_by_what_it_lacks() {
         let full = page(&[(4, 4, 4_096, 1_024), (4, 3, 4_096, 3_584), (4, 4, 4_096, 4_096)]);
-        let expected = "There are too few cores on 10.0.0.0, 10.0.0.2, and too little memory on 10.0.0.1, 10.0.0.2. \
+        let expected = "Too few cores are free on 10.0.0.0, 10.0.0.2, and too little memory on 10.0.0.1, 10.0.0.2. \
                         Add workers, or ask for less in `spark.driver`";
         assert_eq!(missing(&full, 1, "1g"), expected);
         let memory = missing(&full, 0, "1g");
@@ -104,9 +107,9 @@ mod tests {
     #[test]
     fn workers_that_are_too_small_and_those_that_are_none_have_steps_of_their_own() {
         let small = page(&[(2, 0, 1_536, 0)]);
-        for (cores, memory, lacks) in [(4, "1g", "too few cores"), (1, "2g", "too little memory")] {
+        for (cores, memory, lacks) in [(4, "1g", "Too few cores are"), (1, "2g", "Too little memory is")] {
             let told = missing(&small, cores, memory);
-            assert!(told.contains(&format!("{lacks} on 10.0.0.0. No worker has so much even while")), "{told}");
+            assert!(told.starts_with(&format!("{lacks} free on 10.0.0.0. No worker has so much even while")), "{told}");
         }
         assert_eq!(missing(&page(&[]), 1, "1g"), "No worker is alive. Start workers");
         let mut dead = page(&[(2, 0, 1_536, 0)]);
