@@ -1,8 +1,8 @@
 //! Plans again every decision of the Spark part that the worlds of a bed have on record: the same inputs give the same
 //! answer.
 //!
-//! Run it at the end of a test run, on the bed of `$LOGWISE_BED`, with the time at which the run began, in seconds since
-//! 1970: on a bed that goes on, earlier worlds may be of an operator that decided otherwise. Exit code 1 when a
+//! Run it at the end of a test run, on the bed of `$LOGWISE_BED`, with the time at which the run began, in seconds
+//! since 1970: on a bed that goes on, earlier worlds may be of an operator that decided otherwise. Exit code 1 when a
 //! decision comes out otherwise, or when there is none.
 #![forbid(unsafe_code)]
 

@@ -147,8 +147,8 @@ async fn drivers_that_end_again_and_again_are_submitted_more_and_more_seldom_and
     replayed(&world).await
 }
 
-/// On a real master with a real worker: what that reports of a jar that is not there, and how a class ends that is not in
-/// the jar.
+/// On a real master with a real worker: what that reports of a jar that is not there, and how a class ends that is not
+/// in the jar.
 #[tokio::test]
 async fn a_real_worker_names_the_jar_that_is_missing_and_a_wrong_class_ends_with_a_failure() -> Result<()> {
     const WRONG: &str = "io.logwise.testbed.Wrong";
