@@ -168,6 +168,12 @@ pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<Str
     Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
+/// The value of a series of a pipeline that has no other labels, if there is one.
+pub fn series(metrics: &str, world: &World, cluster: &str, name: &str) -> Option<i64> {
+    let begin = format!("{name}{{namespace=\"{}\",cluster=\"{cluster}\"}} ", world.namespace);
+    metrics.lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok())
+}
+
 /// Looks of this part so far; 0 before the first one has been counted.
 pub async fn looks_at(operator: &Operator, part: &str) -> Result<u64> {
     Ok(looks(&operator.metrics().await?).get(part).copied().unwrap_or_default())

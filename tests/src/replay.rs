@@ -3,11 +3,14 @@
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use logwise_plan::{checks, driver, workers};
+use logwise_testbed::bed::Bed;
 use logwise_testbed::world::World;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::{Connection, Row};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// How long records may be on their way to the database.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
@@ -36,29 +39,68 @@ impl Recorded {
 /// breaks a rule of plans, and when none is on record.
 pub async fn replayed(world: &World) -> Result<()> {
     let decisions = world.wait_until("decisions of the Spark part", WRITTEN_WITHIN, async || {
-        let decisions = recorded(world).await?;
+        let decisions = recorded(&world.bed, &world.id, &schemas(&world.bed).await?).await?;
         ensure!(!decisions.is_empty(), "none is on record");
         Ok(decisions)
     });
-    for decision in decisions.await? {
-        again(&decision).with_context(|| format!("decision {} planned again", decision.id))?;
+    all_again(&decisions.await?)
+}
+
+/// The same of what is on record in this schema of the bed.
+pub async fn replayed_in(bed: &Bed, schema: &str) -> Result<()> {
+    let decisions = in_schema(bed, schema).await?;
+    ensure!(!decisions.is_empty(), "none is on record in {schema}");
+    all_again(&decisions)
+}
+
+/// What was planned again of all worlds of a bed.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// Worlds that have decisions of the Spark part on record.
+    pub worlds: usize,
+    /// Their decisions.
+    pub decisions: usize,
+    /// Those that came out otherwise, or broke a rule, each with its world.
+    pub differing: Vec<String>,
+}
+
+/// The same of every world of the bed that an operator has been started in since then.
+pub async fn replayed_since(bed: &Bed, since: SystemTime) -> Result<Replayed> {
+    let (schemas, mut all) = (schemas(bed).await?, Replayed::default());
+    for entry in std::fs::read_dir(bed.dir.join("worlds")).context("listing the worlds")? {
+        let entry = entry?;
+        // Its configuration is written there when an operator starts.
+        if entry.metadata()?.modified()? < since {
+            continue;
+        }
+        let world = entry.file_name().to_string_lossy().into_owned();
+        let decisions = recorded(bed, &world, &schemas).await.with_context(|| format!("decisions of {world}"))?;
+        all.worlds += usize::from(!decisions.is_empty());
+        all.decisions += decisions.len();
+        let differs = |decision: &Recorded| Some(format!("{world}, {}: {:#}", decision.id, again(decision).err()?));
+        all.differing.extend(decisions.iter().filter_map(differs));
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Those of the world's SQLite file and of its schema, as far as there are any.
-async fn recorded(world: &World) -> Result<Vec<Recorded>> {
-    let mut decisions = in_sqlite(world).await?;
-    decisions.extend(in_schema(world).await?);
+async fn recorded(bed: &Bed, world: &str, schemas: &BTreeSet<String>) -> Result<Vec<Recorded>> {
+    let mut decisions = in_sqlite(&bed.dir.join(format!("worlds/{world}/operator.db"))).await?;
+    if schemas.contains(world) {
+        decisions.extend(in_schema(bed, world).await?);
+    }
     Ok(decisions)
 }
 
-async fn in_sqlite(world: &World) -> Result<Vec<Recorded>> {
-    let file = world.bed.dir.join(format!("worlds/{}/operator.db", world.id));
+async fn in_sqlite(file: &Path) -> Result<Vec<Recorded>> {
     if !file.is_file() {
         return Ok(Vec::new());
     }
     let mut database = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await?;
+    let tables = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'logwise_decisions'");
+    if tables.fetch_optional(&mut database).await.context("reading the tables in SQLite")?.is_none() {
+        return Ok(Vec::new());
+    }
     let query = "SELECT id, inputs, actions, holds FROM logwise_decisions WHERE part = 'spark' ORDER BY decided_at, id";
     let rows = sqlx::query(query).fetch_all(&mut database).await.context("reading the decisions in SQLite")?;
     let row = |row: &sqlx::sqlite::SqliteRow| {
@@ -68,19 +110,17 @@ async fn in_sqlite(world: &World) -> Result<Vec<Recorded>> {
     rows.iter().map(row).collect()
 }
 
-async fn in_schema(world: &World) -> Result<Vec<Recorded>> {
-    let schema = &world.schema;
-    let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'logwise_decisions'";
-    let tables = world.bed.query(&format!("{count} AND table_schema = '{schema}'")).await?;
-    if tables.trim() != "1" {
-        return Ok(Vec::new());
-    }
+/// The schemas of a bed that decisions are on record in; that of a world has its name.
+async fn schemas(bed: &Bed) -> Result<BTreeSet<String>> {
+    let query = "SELECT table_schema FROM information_schema.tables WHERE table_name = 'logwise_decisions'";
+    Ok(bed.query(query).await?.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+async fn in_schema(bed: &Bed, schema: &str) -> Result<Vec<Recorded>> {
     // The client escapes what stands in texts.
     let columns = "HEX(id), HEX(inputs), HEX(actions), HEX(holds)";
-    let rows = world
-        .query(&format!("SELECT {columns} FROM logwise_decisions WHERE part = 'spark' ORDER BY decided_at, id"))
-        .await?;
-    rows.lines().map(row).collect()
+    let query = format!("FROM `{schema}`.logwise_decisions WHERE part = 'spark' ORDER BY decided_at, id");
+    bed.query(&format!("SELECT {columns} {query}")).await?.lines().map(row).collect()
 }
 
 fn row(line: &str) -> Result<Recorded> {
@@ -103,6 +143,10 @@ struct Answer {
     explained: Value,
     /// Rules that the plan breaks.
     broken: Vec<String>,
+}
+
+fn all_again(decisions: &[Recorded]) -> Result<()> {
+    decisions.iter().try_for_each(|one| again(one).with_context(|| format!("decision {} planned again", one.id)))
 }
 
 fn again(decision: &Recorded) -> Result<()> {
@@ -191,6 +235,26 @@ mod tests {
         again(&decision).unwrap();
         decision.inputs["explained"]["signals"] = json!([{"rate": "too few"}]);
         assert!(format!("{:#}", again(&decision).unwrap_err()).starts_with("reasons are "));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_sqlite_is_read_and_one_without_the_table_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("operator.db");
+        assert!(in_sqlite(&file).await.unwrap().is_empty(), "there is no file");
+        let url = format!("sqlite://{}?mode=rwc", file.display());
+        let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let table = "CREATE TABLE logwise_decisions (id TEXT, part TEXT, inputs TEXT, actions TEXT, holds TEXT, \
+                     decided_at TEXT)";
+        let rows = "INSERT INTO logwise_decisions VALUES ('u-1', 'spark', '{}', '[]', '[]', '1'), \
+                    ('u-2', 'kafka', '', '', '', '2')";
+        assert!(in_sqlite(&file).await.unwrap().is_empty(), "there is no table");
+        sqlx::query(table).execute(&mut database).await.unwrap();
+        sqlx::query(rows).execute(&mut database).await.unwrap();
+        let read = in_sqlite(&file).await.unwrap();
+        assert_eq!(read.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["u-1"]);
+        let told = format!("{:#}", all_again(&read).unwrap_err());
+        assert!(told.starts_with("decision u-1 planned again: input `policy`"), "{told}");
     }
 
     #[test]

@@ -58,7 +58,10 @@ pub struct SparkDriver {
     pub spark_properties: BTreeMap<String, String>,
     /// Name of the application, 1 to 63 characters: by it the operator finds the application at the master.
     /// Default: logwise.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        length(min = 1, max = 63),
+        transform = check(r"self.matches('\\S')", "must not consist of blanks")
+    )]
     pub app_name: String,
     /// Version of Spark that the submission names as its client's. Default: 3.5.7.
     #[schemars(
@@ -72,10 +75,13 @@ pub struct SparkDriver {
     /// CPU cores that the driver takes from its worker, 1 to 64. Default: 1.
     #[schemars(range(min = 1, max = 64))]
     pub cores: i32,
-    /// Memory that the driver takes from its worker: a number of MiB (m) or GiB (g). Default: 1g.
+    /// Memory that the driver takes from its worker: a number of MiB (m) or GiB (g), at most 999999g. Default: 1g.
     #[schemars(
-        length(min = 2, max = 16),
-        transform = check("self.matches('^[1-9][0-9]*[mg]$')", "must be a whole number of MiB (m) or GiB (g), such as 1g")
+        length(min = 2, max = 10),
+        transform = check(
+            "self.matches('^([1-9][0-9]{0,8}m|[1-9][0-9]{0,5}g)$')",
+            "must be a whole number of MiB (m) or GiB (g), such as 1g"
+        )
     )]
     pub memory: String,
     /// true: Spark starts the driver again when it ends with an error, and on another worker when its worker is lost.
@@ -145,6 +151,10 @@ fn properties(schema: &mut Schema) {
         "['spark.master', 'spark.submit.deployMode', 'spark.driver.supervise', 'spark.app.name', 'spark.ui.port', 'spark.driver.cores', 'spark.driver.memory'].all(key, !(key in self))",
         "must not set spark.master, spark.submit.deployMode, spark.driver.supervise, spark.app.name, spark.ui.port, spark.driver.cores or spark.driver.memory: these come from `masters` and from other fields of `driver`",
     )(schema);
+    check(
+        "!('spark.cores.max' in self) || self['spark.cores.max'].matches('^[1-9][0-9]{0,8}$')",
+        "must have a whole number from 1 on as spark.cores.max",
+    )(schema);
     no_credentials(schema);
 }
 
@@ -159,7 +169,7 @@ fn variables(schema: &mut Schema) {
 
 fn no_credentials(schema: &mut Schema) {
     check(
-        "self.all(key, !key.matches('(?i)(secret|password|access[._-]?key|session[._-]?token)'))",
+        "self.all(key, !key.matches('(?i)(secret|password|(access|account|private)[._-]?key|jaas[._-]?config|session[._-]?token|token$)'))",
         "must not hold credentials: use `environmentSecretRef`",
     )(schema);
 }

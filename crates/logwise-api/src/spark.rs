@@ -1,7 +1,7 @@
 //! The Spark cluster of a pipeline: its masters, and the machines that run its workers.
 
 use crate::driver::SparkDriver;
-use crate::schema::{atomic, check, forbid, require, whole};
+use crate::schema::{atomic, check, check_at, forbid, require, whole};
 use crate::worker_scaling::WorkerAutoscaling;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 /// The Spark cluster (standalone) of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = check_at(
+    ".driver.cores",
+    "!has(self.driver) || !has(self.workers) || !has(self.workers.autoscaling) || !has(self.workers.autoscaling.coresPerWorker) || self.driver.cores <= self.workers.autoscaling.coresPerWorker",
+    "must be less than or equal to `workers.autoscaling.coresPerWorker`: no worker could take the driver"
+))]
 pub struct Spark {
     /// The Spark masters, 1 to 8: the active one and those on standby. No default.
     #[schemars(

@@ -247,7 +247,9 @@ async fn observe(cluster: &LogwiseCluster, context: &Context, valid: &Valid) -> 
 /// Tells the other parts what the masters' cores and drivers are.
 fn tell(cluster: &LogwiseCluster, context: &Context, observed: &Observed) {
     let page = observed.page.as_ref().map_err(NoActiveMaster::to_string);
-    let (shell, of, taken) = (&context.shell, cluster.uid().unwrap_or_default(), observed.looked);
+    let (shell, of) = (&context.shell, cluster.uid().unwrap_or_default());
+    // A page that serves several objects may be older than this look.
+    let taken = observed.page.as_ref().map_or(observed.looked, |page| page.began);
     let period = Duration::from_secs(context.period_seconds.into());
     let cores = page.clone().map(|page| {
         let (total, used) = page.cores();

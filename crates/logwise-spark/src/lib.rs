@@ -28,5 +28,7 @@ mod told;
 pub use context::Context;
 pub use controller::run;
 pub use driver::Drivers;
-pub use master::{App, Cordon, DriverRow, Masters, NoActiveMaster, Page, SparkError, SubmissionState, http_client};
+pub use master::{
+    App, Cordon, DriverRow, Masters, NoActiveMaster, Page, SparkError, SubmissionState, WorkerMemory, http_client,
+};
 pub use memory::Memory;

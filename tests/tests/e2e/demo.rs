@@ -114,6 +114,7 @@ async fn the_demo_shows_what_it_promises_twice_and_leaves_nothing() -> Result<()
     ensure!(systems.iter().all(|system| second.lines().any(|line| line.starts_with(system))), "{second}");
     ensure!(progress.contains("already runs") && !progress.contains("one approval, of exactly this"), "{progress}");
     assert_outside(&bed).await?;
+    logwise_tests::replay::replayed_in(&bed, SCHEMA).await?;
     ensure!(
         processes(&bed.dir).len() > 10,
         "the servers cannot be told from other processes: {:?}",

@@ -274,6 +274,19 @@ async fn what_only_observes_changes_nothing_and_counts_what_it_would() {
 }
 
 #[tokio::test]
+async fn facts_are_as_old_as_the_page_that_they_are_of() {
+    let world = World::new(json!({"replicas": 3})).await;
+    let context = world.context(1).await;
+    let masters = validate::spark_masters(&world.cluster).unwrap().unwrap();
+    // Another object has asked for it.
+    let page = context.masters.page(&masters, Instant::now()).await.unwrap();
+    look(&world.cluster, &context).await;
+    let (facts, now) = (&context.shell.facts, Instant::now());
+    let taken = (facts.cores.fact("u", now).unwrap().taken, facts.drivers.fact("u", now).unwrap().taken);
+    assert_eq!(taken, (page.began, page.began));
+}
+
+#[tokio::test]
 async fn more_workers_are_asked_for_by_an_absolute_number() {
     let world = World::new(json!({"replicas": 5})).await;
     let report = look(&world.cluster, &world.context(1).await).await;

@@ -71,7 +71,8 @@ impl Spark {
     fn answer(&mut self, request: &Request) -> Answer {
         let path = request.line.split(' ').nth(1).unwrap_or_default();
         if path == "/json/" {
-            let workers = json!([{"id": "w1", "host": "10.0.0.4", "state": "ALIVE", "cores": 2, "coresused": 1}]);
+            let workers = json!([{"id": "w1", "host": "10.0.0.4", "state": "ALIVE", "cores": 2, "coresused": 1,
+                "memory": 1_536, "memoryused": 1_024}]);
             let state = if self.is_standby { "STANDBY" } else { "ALIVE" };
             let mut page = page(state, &workers, &json!(self.active));
             page["completeddrivers"] = json!(self.completed);

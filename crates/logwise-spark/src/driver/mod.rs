@@ -12,6 +12,7 @@ mod ready;
 mod report;
 #[cfg(test)]
 mod respecified;
+mod room;
 pub(crate) mod submission;
 mod targets;
 #[cfg(test)]

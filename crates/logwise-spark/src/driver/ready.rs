@@ -3,6 +3,7 @@
 use super::apply::{Failed, Outcome, Told, What};
 use super::observe::Obstacle;
 use super::report::Look;
+use super::room;
 use crate::master::SparkError;
 use logwise_api::validate;
 use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
@@ -175,9 +176,10 @@ impl Look<'_> {
         let driver = self.around.cluster.spec.spark.as_ref().and_then(|spark| spark.driver.as_ref());
         match driver {
             Some(driver) if self.plan.holds.contains(&Hold::NoCapacity) => {
+                let page = self.found.page.as_ref().ok();
+                let next = page.map(|page| room::missing(page, driver.cores, &driver.memory)).unwrap_or_default();
                 format!(
-                    "{begin} with {} free cores and {} of free memory, and none takes it. Add workers, or ask for less \
-                     in `spark.driver`",
+                    "{begin} with {} free cores and {} of free memory, and none takes it. {next}",
                     driver.cores, driver.memory
                 )
             }

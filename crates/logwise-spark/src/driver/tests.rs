@@ -45,7 +45,8 @@ async fn a_missing_driver_is_submitted_once_and_its_id_is_on_record() {
     assert_eq!((second.told.len(), &second.plan.state), (0, &State::Pending { id: "driver-90001".into() }));
     let ready = world.ready(&second);
     assert_eq!(ready.reason, Reason::DriverPending);
-    assert!(ready.message.contains("with 1 free cores and 1g of free memory"), "{}", ready.message);
+    let wants = ready.message.contains("with 1 free cores and 1g of free memory");
+    assert!(wants && ready.message.contains("Too little memory is free on 10.0.0.4. "), "{}", ready.message);
     assert!(!ready.message.contains("together"), "what others take moves: {}", ready.message);
     world.spark().active[0] = driver("driver-90001", "RUNNING", Some("w1"));
     let third = world.look(0).await;

@@ -10,7 +10,7 @@ mod share;
 mod tasks;
 
 pub use error::{NoActiveMaster, SparkError};
-pub use page::{App, DriverRow, Page};
+pub use page::{App, DriverRow, Page, WorkerMemory};
 pub use rest::{Cordon, SubmissionState};
 pub use share::Masters;
 

@@ -8,6 +8,7 @@ use logwise_plan::Known;
 use logwise_plan::workers::{Cluster, DriverAt, Worker, WorkerState};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// States of drivers that have ended.
@@ -29,12 +30,23 @@ pub struct Page {
     pub read: Timestamp,
     /// Workers, and drivers of any class that have not ended.
     pub cluster: Cluster,
+    /// Memory of workers by their ids, of those of which the page tells it.
+    pub memory: BTreeMap<String, WorkerMemory>,
     /// Every driver that the master holds for active, whatever its state.
     pub all_drivers: Vec<DriverRow>,
     /// Drivers that it holds for history, whatever their state.
     pub completed: Vec<DriverRow>,
     /// Applications that are active.
     pub apps: Vec<App>,
+}
+
+/// Memory of a worker, in MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerMemory {
+    /// What drivers and executors may take.
+    pub total: i64,
+    /// What they have taken.
+    pub used: i64,
 }
 
 /// A driver.
@@ -114,6 +126,7 @@ fn understand(master: &MasterAddress, answered: &Answered, at: (Instant, Timesta
     let rows = |drivers: Vec<Driver>| drivers.into_iter().map(DriverRow::from).collect::<Vec<_>>();
     let (all_drivers, completed) = (rows(found.activedrivers), rows(found.completeddrivers));
     let alive = all_drivers.iter().filter(|driver| !ENDED.contains(&driver.state.as_str()));
+    let memory = found.workers.iter().filter_map(Registered::memory).collect();
     let cluster = Cluster {
         url: found.url,
         workers: found.workers.into_iter().map(Worker::from).collect(),
@@ -123,7 +136,7 @@ fn understand(master: &MasterAddress, answered: &Answered, at: (Instant, Timesta
     };
     let (began, read) = at;
     let rest = master.rest();
-    Ok(Page { at: address, rest, began, read, cluster, all_drivers, completed, apps: found.activeapps })
+    Ok(Page { at: address, rest, began, read, cluster, memory, all_drivers, completed, apps: found.activeapps })
 }
 
 fn placed(driver: &DriverRow) -> DriverAt {
@@ -154,10 +167,20 @@ struct Registered {
     cores: i32,
     #[serde(deserialize_with = "not_negative")]
     coresused: i32,
+    #[serde(default)]
+    memory: Option<i64>,
+    #[serde(default)]
+    memoryused: i64,
+}
+
+impl Registered {
+    fn memory(&self) -> Option<(String, WorkerMemory)> {
+        Some((self.id.clone(), WorkerMemory { total: self.memory?, used: self.memoryused }))
+    }
 }
 
 impl From<Registered> for Worker {
-    fn from(Registered { id, host, state, cores, coresused }: Registered) -> Self {
+    fn from(Registered { id, host, state, cores, coresused, .. }: Registered) -> Self {
         let state = match state.as_str() {
             "ALIVE" => WorkerState::Alive,
             "DECOMMISSIONED" => WorkerState::Decommissioned,
@@ -205,8 +228,8 @@ mod tests {
 
     const PAGE: &str = r#"{"url":"spark://m:7077","status":"ALIVE","workers":[
         {"id":"worker-1-10.0.0.4-7078","host":"10.0.0.4","port":7078,"webuiaddress":"http://evil:80","state":"ALIVE",
-         "cores":2,"coresused":1,"coresfree":1,"memory":1536,"lastheartbeat":1},
-        {"id":"w2","host":"10.0.0.5","state":"DEAD","cores":2,"coresused":2,"memory":1536},
+         "cores":2,"coresused":1,"coresfree":1,"memory":1536,"memoryused":512,"memoryfree":1024,"lastheartbeat":1},
+        {"id":"w2","host":"10.0.0.5","state":"DEAD","cores":2,"coresused":2},
         {"id":"w3","host":"10.0.0.6","state":"DECOMMISSIONED","cores":2,"coresused":0,"memory":1536},
         {"id":"w4","host":"10.0.0.7","state":"UNKNOWN","cores":2,"coresused":0,"memory":1536}],
         "activeapps":[{"id":"app-1","starttime":1,"name":"logwise","cores":3,"user":"u","state":"RUNNING"}],
@@ -243,6 +266,8 @@ mod tests {
         let first = &page.cluster.workers[0];
         assert_eq!((first.host.as_str(), first.cores, first.cores_used), ("10.0.0.4", 2, 1));
         assert!(first.tasks.is_unknown());
+        assert_eq!(page.memory.get(&first.id), Some(&WorkerMemory { total: 1_536, used: 512 }));
+        assert_eq!(page.memory.get("w2"), None, "not told");
         assert_eq!((page.host_of("w3"), page.host_of("w9")), (Some("10.0.0.6"), None));
     }
 

@@ -1,4 +1,4 @@
-//! One fetch per set of masters, however many objects ask.
+//! One fetch per master, however many objects ask, and whichever others they name beside it.
 
 use super::error::{NoActiveMaster, SparkError};
 use super::page::{Page, read};
@@ -25,76 +25,113 @@ pub struct Masters {
 
 #[derive(Debug)]
 struct Flights {
-    by_masters: HashMap<Vec<MasterAddress>, Flight>,
+    by_page: HashMap<PageAddress, Flight>,
     swept: Instant,
 }
+
+/// Host and port of the page: what is asked does not depend on the master's other ports.
+type PageAddress = (String, u16);
 
 /// The fetch that is under way, or the last one.
 #[derive(Debug)]
 struct Flight {
     /// Held by the one who fetches; the others wait for what it finds.
-    landed: Arc<tokio::sync::Mutex<Option<Landed>>>,
+    landed: Landing,
     used: Instant,
 }
+
+type Landing = Arc<tokio::sync::Mutex<Option<Landed>>>;
 
 #[derive(Debug)]
 struct Landed {
     began: Instant,
-    found: Result<Arc<Page>, NoActiveMaster>,
+    found: Result<Arc<Page>, SparkError>,
 }
 
 impl Masters {
     /// Calls go out through `http`, which [`super::http_client`] makes.
     pub fn new(http: reqwest::Client) -> Self {
-        Self { http, flights: Mutex::new(Flights { by_masters: HashMap::new(), swept: Instant::now() }) }
+        Self { http, flights: Mutex::new(Flights { by_page: HashMap::new(), swept: Instant::now() }) }
     }
 
     /// What the active one of these masters says, by a fetch that began at `not_before` or later. Callers at once, and
-    /// later ones that are content with it, share one fetch and its failure.
+    /// later ones that are content with it, share one fetch of each master and its failure.
     ///
     /// # Errors
     /// [`NoActiveMaster`] with what each of them answered.
     pub async fn page(&self, at: &[MasterAddress], not_before: Instant) -> Result<Arc<Page>, NoActiveMaster> {
-        let flight = self.flight(at);
-        let mut landed = flight.lock().await;
-        if let Some(known) = landed.as_ref().filter(|known| known.began >= not_before) {
-            return known.found.clone();
+        let landings: Vec<Landing> = at.iter().map(|master| self.landing(master)).collect();
+        // While the active one is known the others are not asked.
+        let known = at.iter().zip(&landings).find_map(|(master, landing)| known(master, landing, not_before));
+        match known {
+            Some(page) => Ok(page),
+            None => self.first_active(at, &landings, not_before).await,
         }
-        let began = Instant::now();
-        let found = self.fetch(at, (began, Timestamp::now())).await;
-        *landed = Some(Landed { began, found: found.clone() });
-        found
     }
 
-    fn flight(&self, at: &[MasterAddress]) -> Arc<tokio::sync::Mutex<Option<Landed>>> {
-        let mut masters = at.to_vec();
-        // Objects may name the same masters in another order.
-        masters.sort_unstable();
+    fn landing(&self, master: &MasterAddress) -> Landing {
         let now = Instant::now();
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(flights.swept) >= SWEEP {
             flights.swept = now;
-            flights.by_masters.retain(|_, flight| now.saturating_duration_since(flight.used) < IDLE);
+            flights.by_page.retain(|_, flight| now.saturating_duration_since(flight.used) < IDLE);
         }
-        let flight = flights.by_masters.entry(masters).or_insert_with(|| Flight { landed: Arc::default(), used: now });
+        let page = (master.host.clone(), master.ui_port);
+        let flight = flights.by_page.entry(page).or_insert_with(|| Flight { landed: Arc::default(), used: now });
         flight.used = now;
         flight.landed.clone()
     }
 
     /// Asks all of them at once and takes the first that answers as the active one; a hung one holds nobody up.
-    async fn fetch(&self, at: &[MasterAddress], began: (Instant, Timestamp)) -> Result<Arc<Page>, NoActiveMaster> {
-        let ask = |(place, master)| async move { (place, read(&self.http, master, began).await) };
-        let mut reads: FuturesUnordered<_> = at.iter().enumerate().map(ask).collect();
+    async fn first_active(
+        &self,
+        at: &[MasterAddress],
+        landings: &[Landing],
+        not_before: Instant,
+    ) -> Result<Arc<Page>, NoActiveMaster> {
+        let ask = |(place, (master, landing))| async move { (place, self.ask(master, landing, not_before).await) };
+        let mut reads: FuturesUnordered<_> = at.iter().zip(landings).enumerate().map(ask).collect();
         let mut causes: Vec<(usize, SparkError)> = Vec::new();
         while let Some((place, found)) = reads.next().await {
             match found {
-                Ok(page) => return Ok(Arc::new(page)),
+                Ok(page) => return Ok(page),
                 Err(cause) => causes.push((place, cause)),
             }
         }
         causes.sort_unstable_by_key(|(place, _)| *place);
         Err(NoActiveMaster { causes: causes.into_iter().map(|(_, cause)| cause).collect() })
     }
+
+    /// What one of them says; whoever comes while it is asked waits for the same answer.
+    async fn ask(
+        &self,
+        master: &MasterAddress,
+        landing: &Landing,
+        not_before: Instant,
+    ) -> Result<Arc<Page>, SparkError> {
+        let mut landed = landing.lock().await;
+        if let Some(known) = landed.as_ref().filter(|known| known.began >= not_before) {
+            return known.found.as_ref().map(|page| named(page, master)).map_err(SparkError::clone);
+        }
+        let began = Instant::now();
+        let found = read(&self.http, master, (began, Timestamp::now())).await.map(Arc::new);
+        *landed = Some(Landed { began, found: found.clone() });
+        found
+    }
+}
+
+/// The page of a master that was the active one when it was asked last, if that was at `not_before` or later.
+fn known(master: &MasterAddress, landing: &Landing, not_before: Instant) -> Option<Arc<Page>> {
+    // While it is being asked the answer is waited for.
+    let landed = landing.try_lock().ok()?;
+    let recent = landed.as_ref().filter(|known| known.began >= not_before)?;
+    recent.found.as_ref().ok().map(|page| named(page, master))
+}
+
+/// The page for somebody who may name another REST server of the master than whoever asked for it.
+fn named(page: &Arc<Page>, master: &MasterAddress) -> Arc<Page> {
+    let rest = master.rest();
+    if page.rest == rest { page.clone() } else { Arc::new(Page { rest, ..Page::clone(page) }) }
 }
 
 #[cfg(test)]
@@ -157,6 +194,27 @@ mod tests {
             assert_eq!(masters.page(&at, asked).await.unwrap().at, one.address().ui());
         }
         assert_eq!(one.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn lists_that_overlap_share_the_fetch_of_each_master_whatever_its_other_ports_are() {
+        let active = Server::new(|_| json(200, &active()).after(100)).await;
+        let standby = Server::new(|_| json(200, &page("STANDBY", &json!([]), &json!([])))).await;
+        let elsewhere = MasterAddress { port: 7078, rest_port: 9, ..active.address() };
+        let (both, alone, other) = ([standby.address(), active.address()], [active.address()], [elsewhere]);
+        let (masters, asked) = (masters(), Instant::now());
+        let (of_both, of_alone, of_other) =
+            futures::join!(masters.page(&both, asked), masters.page(&alone, asked), masters.page(&other, asked));
+        let (of_both, of_alone, of_other) = (of_both.unwrap(), of_alone.unwrap(), of_other.unwrap());
+        assert!(Arc::ptr_eq(&of_both, &of_alone), "one page for both lists");
+        assert_eq!((of_other.began, of_other.rest.as_str()), (of_both.began, other[0].rest().as_str()));
+        assert_eq!((active.requests().len(), standby.requests().len()), (1, 1));
+        // Who is content with that page asks no other master either.
+        let unasked = Server::new(|_| html()).await;
+        masters.page(&[unasked.address(), active.address()], asked).await.unwrap();
+        assert_eq!((active.requests().len(), unasked.requests().len()), (1, 0));
+        masters.page(&alone, Instant::now()).await.unwrap();
+        assert_eq!(active.requests().len(), 2);
     }
 
     #[tokio::test]

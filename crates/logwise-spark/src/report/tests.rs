@@ -67,6 +67,7 @@ fn page() -> Page {
         began: Instant::now(),
         read: at(0),
         cluster: Cluster { url: String::new(), workers: Vec::new(), drivers: Vec::new(), app_cores: None },
+        memory: Default::default(),
         all_drivers: Vec::new(),
         completed: Vec::new(),
         apps: Vec::new(),

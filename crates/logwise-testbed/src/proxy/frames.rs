@@ -14,6 +14,8 @@ const KIND: usize = 4;
 const VERSION: usize = 6;
 const CORRELATION: usize = 8;
 
+/// The kind of Kafka requests that ask for records.
+const FETCH: i16 = 1;
 /// The kind of Kafka requests that ask for offsets of partitions.
 pub const LIST_OFFSETS: i16 = 2;
 /// The kind of Kafka requests that ask for brokers and topics.
@@ -62,6 +64,8 @@ pub(super) type Pending = Mutex<HashMap<[u8; LENGTH], Asked>>;
 
 /// A request whose answer matters.
 pub(super) enum Asked {
+    /// Records.
+    Records,
     /// Metadata: the request without its correlation id.
     Metadata(Vec<u8>),
     /// More partitions.
@@ -93,6 +97,7 @@ impl Seen {
         let Some(id) = bytes_at::<LENGTH>(frame, CORRELATION) else { return };
         *self.requests.entry(kind).or_default() += 1;
         let asked = match kind {
+            FETCH => Asked::Records,
             METADATA => {
                 let mut request = frame.to_vec();
                 request[CORRELATION..CORRELATION + LENGTH].fill(0);
@@ -120,6 +125,7 @@ impl Seen {
         let asked = lock(pending).remove(&id);
         match asked {
             None => true,
+            Some(Asked::Records) => fault != Some(KafkaFault::RecordsUnanswered),
             Some(Asked::Metadata(request)) => {
                 let first = self.metadata.entry(request).or_insert_with(|| frame.clone());
                 if fault == Some(KafkaFault::OldMetadata) {

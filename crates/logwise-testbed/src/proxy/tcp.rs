@@ -48,6 +48,8 @@ pub enum KafkaFault {
     ValidationCarriedOut,
     /// Each Metadata request is answered as the first one like it was since the proxy began.
     OldMetadata,
+    /// Records are asked for, and none arrives: offsets and topics are told all the same.
+    RecordsUnanswered,
 }
 
 /// After so many bytes a connection is reset.

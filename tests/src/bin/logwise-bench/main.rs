@@ -1,5 +1,6 @@
 //! Figures for `docs/benchmarks.md`: memory and CPU at rest, the time from an edit to its conditions, hand-over, what
-//! a thousand lifecycle rules and a checkpoint of ten thousand batches cost, and what thousands of topics do.
+//! a thousand lifecycle rules, a checkpoint of ten thousand batches and many objects at one Spark master cost, and what
+//! thousands of topics do.
 //!
 //! Runs in the environment of a bed (`make bench`); arguments choose parts. Prints a table. A figure is no test: only
 //! those with an aim are judged, and one that misses it makes the exit code 1 after everything was measured.
@@ -9,6 +10,7 @@ mod aims;
 mod handover;
 mod kafka;
 mod machine;
+mod masters;
 mod position;
 mod rules;
 mod workers;
@@ -44,6 +46,7 @@ enum Part {
     Handover,
     Rules,
     Position,
+    Masters,
     Plan,
     Workers,
     Growth,
@@ -51,11 +54,12 @@ enum Part {
     Memory,
 }
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("operator", Part::Operator),
     ("handover", Part::Handover),
     ("rules", Part::Rules),
     ("position", Part::Position),
+    ("masters", Part::Masters),
     ("plan", Part::Plan),
     ("workers", Part::Workers),
     ("growth", Part::Growth),
@@ -102,6 +106,7 @@ async fn measure(part: Part, topics: &mut Option<Topics>, aims: &mut Aims) -> Re
         Part::Handover => handover::measure().await,
         Part::Rules => rules::measure(aims).await,
         Part::Position => position::measure(aims).await,
+        Part::Masters => masters::measure(aims).await,
         Part::Plan => kafka::plan::measure(aims),
         Part::Workers => workers::measure(aims),
         Part::Growth => kafka::growth::measure().await,

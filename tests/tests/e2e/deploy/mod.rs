@@ -61,7 +61,7 @@ async fn every_example_is_accepted() -> Result<()> {
         let list: Value = serde_json::from_str(&world.kubectl(&["get", "logwise", "-o", "json"]).await?)?;
         ensure!(list["items"].as_array().is_some_and(|items| items.len() == answer.lines().count()), "{list}");
     }
-    ensure!(applied >= 6, "only {applied} objects in examples/");
+    ensure!(applied >= 7, "only {applied} objects in examples/");
     Ok(())
 }
 

@@ -6,10 +6,13 @@ use crate::replicas::intents;
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::bed::Bed;
 use logwise_testbed::fake_master::{End, FakeMaster, Fate, Mood, Setup};
+use logwise_testbed::profile::Part;
 use logwise_testbed::proxy::rules::{Action, Rule};
+use logwise_testbed::spark_cluster::{self, SparkCluster};
+use logwise_testbed::stream::IDLE_CLASS;
 use logwise_testbed::world::World;
 use logwise_tests::replay::replayed;
-use logwise_tests::{apply, wait_condition};
+use logwise_tests::{PATIENCE, apply, turn_of_spark, wait_condition};
 use serde_json::{Value, json};
 
 /// How a master is not to be used, and what is said of that.
@@ -141,6 +144,37 @@ async fn drivers_that_end_again_and_again_are_submitted_more_and_more_seldom_and
     }
     let body = jar.submissions().pop().context("no submission")?;
     ensure!(body["appResource"] == "s3a://acme-jars/right.jar", "{body}");
+    replayed(&world).await
+}
+
+/// On a real master with a real worker: what that reports of a jar that is not there, and how a class ends that is not
+/// in the jar.
+#[tokio::test]
+async fn a_real_worker_names_the_jar_that_is_missing_and_a_wrong_class_ends_with_a_failure() -> Result<()> {
+    const WRONG: &str = "io.logwise.testbed.Wrong";
+    let _turn = turn_of_spark().await;
+    let bed = Bed::attach_with(&[Part::Kube, Part::Kafka, Part::Aws, Part::Sql, Part::Spark])?;
+    let world = World::new(&bed, "driver-jar").await?;
+    let cluster = SparkCluster::start(&world.bed, "jar", spark_cluster::Setup::default()).await?;
+    world.create_group_at(&cluster, (1, 1, 1)).await?;
+    world.wait_workers(&cluster, 1, PATIENCE).await?;
+    let mut right = world.driver(&world.job(&cluster))?;
+    for (name, value) in [("mainClass", json!(IDLE_CLASS)), ("memory", json!("128m")), ("supervise", json!(false))] {
+        right[name] = value;
+    }
+    let (mut jar, mut class) = (right.clone(), right.clone());
+    jar["appResource"] = json!("file:///no/such.jar");
+    class["mainClass"] = json!(WRONG);
+    let _operator = operator(&world).await?;
+    let masters = cluster.masters();
+    apply(&world, &[&pipeline("jar", &masters, &jar), &pipeline("class", &masters, &class)]).await?;
+    let jar_said = format!("the last one: ERROR: {JAR}. ");
+    says(&world, "jar", "DriverNotRunning", &["end again and again", &jar_said, "`spark.driver`"]).await?;
+    // The program has ended, and its worker does not know why: that stands in the driver's own log.
+    let words = [WRONG, "end again and again", "the last one: FAILED. ", "Look at its log", "`spark.driver`"];
+    says(&world, "class", "DriverNotRunning", &words).await?;
+    apply(&world, &[&pipeline("jar", &masters, &right)]).await?;
+    runs(&world, "jar", &[]).await?;
     replayed(&world).await
 }
 

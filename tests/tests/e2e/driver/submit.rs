@@ -10,7 +10,7 @@ use logwise_testbed::spark_cluster::{Setup, SparkCluster};
 use logwise_testbed::stream::IDLE_CLASS;
 use logwise_testbed::world::{World, wait_until};
 use logwise_tests::replay::replayed;
-use logwise_tests::{PATIENCE, apply, events, turn_of_spark};
+use logwise_tests::{PATIENCE, apply, events, series, turn_of_spark};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -75,6 +75,10 @@ async fn a_driver_that_waits_for_a_worker_is_there() -> Result<()> {
     ground.master.set_landing(Landing::Held);
     ground.apply(&driver(&json!({}))).await?;
     says(&ground.world, "demo", "DriverPending", &["waits for a worker"]).await?;
+    let is_up = async || -> Result<Option<i64>> {
+        Ok(series(&ground.operator.metrics().await?, &ground.world, "demo", "logwise_spark_driver_up"))
+    };
+    ensure!(is_up().await? == Some(0), "{:?}", is_up().await?);
     // Longer than one that is missing is waited for.
     looked(&ground.world, &ground.operator, 4).await?;
     ensure!(submitted(&ground.master) == 1, "{:?}", ground.master.events());
@@ -82,6 +86,7 @@ async fn a_driver_that_waits_for_a_worker_is_there() -> Result<()> {
     let [waiting] = page.activedrivers.as_slice() else { bail!("{page:?}") };
     ground.master.land(&waiting.id, Some(HOSTS[1])).await?;
     ensure!(ground.runs(&[]).await? == waiting.id, "another one");
+    ensure!(is_up().await? == Some(1), "{:?}", is_up().await?);
     ground.ends_with(1, 0).await
 }
 

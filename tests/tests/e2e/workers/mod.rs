@@ -2,6 +2,7 @@
 //! stand-in; one is real from the records to the executors.
 
 mod bad_input;
+mod ceilings;
 mod changes;
 mod cordon;
 mod deployment;
@@ -13,6 +14,7 @@ mod protection;
 mod query;
 mod scale_in;
 mod scaling;
+mod shared;
 mod signals;
 
 use anyhow::{Context, Result, ensure};
@@ -46,8 +48,13 @@ struct Ground {
 
 impl Ground {
     async fn new(name: &str) -> Result<Ground> {
+        Ground::looking(name, 1).await
+    }
+
+    /// The same with so many seconds from one look at Kafka to the next.
+    async fn looking(name: &str, kafka_seconds: u32) -> Result<Ground> {
         let world = World::new(&Bed::attach()?, name).await?;
-        let operator = operator(&world).await?;
+        let operator = operator_looking(&world, kafka_seconds).await?;
         let spare = TcpListener::bind(("127.0.0.1", 0)).await.context("finding a port")?;
         let port = spare.local_addr().context("finding a port")?.port();
         Ok(Ground { operator, port, aws: world.bed.stand_in(), world })
@@ -87,7 +94,12 @@ impl Ground {
 
 /// Starts an operator that looks every second and writes nothing of a preflight.
 async fn operator(world: &World) -> Result<Operator> {
-    let intervals = json!({"sparkSeconds": 1, "kafkaSeconds": 1, "s3Seconds": 2});
+    operator_looking(world, 1).await
+}
+
+/// The same with so many seconds from one look at Kafka to the next.
+async fn operator_looking(world: &World, kafka_seconds: u32) -> Result<Operator> {
+    let intervals = json!({"sparkSeconds": 1, "kafkaSeconds": kafka_seconds, "s3Seconds": 2});
     let config = json!({"preflight": {"enabled": false}, "intervals": intervals});
     let mut operator = Operator::start(world, Options::config(config)).await?;
     operator.wait_ready().await?;
@@ -240,6 +252,27 @@ impl<'a> Pipeline<'a> {
     async fn drive(&self) -> String {
         self.master.submit("com.example.Other", 0).await
     }
+}
+
+/// How often a condition of pipeline `demo` has turned into this. Errors unless it was told as often in events, once at
+/// least. Of a good one the first is told to nobody, where nothing was wrong before.
+async fn told(ground: &Ground, (kind, status, reason): (&str, &str, &str)) -> Result<i64> {
+    let first = i64::from(["Fresh", "SafeMargin", "WithinRange"].contains(&reason));
+    let labels = format!("type=\"{kind}\",status=\"{status}\",reason=\"{reason}\"");
+    let line = format!("logwise_operator_condition_transitions_total{{{labels}}} ");
+    let begin = format!("{kind} is {status}: ");
+    let look = async || {
+        let events = ground.world.list("event", &format!("reason={reason}")).await?;
+        let metrics = ground.operator.metrics().await?;
+        let turned = metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0);
+        let ours = events.iter().filter(|event| event["note"].as_str().is_some_and(|note| note.starts_with(&begin)));
+        // What is told again in the same words is one event with a count.
+        let told: i64 = ours.map(|event| event["series"]["count"].as_i64().unwrap_or(1)).sum();
+        let is_right = told > 0 && (turned - first..=turned).contains(&told);
+        ensure!(is_right, "{kind} turned {status} ({reason}) {turned} times and was told {told} times: {events:?}");
+        Ok(turned)
+    };
+    ground.world.wait_until(&format!("the events of {kind} {reason}"), PATIENCE, look).await
 }
 
 async fn patch(world: &World, name: &str, spec: &Value) -> Result<()> {

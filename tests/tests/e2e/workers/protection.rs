@@ -4,7 +4,9 @@ use super::ledger::{Change, END, changes, ended, raised};
 use super::{Ground, Pipeline, Wish, of_workers, replicas};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::stand_in::{Call, Pace};
+use logwise_tests::{PATIENCE, apply};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Longer than any of these tests.
@@ -42,6 +44,37 @@ async fn managed_instances_are_protected_before_one_goes_and_whoever_comes_later
     ensure!(later == ["SetInstanceProtection", "SetInstanceProtection", END], "{later:?}");
     ensure!(calls[5].params["ProtectedFromScaleIn"] == "true", "{}", calls[5].params);
     ensure!(calls[5].params["InstanceIds.member.1"] == bare.as_str(), "{}", calls[5].params);
+    ground.at_rest(&[&pipeline]).await?;
+    ground.ends(&[&pipeline]).await
+}
+
+/// More than one call takes, and in three zones: none has so many addresses to spare.
+const MANY: usize = 60;
+const ZONES: [&str; 3] = ["a", "b", "c"];
+
+#[tokio::test]
+async fn more_instances_than_a_call_takes_are_all_protected_over_some_looks() -> Result<()> {
+    let ground = Ground::new("protect-many").await?;
+    let wish = Wish::new((0, 70, 0), &replicas(60));
+    let pipeline = Pipeline::new(&ground.world, ("demo", ground.port), wish).await?;
+    ground.aws.delete_group(&pipeline.group).await?;
+    ground.aws.create_group_in(&pipeline.group, (0, 70, i64::try_from(MANY)?), &ZONES).await?;
+    pipeline.wait_size(MANY).await?;
+    apply(&ground.world, &[&pipeline.object]).await?;
+    let all_are = async || {
+        let group = pipeline.group().await?;
+        let bare = group.instances.iter().filter(|one| !one.protected).count();
+        ensure!(bare == 0, "{bare} are not protected");
+        Ok(())
+    };
+    ground.world.wait_until("all instances to be protected", PATIENCE, all_are).await?;
+    ground.looked(LOOKS).await?;
+    let changes = pipeline.changes().await?;
+    ensure!(changes == [Change::Newcomers, Change::Protect(50), Change::Protect(MANY - 50)], "{changes:?}");
+    let calls = pipeline.calls().await?;
+    let fields = calls.iter().filter_map(|call| call.params.as_object()).flatten();
+    let named = fields.filter(|(name, _)| name.starts_with("InstanceIds.member.")).filter_map(|(_, id)| id.as_str());
+    ensure!(named.collect::<BTreeSet<_>>().len() == MANY, "some were named twice, and others never: {calls:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -32,10 +32,16 @@ pub(super) async fn unread(world: &World, records: u32) -> Result<()> {
 
 /// The query has committed a batch, up to these offsets of the topic's partitions. Returns when, in milliseconds.
 pub(super) async fn commit(world: &World, batch: u32, read: &[i64]) -> Result<i64> {
+    commit_after(world, batch, read, Duration::ZERO).await
+}
+
+/// The same of a batch that took so long.
+pub(super) async fn commit_after(world: &World, batch: u32, read: &[i64], took: Duration) -> Result<i64> {
     let now = Timestamp::now().as_millisecond();
+    let began = now - i64::try_from(took.as_millis())?;
     let next: BTreeMap<String, i64> =
         read.iter().enumerate().map(|(number, next)| (number.to_string(), *next)).collect();
-    let head = json!({"batchWatermarkMs": 0, "batchTimestampMs": now, "conf": {}});
+    let head = json!({"batchWatermarkMs": 0, "batchTimestampMs": began, "conf": {}});
     let offsets = json!({(world.topic(TOPIC)): next});
     // In this order, as Spark writes them.
     let objects = [
@@ -53,6 +59,11 @@ pub(super) fn key(kind: &str, batch: u32) -> String {
 
 /// The end offsets of the topic's partitions.
 pub(super) async fn ends(world: &World) -> Result<Vec<i64>> {
+    ends_of(world, PARTITIONS).await
+}
+
+/// The same where it has so many.
+pub(super) async fn ends_of(world: &World, partitions: u32) -> Result<Vec<i64>> {
     let (config, topic) = (client_config(&world.bed.kafka.bootstrap), world.topic(TOPIC));
     let look = move || -> Result<Vec<i64>> {
         let consumer: BaseConsumer = config.create().context("creating a Kafka client")?;
@@ -60,7 +71,7 @@ pub(super) async fn ends(world: &World) -> Result<Vec<i64>> {
             let (_, end) = consumer.fetch_watermarks(&topic, i32::try_from(partition)?, CALL)?;
             Ok(end)
         };
-        (0..PARTITIONS).map(end).collect()
+        (0..partitions).map(end).collect()
     };
     tokio::task::spawn_blocking(look).await.context("asking Kafka")?
 }

@@ -2,18 +2,33 @@
 
 use super::ledger::{Change, ended, raised};
 use super::query::{NOTHING, PARTITIONS, TOPIC, autoscaling, commit, ends, key, unread};
-use super::{Ground, Pipeline, Wish, merge, of_workers, operator};
+use super::{Ground, Pipeline, Wish, merge, of_workers, operator, told};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::fake_master::Mood;
 use logwise_testbed::install;
 use logwise_testbed::kafka::client_config;
+use logwise_testbed::proxy::tcp::KafkaFault;
 use logwise_testbed::stand_in::{Fault, NewObject};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, condition, is_proving};
+use logwise_tests::{PATIENCE, apply, condition};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Every signal, as `SignalsFresh` names it.
+const SIGNALS: [&str; 6] = [
+    "end offsets",
+    "position of the query",
+    "Spark master",
+    "incoming rate",
+    "age of unread records",
+    "plausible numbers",
+];
+
+/// Looks during which nobody may go.
+const LOOKS: u64 = 5;
 
 /// A pipeline with three workers, of which the load needs one, and the greatest number of them that it names: each
 /// other one makes the operator look at once.
@@ -60,6 +75,23 @@ impl Trial<'_> {
         };
         self.pipeline.world.wait_until(&format!("SignalsFresh to miss {words:?}"), PATIENCE, look).await
     }
+
+    /// Nobody was asked to go, and all three are there.
+    async fn keeps_all(&self) -> Result<()> {
+        let (changes, group) = futures::try_join!(self.pipeline.changes(), self.pipeline.group())?;
+        ensure!(changes == [Change::Newcomers, Change::Protect(3)], "{changes:?}");
+        ensure!(group.desired == 3 && group.instances.len() == 3, "{group:?}");
+        Ok(())
+    }
+}
+
+/// Errors unless exactly these signals are missed.
+fn misses_only(object: &Value, signals: &[&str]) -> Result<()> {
+    let found = condition(object, "SignalsFresh").context("no SignalsFresh")?;
+    let told = found["message"].as_str().unwrap_or_default();
+    let is_right = SIGNALS.iter().all(|signal| told.contains(signal) == signals.contains(signal));
+    ensure!(found["status"] == "False" && found["reason"] == "SignalMissing" && is_right, "{found}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -94,12 +126,10 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
         master.set_mood(mood);
         trial.misses(&["Spark master", words]).await?;
     }
-    if is_proving() {
-        master.set_mood(Mood::Hang);
-        trial.misses(&["Spark master", "did not answer"]).await?;
-        master.set_mood(Mood::Cut);
-        trial.misses(&["Spark master", "cannot be reached"]).await?;
-    }
+    master.set_mood(Mood::Cut);
+    trial.misses(&["Spark master", "cannot be reached"]).await?;
+    master.set_mood(Mood::Hang);
+    trial.misses(&["Spark master", "did not answer"]).await?;
     master.tell("{\"status\": \"ALIVE\", \"workers\": [{\"cores\": NaN}]}");
     master.set_mood(Mood::Alive);
     trial.misses(&["Spark master", "another shape"]).await?;
@@ -130,6 +160,101 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
     let begin = [Change::Newcomers, Change::Protect(3), Change::Raise(4)];
     ensure!(changes[..3] == begin && ended(&changes).len() == 3 && changes.len() == 6, "{changes:?}");
     ground.at_rest(&[&trial.pipeline]).await?;
+    ground.ends(&[&trial.pipeline]).await
+}
+
+/// Records of which the query seems to have read fewer with each batch, and the time between two of these.
+const MANY: u32 = 6_000;
+const STEP: Duration = Duration::from_millis(300);
+
+/// A query that goes back, so that nobody can tell what comes in: it seems to be another one each time.
+struct Backwards<'a> {
+    world: &'a World,
+    ends: Vec<i64>,
+    batch: u32,
+}
+
+impl Backwards<'_> {
+    async fn step(&mut self) -> Result<()> {
+        self.batch += 1;
+        let read: Vec<i64> = self.ends.iter().map(|end| (end - i64::from(self.batch)).max(0)).collect();
+        commit(self.world, self.batch, &read).await?;
+        tokio::time::sleep(STEP).await;
+        Ok(())
+    }
+
+    /// Goes back until this pipeline misses exactly these signals.
+    async fn until_missing(&mut self, pipeline: &Pipeline<'_>, signals: &[&str]) -> Result<()> {
+        let what = format!("SignalsFresh to miss exactly {signals:?}");
+        let world = self.world;
+        let look = async || {
+            self.step().await?;
+            misses_only(&pipeline.shown().await?, signals)
+        };
+        world.wait_until(&what, PATIENCE, look).await
+    }
+}
+
+/// What comes in is the only signal that is missing: the query goes back again and again.
+#[tokio::test]
+async fn without_the_rate_of_what_comes_in_no_worker_goes() -> Result<()> {
+    // Where the query does not go back within five of these looks, the rate is known.
+    let ground = Ground::looking("no-rate", 3).await?;
+    let world = &ground.world;
+    unread(world, MANY).await?;
+    let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
+    wish.follows_load = true;
+    merge(&mut wish.spec, json!({"kafka": {"partitionScaling": {"mode": "Disabled"}}}));
+    let pipeline = Pipeline::new(world, ("demo", ground.port), wish).await?;
+    let mut query = Backwards { world, ends: ends(world).await?, batch: 0 };
+    query.step().await?;
+    // Until the rate is missing something else is: at no moment are all there.
+    pipeline.master.set_mood(Mood::Html);
+    apply(world, &[&pipeline.object]).await?;
+    let trial = Trial { pipeline, most: 5 };
+    query.until_missing(&trial.pipeline, &["Spark master", "incoming rate"]).await?;
+    trial.pipeline.master.heal();
+    query.until_missing(&trial.pipeline, &["incoming rate"]).await?;
+    for _ in 0..LOOKS {
+        ground.looked(1).await?;
+        query.step().await?;
+    }
+    trial.keeps_all().await?;
+    // It stays where it is from now on, and has read everything: one worker is enough.
+    commit(world, query.batch + 1, &query.ends).await?;
+    trial.pipeline.wait_size(1).await?;
+    let (missed, fresh) = (("SignalsFresh", "False", "SignalMissing"), ("SignalsFresh", "True", "Fresh"));
+    let (missed, fresh) = (told(&ground, missed).await?, told(&ground, fresh).await?);
+    ensure!(missed <= 5 && fresh <= 3, "missed {missed} times, and fresh {fresh} times");
+    ground.ends(&[&trial.pipeline]).await
+}
+
+/// The age of unread records is the only signal that is missing: Kafka tells offsets and keeps records back.
+#[tokio::test]
+async fn without_the_age_of_unread_records_no_worker_goes() -> Result<()> {
+    let ground = Ground::looking("no-age", 3).await?;
+    let world = &ground.world;
+    let kafka = world.kafka_proxy().await?;
+    kafka.spoil(KafkaFault::RecordsUnanswered);
+    // Too few records to need a second worker for.
+    unread(world, 30 * PARTITIONS).await?;
+    let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
+    wish.follows_load = true;
+    let scaling = json!({"mode": "Disabled"});
+    merge(&mut wish.spec, json!({"kafka": {"bootstrapServers": [kafka.address], "partitionScaling": scaling}}));
+    let trial = Trial { pipeline: ground.pipeline("demo", wish).await?, most: 5 };
+    let alone = async || {
+        let look = async || misses_only(&trial.pipeline.shown().await?, &["age of unread records"]);
+        world.wait_until("SignalsFresh to miss the age of unread records alone", PATIENCE, look).await
+    };
+    alone().await?;
+    ground.looked(LOOKS).await?;
+    alone().await?;
+    trial.keeps_all().await?;
+    // It is asked for once a minute, and offsets are old by the time that nobody has answered.
+    kafka.heal().await?;
+    trial.pipeline.wait_size(1).await?;
+    trial.pipeline.says(("SignalsFresh", "True", "Fresh"), &[]).await?;
     ground.ends(&[&trial.pipeline]).await
 }
 
