@@ -313,6 +313,7 @@ mod tests {
             written: Timestamp::UNIX_EPOCH,
             prepared: None,
             effect: None,
+            answered: false,
             spent: Vec::new(),
             changed: BTreeMap::new(),
         }

@@ -39,7 +39,6 @@ pub(crate) async fn measure(client: &Arc<KafkaClient>, look: &Look, (uid, of): (
     let position = facts.position.read(uid, taken).known().map(|position| position.offsets.clone());
     let is_known = position.is_some();
     let period = if is_known { PERIODS.0 } else { PERIODS.1 };
-    let Known::Known(ends) = &look.ends else { return };
     if !client.memory().headroom_is_due(uid, taken, (period, is_known)) {
         return;
     }
@@ -278,7 +277,8 @@ mod tests {
 
     #[test]
     fn what_was_read_without_the_querys_position_is_not_told() {
-        let headroom = BTreeMap::from([("a".to_owned(), Known::Known(Headroom::Lost { offsets: 1 }))]);
+        let headroom =
+            BTreeMap::from([("a".to_owned(), Known::Known(Headroom::Lost { offsets: 1, retention_ms: None }))]);
         assert_eq!(told(headroom.clone(), false), Known::Unknown(NOT_KNOWN.into()));
         assert_eq!(told(headroom.clone(), true), Known::Known(headroom));
     }

@@ -66,9 +66,12 @@ pub struct Recorded {
 /// Lets through decisions that did something or that differ from the last one of the same object, part and thing.
 pub struct DecisionLog {
     sink: Box<dyn Fn(Recorded) + Send + Sync>,
-    /// The last records of each object, part and thing that the part decides about, the newest one last.
-    last: Mutex<HashMap<(String, Part, &'static str), VecDeque<(Timestamp, Gist)>>>,
+    /// The last records of each object, part and thing that the part decides about.
+    last: Mutex<HashMap<(String, Part, &'static str), Newest>>,
 }
+
+/// The last records about one thing, the newest one last.
+type Newest = VecDeque<(Timestamp, Gist)>;
 
 /// Records that a decision is compared with, and for how long, where a part decides by a load that swings: it would make
 /// a record of each swing otherwise.
@@ -134,7 +137,7 @@ impl DecisionLog {
 }
 
 /// Whether one of the last records says the same; of most parts only the last one counts.
-fn is_repeated(part: Part, records: &VecDeque<(Timestamp, Gist)>, (now, at): (&Gist, Timestamp)) -> bool {
+fn is_repeated(part: Part, records: &Newest, (now, at): (&Gist, Timestamp)) -> bool {
     let is_recent = |then: &Timestamp| part == Part::Spark && at.duration_since(*then).abs() < SWINGS.1;
     let mut newest = true;
     records.iter().rev().any(|(then, before)| {

@@ -202,6 +202,7 @@ pub(crate) mod tests {
             written: Timestamp::UNIX_EPOCH,
             prepared: Some(Timestamp::UNIX_EPOCH),
             effect: None,
+            answered: false,
             spent: Vec::new(),
             changed: BTreeMap::new(),
         }

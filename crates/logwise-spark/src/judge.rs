@@ -370,9 +370,9 @@ mod tests {
                 && changes(None, 3, at(9)).is_empty()
         );
         // The costs of pods are set after most changes; the record is about them then.
-        let spent = |second, amount, kind: &str| Spent { at: at(second), amount, kind: Some(kind.into()) };
+        let one = |second, amount, kind: &str| Spent { at: at(second), amount, kind: Some(kind.into()) };
         let costs = Intent {
-            spent: vec![spent(-90, 3, kind::RAISE), spent(-50, 1, kind::REMOVE), spent(-20, 1, kind::REMOVE)],
+            spent: vec![one(-90, 3, kind::RAISE), one(-50, 1, kind::REMOVE), one(-20, 1, kind::REMOVE)],
             wish: Wish { amount: 0, ..intent(targets(kind::COSTS, &json!({})), State::Done).wish },
             ..intent(targets(kind::COSTS, &json!({})), State::Done)
         };

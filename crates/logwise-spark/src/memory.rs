@@ -364,7 +364,7 @@ mod tests {
         let mut scaling = Scaling::default();
         scaling.bridge(9, (30, at(0)));
         assert!(scaling.is_new(), "it has not begun");
-        scaling.begin(4, None, at(0));
+        scaling.begin(4, Vec::new(), at(0));
         scaling.recommended(2, at(1_000));
         let notes = |scaling: &Scaling| scaling.past(at(0)).behavior.recommended;
         let before = notes(&scaling);

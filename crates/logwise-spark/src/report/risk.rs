@@ -19,7 +19,7 @@ impl Look<'_> {
         let kind = ConditionType::RetentionAtRisk;
         let follows = self.workers.as_ref().is_some_and(|workers| workers.followed().is_some());
         let has_topics = self.cluster.spec.kafka.as_ref().is_some_and(|kafka| kafka.topics.is_some());
-        if !follows && !(has_topics && validate::checkpoint(self.cluster).is_some()) {
+        if !(follows || has_topics && validate::checkpoint(self.cluster).is_some()) {
             return None;
         }
         match (&self.signals.risk, &self.signals.nearest) {
@@ -69,9 +69,8 @@ mod tests {
 
     #[test]
     fn the_message_changes_in_steps() {
-        let of = |retention_seconds, left_percent| {
-            fact(&Nearest { topic: "a".into(), retention_seconds, left_percent, oldest_seconds: 9 })
-        };
+        let of =
+            |retention_seconds, left_percent| fact(&Nearest { topic: "a".into(), retention_seconds, left_percent });
         let lost = of(None, 0);
         let of = |left_percent| of(Some(600), left_percent);
         assert!(of(49) == of(25) && of(24) != of(25) && of(24) == of(10) && of(9) != of(10));

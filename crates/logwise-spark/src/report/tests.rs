@@ -397,7 +397,7 @@ async fn a_look_that_is_refused_keeps_what_the_scale_subresource_shows() {
     }
     assert!(kept["workers"]["readyReplicas"].is_null() && kept["lastDecision"] == told["lastDecision"], "{kept}");
     let conflict = Conflict { words: "belongs to another one".into() };
-    let others = spark(super::conflicted(&case.cluster, &conflict));
+    let others = spark(conflicted(&case.cluster, &conflict));
     assert!(others["workers"].is_null() && others["lastDecision"].is_null(), "{others}");
 }
 

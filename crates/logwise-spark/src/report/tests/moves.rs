@@ -7,7 +7,8 @@ use logwise_plan::workers::Risk;
 #[tokio::test]
 async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
     let mut case = Case::new();
-    case.facts.risk = Known::Known(Risk { age_seconds: 1, retention_seconds: 600, lost: false });
+    case.facts.risk =
+        Known::Known(Risk { age_seconds: 1, retention_seconds: 600, lost: false, shortest_seconds: None });
     case.reported();
     let before = [ConditionType::SignalsFresh, ConditionType::RetentionAtRisk].map(|kind| case.condition(kind).0);
     assert_eq!(before, [Truth::True, Truth::False]);
@@ -115,7 +116,8 @@ async fn a_load_that_swings_about_a_bound_does_not_take_the_condition_back_at_ea
 #[tokio::test]
 async fn a_risk_that_swings_about_half_of_the_retention_is_taken_back_below_that() {
     use Truth::{False, True};
-    let risk = |age_seconds| Known::Known(Risk { age_seconds, retention_seconds: 1_000, lost: false });
+    let risk =
+        |age_seconds| Known::Known(Risk { age_seconds, retention_seconds: 1_000, lost: false, shortest_seconds: None });
     let nearest = |age: i64| {
         let left_percent = (1_000 - age) / 10;
         Nearest { topic: "a".into(), retention_seconds: Some(1_000), left_percent }
@@ -136,7 +138,8 @@ async fn records_are_looked_at_also_where_no_load_is_followed() {
         let mut case = Case::with(|case| {
             case.policy.size = Sizing::Fixed(2);
             case.plan.holds = vec![Hold::WithinRange];
-            case.facts.risk = Known::Known(Risk { age_seconds: 900, retention_seconds: 1_000, lost: false });
+            case.facts.risk =
+                Known::Known(Risk { age_seconds: 900, retention_seconds: 1_000, lost: false, shortest_seconds: None });
             case.nearest = Some(Nearest { topic: "a".into(), retention_seconds: Some(1_000), left_percent: 10 });
         });
         case.cluster.spec = serde_json::from_value(spec).unwrap();
