@@ -252,6 +252,10 @@ all new waits for approval like any other if its policy removes old versions.
 Without `s3:GetObject` it is not known how far the query has read: catch-up of topics is left out, and workers are neither added nor
 removed for load. Whether it is given does not show while `s3:ListBucket` is missing: then S3 refuses what is not there too.
 
+Where the bucket is encrypted with a key in AWS KMS (SSE-KMS), reading the checkpoint takes `kms:Decrypt` on that key too, by a
+policy of the same identity and, if the key belongs to another account, by the key's own. S3 answers with AccessDenied and names
+`kms:Decrypt`; then `Validated` names it with the key, and the statement for it. No other call of the operator takes the key.
+
 Without `ec2:DescribeInstances`, `autoscaling:DescribeScalingActivities` or `autoscaling:DescribeInstanceRefreshes` the group is
 raised all the same, and no worker is removed. `autoscaling:SetInstanceProtection` and `autoscaling:UpdateAutoScalingGroup` are not
 needed with `scaleInProtection: Observe`, nor `autoscaling:RecordLifecycleActionHeartbeat` and

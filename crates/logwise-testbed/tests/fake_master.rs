@@ -189,7 +189,7 @@ async fn drivers_end_as_they_are_told_and_their_pages_tell_of_tasks() -> Result<
     let pages = master.driver_pages(&second, 0, &[("127.0.0.1", 2)]).await?;
     let apps: Value =
         http::client()?.get(format!("http://{}/api/v1/applications", pages.address)).send().await?.json().await?;
-    assert_eq!(apps[0]["name"], "logwise");
+    assert_eq!(apps[0]["name"], page(&master).await?.activeapps[0].name, "the driver of that application has them");
     stream::kill(&master.address().rest(), &second).await?;
     let theirs = master.submit("com.example.Other", 0).await;
     logwise_testbed::world::wait_until("only somebody else's driver", LONG, async || {

@@ -159,8 +159,9 @@ async fn a_raise_gets_through_a_small_quota_because_looks_become_rare() -> Resul
     let ground = Ground::new("quota", 1).await?;
     let (world, group) = (&ground.world, &ground.world.group);
     ground.wait_workers(1, 1).await?;
-    // Less than a look each second needs; a raise is three calls: look, look again, set.
-    world.fault(&Fault::throttle(group, ".", Throttle::Rate { per_second: 0.4, burst: 3.0 })).await?;
+    // Less than a look each second needs. A look that raises takes up to nine calls: it reads the group, what the group
+    // does and its refreshes, and reads the group again before each of protection, which is set twice, and the raise.
+    world.fault(&Fault::throttle(group, ".", Throttle::Rate { per_second: 0.4, burst: 10.0 })).await?;
     world
         .wait_until("the quota to be felt", PATIENCE, async || {
             let calls = ground.calls(DESCRIBE).await?;
@@ -316,7 +317,14 @@ async fn a_group_that_balances_its_zones_is_left_alone() -> Result<()> {
         aws.administer(&group, "TerminateInstanceInAutoScalingGroup", &end).await?;
     }
     let ground = Ground::over(world, 2).await?;
+    // AWS moves no instance that is protected.
+    let observe = json!({"spec": {"spark": {"workers": {"autoScalingGroup": {"scaleInProtection": "Observe"}}}}});
+    ground.world.kubectl(&["patch", "lwc", "demo", "--type", "merge", "-p", &observe.to_string()]).await?;
     ground.wait_workers(2, 2).await?;
+    for instance in &ground.world.group(&group).await?.instances {
+        let bare = [("InstanceIds.member.1", instance.id.as_str()), ("ProtectedFromScaleIn", "false")];
+        ground.aws.administer(&group, "SetInstanceProtection", &bare).await?;
+    }
     ground.aws.set_pace(&group, &Pace { pending: Some(NEVER), ..Pace::default() }).await?;
     let launched = ground.aws.rebalance(&group).await?;
     ensure!(launched.len() == 1, "{launched:?}");

@@ -7,7 +7,7 @@ import threading
 import time
 
 from . import body, machines, scaling, throttle
-from .authorize import authorize
+from .authorize import authorize, hide
 from .bucket_answers import as_s3_words_it
 from .call import Call, Environ, Refusal, Reply
 from .callers import Callers
@@ -73,6 +73,7 @@ class StandIn:
             try:
                 authorize(call, self.callers, self.ground)
                 reply = self.perform(call)
+                hide(call, self.callers, reply)
             except Refusal as refusal:
                 reply = refuse(call, refusal)
             self.ledger.record(call, reply.status, reply.code, fault)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .allow import permits
-from .call import Call, Refusal
+from .call import Call, Refusal, Reply
 from .callers import Caller, Callers
 from .ground import Ground
 from .iam_actions import needs
@@ -16,6 +16,15 @@ def authorize(call: Call, callers: Callers, ground: Ground) -> None:
     for action, resource in needs(call, ground):
         if not permits(caller.allow, action, resource):
             raise denied(call, caller, action, resource)
+
+
+def hide(call: Call, callers: Callers, reply: Reply) -> None:
+    """Whoever may not list a bucket is not told which objects it does not have."""
+    if call.action not in ("GetObject", "HeadObject") or reply.status != 404 or reply.code == "NoSuchBucket":
+        return
+    caller, bucket = callers.of(call), f"arn:aws:s3:::{call.params.get('Bucket', '')}"
+    if not permits(caller.allow, "s3:ListBucket", bucket):
+        raise denied(call, caller, "s3:ListBucket", bucket)
 
 
 def denied(call: Call, caller: Caller, action: str, resource: str) -> Refusal:

@@ -128,6 +128,17 @@ class Allowed(Known):
         self.refused("403", 403, s3.head_object, Bucket=self.name, Key="checkpoint/a")
         self.refused("AccessDenied", 403, s3.put_object, Bucket=self.name, Key="logs/a", Body=b"")
 
+    def test_what_is_missing_is_told_to_those_who_may_list(self) -> None:
+        self.bucket()
+        read = {"action": "s3:GetObject", "resource": f"arn:aws:s3:::{self.name}/*"}
+        s3 = self.by_role("s3", self.role(allow=[read]))
+        message = self.refused("AccessDenied", 403, s3.get_object, Bucket=self.name, Key="a")
+        self.assertIn(f's3:ListBucket on resource: "arn:aws:s3:::{self.name}"', message)
+        self.refused("403", 403, s3.head_object, Bucket=self.name, Key="a")
+        self.role(allow=[read, {"action": "s3:ListBucket", "resource": f"arn:aws:s3:::{self.name}"}])
+        self.refused("NoSuchKey", 404, s3.get_object, Bucket=self.name, Key="a")
+        self.refused("404", 404, s3.head_object, Bucket=self.name, Key="a")
+
     def test_deletes_and_copies_need_each_object(self) -> None:
         self.bucket()
         s3 = self.by_role("s3", self.role(allow=[

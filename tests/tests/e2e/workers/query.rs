@@ -32,16 +32,10 @@ pub(super) async fn unread(world: &World, records: u32) -> Result<()> {
 
 /// The query has committed a batch, up to these offsets of the topic's partitions. Returns when, in milliseconds.
 pub(super) async fn commit(world: &World, batch: u32, read: &[i64]) -> Result<i64> {
-    commit_after(world, batch, read, Duration::ZERO).await
-}
-
-/// The same of a batch that took so long.
-pub(super) async fn commit_after(world: &World, batch: u32, read: &[i64], took: Duration) -> Result<i64> {
     let now = Timestamp::now().as_millisecond();
-    let began = now - i64::try_from(took.as_millis())?;
     let next: BTreeMap<String, i64> =
         read.iter().enumerate().map(|(number, next)| (number.to_string(), *next)).collect();
-    let head = json!({"batchWatermarkMs": 0, "batchTimestampMs": began, "conf": {}});
+    let head = json!({"batchWatermarkMs": 0, "batchTimestampMs": now, "conf": {}});
     let offsets = json!({(world.topic(TOPIC)): next});
     // In this order, as Spark writes them.
     let objects = [

@@ -90,7 +90,9 @@ async fn play(api: &Api<LogwiseCluster>, pipeline: &Pipeline<'_>, seed: u64, rou
         let times = has_guests.then(|| (dice.moment(1_200), dice.moment(1_500)));
         let what = || format!("{} in round {round} of seed {seed}, from {before} to {size}", pipeline.name);
         futures::try_join!(visit(pipeline, times), settled(pipeline, generation)).with_context(what)?;
-        has_exactly(pipeline, size).await.with_context(what)?;
+        // A guest on every worker that could go is a reason to wait, and a generation that waits for that is told.
+        let has = pipeline.world.wait_until("the size", PATIENCE, async || has_exactly(pipeline, size).await);
+        has.await.with_context(what)?;
     }
     let page = pipeline.master.overview().await?;
     let runs = page.activedrivers.iter().any(|driver| driver.id == lasting && driver.worker.is_some());
