@@ -11,7 +11,7 @@ use logwise_testbed::proxy::kubernetes::{KubernetesProxy, Request};
 use logwise_testbed::proxy::rules::{Action, RuleId};
 use logwise_testbed::proxy::tcp::{CREATE_PARTITIONS, TcpProxy};
 use logwise_testbed::world::World;
-use logwise_tests::{PATIENCE, apply, looks_at, raises, wait_condition, wait_desired};
+use logwise_tests::{PATIENCE, apply, condition, looks_at, raises, wait_condition, wait_desired};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -69,6 +69,9 @@ impl Ground {
             let object = self.world.get_json("lwc", "demo").await?;
             let (seen, now) = (&object["status"]["observedGeneration"], &object["metadata"]["generation"]);
             ensure!(seen == now, "generation {seen} of {now} is reported");
+            // What it says of a new object changes once more when the first facts are there.
+            let is_new = condition(&object, "RetentionAtRisk").is_some_and(|one| one["reason"] == "Pending");
+            ensure!(!is_new, "unread records are still being looked at");
             Ok(())
         };
         self.world.wait_until("the summary", PATIENCE, current).await

@@ -48,6 +48,8 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
     allow(&world, &key, &but_one).await?;
     let mut object = with_spark(&world, cluster(&world, "demo"), (0, 4))?;
     object["spec"]["aws"]["credentialsSecretRef"] = json!({"name": "aws"});
+    // No worker comes or goes: every call that changes the group would be the preflight's.
+    object["spec"]["spark"]["workers"]["autoscaling"]["mode"] = json!("Disabled");
     apply(&world, &[&object]).await?;
     let mut operator = Operator::start(&world, Options::default()).await?;
     operator.wait_ready().await?;
