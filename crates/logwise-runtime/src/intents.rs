@@ -220,7 +220,7 @@ impl Intents {
         Some(intent.wish.owner.clone())
     }
 
-    /// The records that `is` accepts, by the names of their resources; known as in [`Self::owner_where`].
+    /// The records that `is` accepts, by the names of their resources; known as in [`Self::owners_where`].
     pub async fn matching(&self, is: impl Fn(&Intent) -> bool) -> Vec<Intent> {
         self.see_others().await;
         let one = |record: &Record| record.intent.as_ref().ok().filter(|intent| is(intent)).cloned();
