@@ -75,7 +75,7 @@ pub struct Submission {
     pub environment_secret: Option<String>,
 }
 
-/// What is submitted to the master; `None` while the operator submits nothing, or [`driver`] finds fault with it.
+/// What is submitted to the master; `None` while the operator submits nothing, or [`driver()`] finds fault with it.
 pub fn submission(cluster: &LogwiseCluster) -> Option<Submission> {
     let driver = cluster.spec.spark.as_ref()?.driver.as_ref().filter(|driver| driver.mode == DriverMode::Managed)?;
     Some(Submission {
