@@ -19,8 +19,8 @@ pub struct Observed {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub earlier: BTreeSet<String>,
     /// What may run at masters that the spec does not name any more: nobody asks those.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<Elsewhere>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// Drivers of our class that the master lists as completed. They are history, whatever their state says: one whose
     /// worker was lost stays RELAUNCHING for ever, and a new id takes over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -78,9 +78,10 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// What it is called in the id of the plan that a person approves.
-    pub fn name(&self) -> String {
-        format!("{} {}", self.master, self.id.as_deref().unwrap_or_default())
+    /// What all of them are called in the id of the plan that a person approves: who approves it knows of each.
+    pub fn names(all: &[Self]) -> String {
+        let name = |one: &Self| format!("{} {}", one.master, one.id.as_deref().unwrap_or_default());
+        all.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
             Err(error) => Known::Unknown(error.to_string()),
         },
         earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
-        elsewhere: seen.and_then(|page| earlier.elsewhere(page)),
+        elsewhere: seen.map(|page| earlier.elsewhere(page)).unwrap_or_default(),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         // The record is as old as the last change; what is active has been adopted since.
         recorded: recorded.or_else(|| past.recorded.clone()),

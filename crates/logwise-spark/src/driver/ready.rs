@@ -77,10 +77,11 @@ impl Look<'_> {
     fn stands(&self) -> Said {
         let class = &self.policy.main_class;
         match &self.plan.state {
-            State::Running { id } => (Reason::DriverRunning, self.runs(id)),
-            State::Pending { id } => (Reason::DriverPending, self.pending(id)),
+            State::Running { id } => (Reason::DriverRunning, self.asking(self.runs(id))),
+            State::Pending { id } => (Reason::DriverPending, self.asking(self.pending(id))),
             State::Relaunching { id } => {
-                (Reason::DriverRelaunching, format!("Spark starts driver {id} again. It is waited for"))
+                let fact = format!("Spark starts driver {id} again. It is waited for");
+                (Reason::DriverRelaunching, self.asking(fact))
             }
             State::Absent => {
                 let next = self.waits().unwrap_or_else(|| self.absent());
@@ -203,22 +204,44 @@ impl Look<'_> {
         format!("{fact}. Whether its query stands still is not watched: that takes `kafka` and `storage`")
     }
 
+    /// What is said of a driver that is there, with what a person is asked about the next one.
+    fn asking(&self, fact: String) -> String {
+        let asked = self.plan.holds.iter().find_map(|hold| match hold {
+            Hold::ApprovalRequired { plan_id, why: Cause::Elsewhere } => Some(self.elsewhere(plan_id)),
+            _ => None,
+        });
+        match asked {
+            Some(asked) => format!("{fact}. {asked}"),
+            None => fact,
+        }
+    }
+
     /// What is said of a driver that nobody asks about any more.
     fn elsewhere(&self, plan_id: &str) -> String {
-        let (driver, master) = match &self.found.facts.elsewhere {
-            Some(Elsewhere { master, id: Some(id) }) => (format!("Driver {id}"), master.as_str()),
-            Some(Elsewhere { master, id: None }) => ("A driver that was submitted".to_owned(), master.as_str()),
-            None => ("A driver".to_owned(), "other masters"),
+        let fact = match self.found.facts.elsewhere.as_slice() {
+            [one] => format!("{} may still run", lives(one)),
+            several => {
+                let several: Vec<String> = several.iter().map(lives).collect();
+                format!("These may still run: {}", several.join("; "))
+            }
         };
         format!(
-            "{driver} may still run at {master}, which the pipeline had before and which nobody asks any more. None is \
-             submitted beside it. End it there; when it has gone, add {plan_id} to `spec.changePolicy.approvedPlans`"
+            "{fact}, where the pipeline was before and where nobody asks any more. Until a person knows that it has \
+             gone no other driver is submitted. End it there; then add {plan_id} to `spec.changePolicy.approvedPlans`"
         )
     }
 
     /// On which host the driver runs, as the end of a sentence.
     fn place(&self, id: &str) -> String {
         self.host(id).map(|host| format!(" on {host}")).unwrap_or_default()
+    }
+}
+
+/// Which driver it is, and at which master.
+fn lives(Elsewhere { master, id }: &Elsewhere) -> String {
+    match id {
+        Some(id) => format!("Driver {id} at {master}"),
+        None => format!("A driver that was submitted at {master}"),
     }
 }
 

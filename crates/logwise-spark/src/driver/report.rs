@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use logwise_api::validate;
 use logwise_api::{DriverStatus, PendingPlan, Time};
 use logwise_plan::Known;
-use logwise_plan::driver::{Hold, Kill, KillWhy, Plan, Policy, State, Submit, Why};
+use logwise_plan::driver::{Cause, Hold, Kill, KillWhy, Plan, Policy, State, Submit, Why};
 use logwise_runtime::metrics::{Metrics, Pipeline, SubmissionResult};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, words};
 use serde_json::json;
@@ -151,7 +151,7 @@ impl Look<'_> {
         let waiting = self.plan.holds.iter().filter_map(|hold| match hold {
             Hold::ApprovalRequired { plan_id, why } => {
                 let change = match &self.plan.state {
-                    State::Stalled { id, .. } => format!("restart driver {id}"),
+                    State::Stalled { id, .. } if *why != Cause::Elsewhere => format!("restart driver {id}"),
                     State::Several { .. } => "kill a driver beside another".to_owned(),
                     _ => "submit a driver".to_owned(),
                 };

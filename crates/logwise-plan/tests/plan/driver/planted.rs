@@ -179,7 +179,7 @@ fn plans_that_ask_nobody() {
 
 #[test]
 fn what_may_run_elsewhere() {
-    let elsewhere = Some(Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) });
+    let elsewhere = vec![Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) }];
     let observed = Observed { elsewhere, ..gone(900) };
     let other = Hold::ApprovalRequired { plan_id: "dp-00000000".to_owned(), why: Cause::Elsewhere };
     bites(
