@@ -135,6 +135,7 @@ impl View<'_> {
         let absent = observed.absent_for.map_or(0, i64::from);
         let quiet = self.stand().is_none_or(|stand| stand.unmoved_seconds >= absent);
         let free = observed.open == Open::None && observed.attempts.is_empty() && quiet && observed.elsewhere.is_empty();
+        let free = free && observed.taken.is_empty();
         policy.mode == Mode::Managed && self.has_none() && waited && free && policy.change.approval != Approval::Always
     }
 
@@ -159,6 +160,7 @@ impl View<'_> {
         };
         let faults = [
             (!self.ids().is_empty(), "submits while a driver of ours is active"),
+            (!observed.taken.is_empty(), "submits beside a driver that it had before"),
             (!waited && !self.was_ended(), "submits too soon"),
             (submit.why == Why::Stalled && !self.was_ended(), "takes a missing driver for one that was restarted"),
             (self.is_orphaned(), "submits although batches are still committed"),
@@ -277,6 +279,7 @@ impl View<'_> {
             }
             Hold::Failing { until, .. } => self.has_none() && observed.attempts.len() > 1 && *until > self.now,
             Hold::Several { ids } => matches!(state, State::Several { ids: seen } if seen == ids),
+            Hold::Taken { ids } => !ids.is_empty() && *ids == observed.taken,
             Hold::IntentOpen => observed.open != Open::None,
             Hold::ApprovalRequired { plan_id, why } => self.is_asked(plan_id, *why),
             Hold::WaitingForWindow { next_opening } => {

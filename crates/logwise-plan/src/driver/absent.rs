@@ -22,6 +22,7 @@ pub(super) fn plan(about: &About<'_>) -> Plan {
 /// The submission, or why there is none yet.
 fn submission(about: &About<'_>, pause: Option<failing::Pause>) -> Result<Submit, Hold> {
     about.nothing_open()?;
+    about.nothing_taken()?;
     if let Some(failing::Pause { text, until }) = pause {
         return Err(Hold::Failing { text, until });
     }

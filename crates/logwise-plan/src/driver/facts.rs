@@ -18,6 +18,10 @@ pub struct Observed {
     /// Those of ours among them whose class the pipeline had before, under an earlier spec.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub earlier: BTreeSet<String>,
+    /// Drivers that are active and that the pipeline had before, of a class that another one manages now: they are not
+    /// ours to kill, and they work on its checkpoint.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taken: BTreeSet<String>,
     /// What may run at masters that the spec does not name any more: nobody asks those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,

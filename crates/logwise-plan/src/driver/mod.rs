@@ -236,6 +236,12 @@ impl About<'_> {
         if self.observed.open.is_none() { Ok(()) } else { Err(Hold::IntentOpen) }
     }
 
+    /// What the pipeline had before and another one manages now has ended.
+    fn nothing_taken(&self) -> Result<(), Hold> {
+        let ids = &self.observed.taken;
+        if ids.is_empty() { Ok(()) } else { Err(Hold::Taken { ids: ids.clone() }) }
+    }
+
     /// What a person or a window has to say to a change that follows the driver `id`.
     fn consent(&self, kind: Kind, why: Cause, id: &str) -> Result<(), Hold> {
         let plan_id = driver_plan_id(&self.observed.master, &self.policy.main_class, id, why.name());

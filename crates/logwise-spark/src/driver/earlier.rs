@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 pub(super) struct Earlier {
     /// Those whose driver no later one has followed.
     formers: Vec<Former>,
+    /// Those whose class another LogwiseCluster manages now.
+    taken: Vec<Former>,
     /// Ids of all of them.
     pub all: BTreeSet<String>,
 }
@@ -58,8 +60,9 @@ impl Earlier {
         let named: BTreeSet<String> = around.masters.iter().map(MasterAddress::spark).collect();
         let formers = others.iter().filter(lives).filter_map(|intent| Former::of(intent, &named));
         // Whoever manages it now has it.
-        let formers = formers.filter(|former| !owner::is_of_another(around, &former.class, &former.masters()));
-        Self { formers: formers.collect(), all }
+        let is_taken = |former: &Former| owner::is_of_another(around, &former.class, &former.masters());
+        let (taken, formers) = formers.partition(is_taken);
+        Self { formers, taken, all }
     }
 
     /// Those whose driver would stand on this page.
@@ -98,6 +101,12 @@ impl Earlier {
         let others = self.formers.iter().filter(|former| former.is_elsewhere(page));
         let tell = |former: &Former| Elsewhere { master: former.masters.clone(), id: former.ids.last().cloned() };
         others.map(tell).collect()
+    }
+
+    /// Drivers of ours that this page lists as active, though another LogwiseCluster manages their class now.
+    pub fn taken(&self, page: &Page) -> BTreeSet<String> {
+        let lives = |id: &&String| page.cluster.drivers.iter().any(|driver| driver.id == **id);
+        self.taken.iter().flat_map(|former| &former.ids).filter(lives).cloned().collect()
     }
 
     /// Ids of the records that a driver of the present class follows: those about this very driver; once it runs, those

@@ -9,6 +9,7 @@ use logwise_api::validate;
 use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::words::first_few;
+use std::collections::BTreeSet;
 
 /// A reason and the message that goes with it.
 type Said = (Reason, String);
@@ -164,6 +165,7 @@ impl Look<'_> {
                 let text = "Its restart waits for windows that are never open together. Correct `changePolicy.windows`";
                 Some(text.to_owned())
             }
+            Hold::Taken { ids } => Some(self.taken(ids)),
             Hold::IntentOpen => Some("The effect of the last call is waited for".to_owned()),
             Hold::RestartedInVain { until } => {
                 Some(format!("A restart has not helped; the next one is not before {until}. Look at the driver's log"))
@@ -202,6 +204,17 @@ impl Look<'_> {
             return fact;
         }
         format!("{fact}. Whether its query stands still is not watched: that takes `kafka` and `storage`")
+    }
+
+    /// What is said of drivers that another LogwiseCluster has now.
+    fn taken(&self, ids: &BTreeSet<String>) -> String {
+        let ids: Vec<&String> = ids.iter().collect();
+        let class = ids.first().map(|id| self.class_of(id)).unwrap_or_default();
+        format!(
+            "The pipeline's driver from before ({}, class {class}) is active at this master, on its checkpoint, and \
+             another LogwiseCluster manages that class now. None is submitted beside it, and it is not killed. End it",
+            first_few(&ids)
+        )
     }
 
     /// What is said of a driver that is there, with what a person is asked about the next one.

@@ -298,6 +298,28 @@ fn watch(world: &mut World, clusters: &[&LogwiseCluster]) {
 }
 
 #[tokio::test]
+async fn a_driver_whose_class_another_pipeline_manages_now_is_neither_doubled_nor_killed() {
+    let mut world = running().await;
+    let (master, mut heir) = (world.masters[0].clone(), world.cluster.clone());
+    (heir.metadata.name, heir.metadata.uid) = (Some("heir".to_owned()), Some("heir".to_owned()));
+    world.respecify(OTHER, &master);
+    let demo = world.cluster.clone();
+    watch(&mut world, &[&demo, &heir]);
+    let looked = world.look(OVER).await;
+    assert!(looked.told.is_empty(), "{:?}", looked.told);
+    let [Hold::Taken { ids }] = looked.plan.holds.as_slice() else { panic!("{:?}", looked.plan) };
+    assert!(ids.iter().eq(["driver-90001"]), "{ids:?}");
+    let ready = world.ready(&looked);
+    assert_eq!(ready.reason, Reason::DriverNotRunning);
+    for words in ["driver-90001", CLASS, "is not killed"] {
+        assert!(ready.message.contains(words), "{words}: {}", ready.message);
+    }
+    end(&world);
+    assert!(is_submitted(&world.look(OVER).await));
+    assert!(world.spark().killed.is_empty());
+}
+
+#[tokio::test]
 async fn of_two_pipelines_that_name_one_master_in_two_ways_the_older_one_has_the_driver() {
     let mut world = World::new(json!({})).await;
     let (older, younger) = (another(&world, "older", 1), another(&world, "younger", 3));

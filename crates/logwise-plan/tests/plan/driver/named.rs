@@ -411,6 +411,17 @@ fn while_a_driver_may_run_elsewhere_a_person_is_asked_whatever_the_policy_says()
     }
 }
 
+#[test]
+fn none_is_submitted_beside_a_driver_that_another_pipeline_manages_now() {
+    let other = Active { ours: false, ..runs("driver-1") };
+    let taken = ids(&["driver-1"]);
+    let observed = Observed { drivers: Known::Known(vec![other]), absent_for: Some(900), taken, ..nothing() };
+    assert_eq!(decide(&observed).holds, [Hold::Taken { ids: ids(&["driver-1"]) }]);
+    assert!(decide(&Observed { taken: BTreeSet::new(), ..observed }).submit.is_some());
+    let held = decide(&Observed { taken: ids(&["driver-0"]), ..standing(301) });
+    assert_eq!((held.kill, held.holds), (None, vec![Hold::Taken { ids: ids(&["driver-0"]) }]), "none could follow it");
+}
+
 /// When the one that runs has ended nobody may know any more.
 #[test]
 fn a_person_is_asked_about_masters_of_before_while_a_driver_runs_too() {

@@ -193,6 +193,20 @@ fn what_may_run_elsewhere() {
 }
 
 #[test]
+fn what_another_pipeline_manages_now() {
+    let observed = Observed { taken: ["driver-9".to_owned()].into(), ..gone(900) };
+    let other = Hold::Taken { ids: ["driver-8".to_owned()].into() };
+    bites(
+        &usual(),
+        &observed,
+        &[
+            ("that it had before", &|p: &mut Plan| p.submit = submit(Why::Missing, &["driver-1", "driver-2"])),
+            ("does not apply", &|p| p.holds = vec![other.clone()]),
+        ],
+    );
+}
+
+#[test]
 fn a_class_that_is_given_up() {
     let drivers = Known::Known(vec![runs("driver-1"), runs("driver-2")]);
     let earlier = ["driver-1".to_owned()].into();

@@ -65,6 +65,7 @@ fn plan_once(question: Question) -> Option<Wish> {
         master: "master:7077".to_owned(),
         drivers: page.map_or_else(silence, |page| Known::Known(active(&page))),
         earlier: BTreeSet::new(),
+        taken: BTreeSet::new(),
         elsewhere: Vec::new(),
         done: page.map(|page| done(&page)).unwrap_or_default(),
         recorded: recorded.map(name),
