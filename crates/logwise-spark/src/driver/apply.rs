@@ -306,7 +306,7 @@ fn place(page: &Page) -> (&str, &str) {
 }
 
 /// Whether a driver was not taken, so that the next one waits: also where something before the master says so.
-const fn is_refusal(error: &SparkError) -> bool {
+pub(super) const fn is_refusal(error: &SparkError) -> bool {
     matches!(error, SparkError::Refused { .. } | SparkError::Answer { status: 300..=499, .. })
 }
 

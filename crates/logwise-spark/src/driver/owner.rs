@@ -85,8 +85,7 @@ pub(crate) async fn rival_at(cluster: &LogwiseCluster, page: &Page, context: &Co
     let contends = |other: &LogwiseCluster| {
         let is_on_record = |theirs: &Wanted| records.iter().any(|intent| theirs.owns(other, intent));
         let is_there = |theirs: &Wanted| {
-            let known = other.uid().and_then(|uid| context.drivers.place(&uid));
-            known.is_some_and(|known| known.masters == theirs.masters && known.is_as(&place))
+            other.uid().is_some_and(|uid| context.drivers.stands_at(&uid, &theirs.masters, &place))
         };
         let meets = |theirs: Wanted| theirs.class == wanted.class && (is_on_record(&theirs) || is_there(&theirs));
         other.uid() == cluster.uid() || Wanted::of(other).is_some_and(meets) && may_reach(other, context)
@@ -155,8 +154,13 @@ impl Place {
         Self { class, masters, url: page.cluster.url.clone(), workers }
     }
 
+    /// Whether the spec named the masters so when this was seen.
+    pub(super) fn names(&self, masters: &BTreeSet<String>) -> bool {
+        self.masters == *masters
+    }
+
     /// Whether both are one. Masters of two clusters may call themselves alike; no worker is registered with both.
-    fn is_as(&self, other: &Self) -> bool {
+    pub(super) fn is_as(&self, other: &Self) -> bool {
         let is_same = (&self.class, &self.url) == (&other.class, &other.url);
         is_same && !self.workers.is_disjoint(&other.workers)
     }
@@ -248,7 +252,7 @@ mod tests {
             "writer": {"epoch": 1, "shard": "", "identity": "p"},
             "state": "Done", "written": "2026-02-01T00:00:00Z",
         });
-        (serde_json::from_value(object).unwrap(), serde_json::from_value(intent).unwrap())
+        (Arc::new(serde_json::from_value(object).unwrap()), serde_json::from_value(intent).unwrap())
     }
 
     /// Who is first by these records, as each of them sees it.

@@ -1,8 +1,9 @@
 //! `SparkReady` as the driver has it. Messages hold no number that moves from look to look.
 
-use super::apply::{Failed, Outcome, Told, What};
+use super::apply::{Failed, Outcome, Told, What, is_refusal};
 use super::observe::Obstacle;
 use super::report::Look;
+use super::memory::GIVEN_UP;
 use super::room;
 use crate::master::SparkError;
 use logwise_api::validate;
@@ -42,7 +43,7 @@ impl Look<'_> {
     fn call_failed(&self, what: &What, error: &SparkError) -> Said {
         let (reason, stands) = self.stands();
         match (what, error) {
-            (What::Submit(_), SparkError::Refused { .. }) => refused(&format!("The driver was not taken: {error}")),
+            (What::Submit(_), error) if is_refusal(error) => refused(&error.to_string(), ""),
             (_, SparkError::Standby { .. }) => {
                 let fact = "The master is not the active one any more";
                 (Reason::MasterUnreachable, format!("{fact}: {error}. It is tried again"))
@@ -86,6 +87,9 @@ impl Look<'_> {
             }
             State::Absent => {
                 let next = self.waits().unwrap_or_else(|| self.absent());
+                if let Some(text) = self.just_refused() {
+                    return refused(text, &next);
+                }
                 (Reason::DriverNotRunning, format!("No driver of class {class} is active. {next}"))
             }
             State::Several { ids } => {
@@ -111,7 +115,7 @@ impl Look<'_> {
             State::Failing { text, until } => {
                 let next = self.waits().unwrap_or_else(|| format!("The next one is submitted after {until}"));
                 match self.found.facts.attempts.last() {
-                    Some(Attempt { id: None, .. }) => refused(&format!("The driver was not taken: {text}. {next}")),
+                    Some(Attempt { id: None, .. }) => refused(text, &next),
                     _ => {
                         let message = format!(
                             "Drivers of class {class} end again and again; the last one: {text}. {next}. Look at its \
@@ -124,6 +128,14 @@ impl Look<'_> {
             State::Unreachable { why } => (Reason::MasterUnreachable, format!("{}. It is tried again", capital(why))),
             State::Disabled => (Reason::Available, String::new()),
         }
+    }
+
+    /// Why the last submission was not taken, while the next one waits for its time.
+    fn just_refused(&self) -> Option<&str> {
+        let last = self.found.facts.attempts.last().filter(|last| last.id.is_none() && last.ended != GIVEN_UP)?;
+        let waits = self.plan.holds.iter().any(|hold| matches!(hold, Hold::TooSoon { .. }));
+        let longest = i64::from(self.policy.absent_seconds).saturating_mul(2);
+        (waits && self.now.duration_since(last.at).as_secs() <= longest).then_some(last.ended.as_str())
     }
 
     /// What is done about a driver that is missing.
@@ -265,9 +277,17 @@ fn rest(error: &SparkError) -> Said {
     (Reason::RestUnavailable, format!("{fact}: {error}. {next}"))
 }
 
-/// The master does not take the driver.
-fn refused(why: &str) -> Said {
-    (Reason::SubmissionRefused, format!("{why}. Correct `spark.driver`"))
+/// The master does not take the driver, or something before it; `next`: what is done then.
+fn refused(why: &str, next: &str) -> Said {
+    // The words of a master come after what it refuses.
+    let is_status = why.split_once(": ").map_or(why, |(begin, _)| begin).contains(" answered HTTP ");
+    let step = if is_status {
+        "Something before the REST server of the masters refuses this: let the operator's POST requests through"
+    } else {
+        "Correct `spark.driver`"
+    };
+    let next = if next.is_empty() { String::new() } else { format!("{next}. ") };
+    (Reason::SubmissionRefused, format!("The driver was not taken: {why}. {next}{step}"))
 }
 
 /// The text with a capital at its start.

@@ -1,9 +1,9 @@
 //! What a look at the driver found and did: status, events, metrics and the decision. The condition stands beside it.
 
-use super::apply::{Failed, Outcome, Told, What};
+use super::apply::{Failed, Outcome, Told, What, is_refusal};
 use super::observe::Found;
 use super::{Around, RUNNING};
-use crate::master::{DriverRow, SparkError};
+use crate::master::DriverRow;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate;
@@ -215,7 +215,7 @@ fn result(Told { what, outcome }: &Told) -> Option<SubmissionResult> {
     match (what, outcome) {
         (What::Kill(_), _) => None,
         (What::Submit(_), Ok(Outcome::Submitted { .. })) => Some(SubmissionResult::Accepted),
-        (What::Submit(_), Err(Failed::Call(SparkError::Refused { .. }))) => Some(SubmissionResult::Refused),
+        (What::Submit(_), Err(Failed::Call(error))) if is_refusal(error) => Some(SubmissionResult::Refused),
         (What::Submit(_), Err(failed)) if failed.may_have_happened() => Some(SubmissionResult::Unknown),
         (What::Submit(_), _) => None,
     }

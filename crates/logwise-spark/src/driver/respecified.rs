@@ -4,6 +4,7 @@ use super::apply::Outcome;
 use super::fake::{CLASS, Looked, Rest, World, driver};
 use super::owner::rival_at;
 use crate::master::Page;
+use crate::owner::by_page;
 use kube::runtime::{reflector, watcher};
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::MasterAddress;
@@ -337,6 +338,22 @@ async fn of_two_pipelines_that_name_one_master_in_two_ways_the_older_one_has_the
     like.cluster.workers[0].id = "w9".to_owned();
     assert_eq!(rival(&older, &like).await, None);
     assert_eq!(rival(&demo, &page).await, None);
+}
+
+#[tokio::test]
+async fn while_no_master_answers_the_younger_one_stays_out() {
+    let mut world = World::new(json!({})).await;
+    let (older, mut demo) = (another(&world, "older", 1), another(&world, "demo", 2));
+    demo.spec.spark.as_mut().unwrap().masters.clone_from(&world.cluster.spec.spark.as_ref().unwrap().masters);
+    watch(&mut world, &[&older, &demo]);
+    let page = Page::clone(&world.page(0).await.unwrap());
+    assert_eq!(by_page(&older, Some(&page), &world.context).await, None);
+    let conflict = by_page(&demo, Some(&page), &world.context).await;
+    assert!(conflict.as_ref().is_some_and(|conflict| conflict.words.contains("team-a/older")), "{conflict:?}");
+    assert_eq!(by_page(&demo, None, &world.context).await, conflict);
+    assert_eq!(by_page(&older, None, &world.context).await, None);
+    demo.metadata.generation = Some(2);
+    assert_eq!(by_page(&demo, None, &world.context).await, None, "the spec may mean another driver now");
 }
 
 #[tokio::test]
