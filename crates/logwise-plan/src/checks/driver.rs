@@ -134,8 +134,8 @@ impl View<'_> {
         // No batch was committed since the last driver has gone.
         let absent = observed.absent_for.map_or(0, i64::from);
         let quiet = self.stand().is_none_or(|stand| stand.unmoved_seconds >= absent);
-        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet && observed.elsewhere.is_empty();
-        let free = free && observed.taken.is_empty();
+        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet;
+        let free = free && observed.elsewhere.is_empty() && observed.taken.is_empty();
         policy.mode == Mode::Managed && self.has_none() && waited && free && policy.change.approval != Approval::Always
     }
 

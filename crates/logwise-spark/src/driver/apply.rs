@@ -148,7 +148,7 @@ async fn adopt(around: Around<'_>, (policy, found): (&Policy, &Found), plan: &Pl
     let (Ok(page), Ok(resource)) = (&found.page, &found.cleared) else { return };
     let last = around.context.shell.intents.last(resource).ok().flatten();
     let is_asked = plan.holds.iter().any(|hold| matches!(hold, Hold::ApprovalRequired { why: Cause::Elsewhere, .. }));
-    let mut outlives = found.earlier.followed(page, (id, &policy.main_class), (runs, !is_asked));
+    let mut outlives = found.earlier.followed(page, (id, policy.main_class.as_str()), (runs, !is_asked));
     outlives.extend(last.iter().flat_map(|last| targets::outlived_late(last, id)));
     if Past::after(last.as_ref()).recorded.as_ref() == Some(id) && outlives.is_empty() {
         return;

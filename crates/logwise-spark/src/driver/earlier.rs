@@ -53,7 +53,7 @@ impl Earlier {
         let others = intents.matching(is_other).await;
         let all: BTreeSet<String> = others.iter().filter_map(Intent::id).collect();
         let last = intents.last(resource).ok().flatten();
-        // What one of them has outlived is gone for the next ones, too. An id names one wish: what is wanted anew lives.
+        // What one of them has outlived is gone for the next ones, too. An id names one wish: a new one lives.
         let outlived: BTreeSet<String> =
             others.iter().chain(&last).flat_map(|intent| Past::after(Some(intent)).outlived).collect();
         let lives = |intent: &&Intent| intent.id().is_none_or(|id| !outlived.contains(&id));

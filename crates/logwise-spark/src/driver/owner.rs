@@ -84,9 +84,8 @@ pub(crate) async fn rival_at(cluster: &LogwiseCluster, page: &Page, context: &Co
     records.retain(|intent| is_current(intent, context));
     let contends = |other: &LogwiseCluster| {
         let is_on_record = |theirs: &Wanted| records.iter().any(|intent| theirs.owns(other, intent));
-        let is_there = |theirs: &Wanted| {
-            other.uid().is_some_and(|uid| context.drivers.stands_at(&uid, &theirs.masters, &place))
-        };
+        let is_there =
+            |theirs: &Wanted| other.uid().is_some_and(|uid| context.drivers.stands_at(&uid, &theirs.masters, &place));
         let meets = |theirs: Wanted| theirs.class == wanted.class && (is_on_record(&theirs) || is_there(&theirs));
         other.uid() == cluster.uid() || Wanted::of(other).is_some_and(meets) && may_reach(other, context)
     };

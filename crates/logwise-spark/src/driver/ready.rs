@@ -1,9 +1,9 @@
 //! `SparkReady` as the driver has it. Messages hold no number that moves from look to look.
 
 use super::apply::{Failed, Outcome, Told, What, is_refusal};
+use super::memory::GIVEN_UP;
 use super::observe::Obstacle;
 use super::report::Look;
-use super::memory::GIVEN_UP;
 use super::room;
 use crate::master::SparkError;
 use logwise_api::validate;

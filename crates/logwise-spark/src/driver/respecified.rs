@@ -211,8 +211,7 @@ async fn what_the_second_class_has_followed_stays_anybodys_under_the_third() {
 
 #[tokio::test]
 async fn at_the_third_masters_a_person_is_asked_about_the_second_ones() {
-    let (mut world, second, third) =
-        (running().await, World::new(json!({})).await, World::new(json!({})).await);
+    let (mut world, second, third) = (running().await, World::new(json!({})).await, World::new(json!({})).await);
     second.spark().submitted.push(Value::Null);
     world.respecify(CLASS, &MasterAddress { port: 7078, ..second.masters[0].clone() });
     let first = asked(&world.look(OVER).await);
