@@ -221,9 +221,9 @@ impl Look<'_> {
     /// What is said of drivers that another LogwiseCluster has now.
     fn taken(&self, ids: &BTreeSet<String>) -> String {
         let ids: Vec<&String> = ids.iter().collect();
-        let class = ids.first().map(|id| self.class_of(id)).unwrap_or_default();
+        let (class, master) = (ids.first().map(|id| self.class_of(id)).unwrap_or_default(), &self.found.facts.master);
         format!(
-            "The pipeline's driver from before ({}, class {class}) is active at this master, on its checkpoint, and \
+            "The pipeline's driver from before ({}, class {class}) is active at {master}, on its checkpoint, and \
              another LogwiseCluster manages that class now. None is submitted beside it, and it is not killed. End it",
             first_few(&ids)
         )
