@@ -49,11 +49,19 @@ pub(crate) async fn by_spec(cluster: &LogwiseCluster, context: &Context) -> Opti
 }
 
 /// Whether another LogwiseCluster owns the driver, by what the master says of itself on its page: one master has many
-/// names.
+/// names. While no master answers it is as it was.
 pub(crate) async fn by_page(cluster: &LogwiseCluster, page: Option<&Page>, context: &Context) -> Option<Conflict> {
-    let page = page?;
-    let owner = driver::rival_at(cluster, page, context).await?;
-    Some(Conflict { words: driver::conflict_words_at(&owner, page) })
+    let (uid, generation) = (cluster.uid()?, cluster.metadata.generation);
+    let words = match page {
+        Some(page) => {
+            let owner = driver::rival_at(cluster, page, context).await;
+            let words = owner.map(|owner| driver::conflict_words_at(&owner, page));
+            context.drivers.owned(&uid, generation, words.clone());
+            words
+        }
+        None => context.drivers.said_of_owner(&uid, generation),
+    };
+    words.map(|words| Conflict { words })
 }
 
 /// The Deployment that the spec names.

@@ -110,8 +110,11 @@ impl View<'_> {
     /// Whether a submission may be made as far as persons are asked: of masters that nobody reads any more they have to
     /// say that nothing runs there.
     fn is_agreed(&self, why: &str) -> bool {
-        let Some(elsewhere) = &self.observed.elsewhere else { return self.is_approved(self.before(), why) };
-        self.policy.change.approved_plans.contains(&self.id_of("elsewhere", &elsewhere.name()))
+        let elsewhere = &self.observed.elsewhere;
+        if elsewhere.is_empty() {
+            return self.is_approved(self.before(), why);
+        }
+        self.policy.change.approved_plans.contains(&self.id_of("elsewhere", &Elsewhere::names(elsewhere)))
     }
 
     fn id_of(&self, why: &str, id: &str) -> String {
@@ -131,7 +134,8 @@ impl View<'_> {
         // No batch was committed since the last driver has gone.
         let absent = observed.absent_for.map_or(0, i64::from);
         let quiet = self.stand().is_none_or(|stand| stand.unmoved_seconds >= absent);
-        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet && observed.elsewhere.is_none();
+        let free = observed.open == Open::None && observed.attempts.is_empty() && quiet;
+        let free = free && observed.elsewhere.is_empty() && observed.taken.is_empty();
         policy.mode == Mode::Managed && self.has_none() && waited && free && policy.change.approval != Approval::Always
     }
 
@@ -156,6 +160,7 @@ impl View<'_> {
         };
         let faults = [
             (!self.ids().is_empty(), "submits while a driver of ours is active"),
+            (!observed.taken.is_empty(), "submits beside a driver that it had before"),
             (!waited && !self.was_ended(), "submits too soon"),
             (submit.why == Why::Stalled && !self.was_ended(), "takes a missing driver for one that was restarted"),
             (self.is_orphaned(), "submits although batches are still committed"),
@@ -274,6 +279,7 @@ impl View<'_> {
             }
             Hold::Failing { until, .. } => self.has_none() && observed.attempts.len() > 1 && *until > self.now,
             Hold::Several { ids } => matches!(state, State::Several { ids: seen } if seen == ids),
+            Hold::Taken { ids } => !ids.is_empty() && *ids == observed.taken,
             Hold::IntentOpen => observed.open != Open::None,
             Hold::ApprovalRequired { plan_id, why } => self.is_asked(plan_id, *why),
             Hold::WaitingForWindow { next_opening } => {
@@ -292,8 +298,9 @@ impl View<'_> {
             Cause::Stalled => self.is_stalled() && self.ids().iter().any(|id| named(id, "stalled")),
             Cause::Extra => self.ids().len() > 1 && self.ids().iter().any(|id| named(id, "extra")),
             Cause::Elsewhere => {
-                let elsewhere = self.observed.elsewhere.as_ref().map(Elsewhere::name);
-                self.has_none() && elsewhere.is_some_and(|name| named(&name, "elsewhere"))
+                let elsewhere = &self.observed.elsewhere;
+                let is_time = self.is_read() && self.ids().len() < 2 && !elsewhere.is_empty();
+                is_time && named(&Elsewhere::names(elsewhere), "elsewhere")
             }
         };
         let is_asked = why == Cause::Elsewhere || policy.change.approval == Approval::Always;

@@ -22,20 +22,18 @@ pub(super) fn plan(about: &About<'_>) -> Plan {
 /// The submission, or why there is none yet.
 fn submission(about: &About<'_>, pause: Option<failing::Pause>) -> Result<Submit, Hold> {
     about.nothing_open()?;
+    about.nothing_taken()?;
     if let Some(failing::Pause { text, until }) = pause {
         return Err(Hold::Failing { text, until });
     }
-    let elsewhere = about.observed.elsewhere.as_ref();
-    if let Some(elsewhere) = elsewhere {
-        about.assured(Cause::Elsewhere, &elsewhere.name())?;
-    }
+    about.nothing_elsewhere()?;
     let why = if follows_kill(about) { Why::Stalled } else { Why::Missing };
     if why == Why::Missing {
         waited(about)?;
     }
     nothing_moves(about)?;
     // Logs stand still: no window is waited for, and who has said yes once is not asked again.
-    if elsewhere.is_none() {
+    if about.observed.elsewhere.is_empty() {
         about.consent(Kind::MissingDriver, Cause::from(why), last(about))?;
     }
     Ok(Submit { why, known: known(about) })

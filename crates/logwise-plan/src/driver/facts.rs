@@ -18,9 +18,13 @@ pub struct Observed {
     /// Those of ours among them whose class the pipeline had before, under an earlier spec.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub earlier: BTreeSet<String>,
+    /// Drivers that are active and that the pipeline had before, of a class that another one manages now: they are not
+    /// ours to kill, and they work on its checkpoint.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taken: BTreeSet<String>,
     /// What may run at masters that the spec does not name any more: nobody asks those.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<Elsewhere>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// Drivers of our class that the master lists as completed. They are history, whatever their state says: one whose
     /// worker was lost stays RELAUNCHING for ever, and a new id takes over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -78,9 +82,10 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// What it is called in the id of the plan that a person approves.
-    pub fn name(&self) -> String {
-        format!("{} {}", self.master, self.id.as_deref().unwrap_or_default())
+    /// What all of them are called in the id of the plan that a person approves: who approves it knows of each.
+    pub fn names(all: &[Self]) -> String {
+        let name = |one: &Self| format!("{} {}", one.master, one.id.as_deref().unwrap_or_default());
+        all.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Why no driver is submitted or killed.
@@ -59,6 +60,11 @@ pub enum Hold {
     Several {
         /// All of them.
         ids: Vec<String>,
+    },
+    /// Drivers that the pipeline had before are active, and another one manages their class now: none runs beside them.
+    Taken {
+        /// All of them.
+        ids: BTreeSet<String>,
     },
     /// The effect of an earlier call has not been seen yet.
     IntentOpen,

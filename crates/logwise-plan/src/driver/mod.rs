@@ -201,7 +201,7 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     let ours: Vec<&Active> = ours.collect::<BTreeMap<_, _>>().into_values().collect();
     match ours.as_slice() {
         [] => absent::plan(&about),
-        [driver] => single::plan(&about, driver),
+        [driver] => about.asking(single::plan(&about, driver)),
         _ => extra::plan(&about, &ours),
     }
 }
@@ -236,6 +236,12 @@ impl About<'_> {
         if self.observed.open.is_none() { Ok(()) } else { Err(Hold::IntentOpen) }
     }
 
+    /// What the pipeline had before and another one manages now has ended.
+    fn nothing_taken(&self) -> Result<(), Hold> {
+        let ids = &self.observed.taken;
+        if ids.is_empty() { Ok(()) } else { Err(Hold::Taken { ids: ids.clone() }) }
+    }
+
     /// What a person or a window has to say to a change that follows the driver `id`.
     fn consent(&self, kind: Kind, why: Cause, id: &str) -> Result<(), Hold> {
         let plan_id = driver_plan_id(&self.observed.master, &self.policy.main_class, id, why.name());
@@ -247,11 +253,21 @@ impl About<'_> {
         }
     }
 
-    /// What only a person can know, whatever the policy asks for.
-    fn assured(&self, why: Cause, name: &str) -> Result<(), Hold> {
-        let plan_id = driver_plan_id(&self.observed.master, &self.policy.main_class, name, why.name());
-        let is_approved = self.policy.change.approved_plans.contains(&plan_id);
+    /// What only a person can know, whatever the policy asks for: that none runs where nobody asks any more.
+    fn nothing_elsewhere(&self) -> Result<(), Hold> {
+        let (elsewhere, why) = (&self.observed.elsewhere, Cause::Elsewhere);
+        let names = Elsewhere::names(elsewhere);
+        let plan_id = driver_plan_id(&self.observed.master, &self.policy.main_class, &names, why.name());
+        let is_approved = elsewhere.is_empty() || self.policy.change.approved_plans.contains(&plan_id);
         if is_approved { Ok(()) } else { Err(Hold::ApprovalRequired { plan_id, why }) }
+    }
+
+    /// The plan for a driver that is there, with the question that the next one would wait for: it is asked while a
+    /// person still knows.
+    fn asking(&self, mut plan: Plan) -> Plan {
+        let asked = self.nothing_elsewhere().err().filter(|hold| !plan.holds.contains(hold));
+        plan.holds.extend(asked);
+        plan
     }
 
     /// Seconds since `at`.

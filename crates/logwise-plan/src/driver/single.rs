@@ -43,6 +43,9 @@ fn running(about: &About<'_>, id: String) -> Plan {
 /// The end of a driver whose query stands still; the submission of the next one follows when it is gone.
 fn restart(about: &About<'_>, stand: &Stand, id: String) -> Result<Kill, Hold> {
     about.nothing_open()?;
+    // Else none could follow it.
+    about.nothing_taken()?;
+    about.nothing_elsewhere()?;
     if let Some(until) = stalled::in_vain_until(about, stand) {
         return Err(Hold::RestartedInVain { until });
     }

@@ -201,7 +201,7 @@ fn driver() {
     let plans = part.run();
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.holds), Hold:
         Disabled, Pending, Relaunching, TooSoon, Unreachable, ProgressUnknown, NotStalled, ProgressMoves,
-        RestartedInVain, Failing, Several, IntentOpen, ApprovalRequired, WaitingForWindow, NoCapacity);
+        RestartedInVain, Failing, Several, Taken, IntentOpen, ApprovalRequired, WaitingForWindow, NoCapacity);
     assert_all_occur!(plans.iter().map(|plan| &plan.state), State:
         Running, Pending, Relaunching, Absent, Several, Stalled, Failing, Unreachable, Disabled);
     assert_all_occur!(plans.iter().flat_map(|plan| &plan.submit).map(|submit| &submit.why), Why: Missing, Stalled);

@@ -109,9 +109,9 @@ prop_compose! {
         let restarted = restarted.map(|(second, batch)| Restarted { at: at(second), batch });
         let master = "spark-0:7077".to_owned();
         // What may run elsewhere has stories of its own: it waits for a person whatever the policy says.
-        let elsewhere = None;
+        let (taken, elsewhere) = (BTreeSet::new(), Vec::new());
         Observed {
-            master, drivers, earlier, elsewhere, done, recorded, absent_for, running_for, progress, needed_seconds,
+            master, drivers, earlier, taken, elsewhere, done, recorded, absent_for, running_for, progress, needed_seconds,
             batch_age_seconds,
             attempts, open, restarted,
         }
@@ -279,7 +279,8 @@ fn nothing() -> Observed {
         master: "spark-0:7077".to_owned(),
         drivers: Known::Known(Vec::new()),
         earlier: BTreeSet::new(),
-        elsewhere: None,
+        taken: BTreeSet::new(),
+        elsewhere: Vec::new(),
         done: Vec::new(),
         recorded: None,
         absent_for: None,

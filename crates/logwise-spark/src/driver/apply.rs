@@ -10,7 +10,7 @@ use super::{Around, submission};
 use crate::master::{NoActiveMaster, Page, SparkError};
 use jiff::Timestamp;
 use logwise_api::validate::{self, MasterAddress};
-use logwise_plan::driver::{Kill, KillWhy, Plan, Policy, State, Submit, plan};
+use logwise_plan::driver::{Cause, Hold, Kill, KillWhy, Plan, Policy, State, Submit, plan};
 use logwise_runtime::intent::{Ending, Wish};
 use logwise_runtime::intents::{Prepared, Sent};
 use logwise_runtime::{ErrorClass, IntentError, ObjectKey, Refused, chain};
@@ -128,23 +128,34 @@ pub(crate) async fn carry_out(around: Around<'_>, policy: &Policy, found: &Found
         told.push(Told { outcome: begin(around, (policy, found), submit).await, what: What::Submit(submit.clone()) });
     }
     if plan.is_idle() {
-        adopt(around, found, &plan.state).await;
+        adopt(around, (policy, found), plan).await;
     }
     told
 }
 
-/// Writes down which driver is ours where no change of ours has: an earlier spec's is known by its record alone.
-async fn adopt(around: Around<'_>, found: &Found, state: &State) {
-    let id = match state {
-        State::Running { id } | State::Pending { id } | State::Relaunching { id } | State::Stalled { id, .. } => id,
+/// Writes down which driver of the present class is ours where no change of ours has, under the present name, and what
+/// it follows: an earlier spec's is known by its record alone. One of an earlier class says nothing about this name.
+async fn adopt(around: Around<'_>, (policy, found): (&Policy, &Found), plan: &Plan) {
+    let (id, runs) = match &plan.state {
+        State::Running { id } | State::Stalled { id, .. } => (id, true),
+        State::Pending { id } | State::Relaunching { id } => (id, false),
         _ => return,
     };
-    let is_written = found.past.recorded.as_ref() == Some(id);
-    if is_written || found.facts.recorded.as_ref() != Some(id) || !found.facts.open.is_none() {
+    let facts = &found.facts;
+    if facts.recorded.as_ref() != Some(id) || facts.earlier.contains(id) || !facts.open.is_none() {
         return;
     }
+    let (Ok(page), Ok(resource)) = (&found.page, &found.cleared) else { return };
+    let last = around.context.shell.intents.last(resource).ok().flatten();
+    let is_asked = plan.holds.iter().any(|hold| matches!(hold, Hold::ApprovalRequired { why: Cause::Elsewhere, .. }));
+    let mut outlives = found.earlier.followed(page, (id, policy.main_class.as_str()), (runs, !is_asked));
+    outlives.extend(last.iter().flat_map(|last| targets::outlived_late(last, id)));
+    if Past::after(last.as_ref()).recorded.as_ref() == Some(id) && outlives.is_empty() {
+        return;
+    }
+    let adopt = Targets::Adopt { id: id.clone(), outlives, past: past(around, found) };
     // Else the next look tries again.
-    if let Ok(prepared) = prepare(around, found, Targets::Adopt { id: id.clone(), past: past(around, found) }).await {
+    if let Ok(prepared) = prepare(around, found, adopt).await {
         prepared.abandon(Ending::Done).await;
     }
 }
@@ -295,7 +306,7 @@ fn place(page: &Page) -> (&str, &str) {
 }
 
 /// Whether a driver was not taken, so that the next one waits: also where something before the master says so.
-const fn is_refusal(error: &SparkError) -> bool {
+pub(super) const fn is_refusal(error: &SparkError) -> bool {
     matches!(error, SparkError::Refused { .. } | SparkError::Answer { status: 300..=499, .. })
 }
 

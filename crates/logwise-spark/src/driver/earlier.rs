@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 pub(super) struct Earlier {
     /// Those whose driver no later one has followed.
     formers: Vec<Former>,
+    /// Those whose class another LogwiseCluster manages now.
+    taken: Vec<Former>,
     /// Ids of all of them.
     pub all: BTreeSet<String>,
 }
@@ -24,6 +26,8 @@ pub(super) struct Earlier {
 #[derive(Clone, Debug)]
 struct Former {
     resource: String,
+    /// Id of its record.
+    record: Option<String>,
     /// Name of its masters.
     masters: String,
     class: String,
@@ -49,13 +53,16 @@ impl Earlier {
         let others = intents.matching(is_other).await;
         let all: BTreeSet<String> = others.iter().filter_map(Intent::id).collect();
         let last = intents.last(resource).ok().flatten();
-        let outlived = Past::after(last.as_ref()).outlived;
+        // What one of them has outlived is gone for the next ones, too. An id names one wish: a new one lives.
+        let outlived: BTreeSet<String> =
+            others.iter().chain(&last).flat_map(|intent| Past::after(Some(intent)).outlived).collect();
         let lives = |intent: &&Intent| intent.id().is_none_or(|id| !outlived.contains(&id));
         let named: BTreeSet<String> = around.masters.iter().map(MasterAddress::spark).collect();
         let formers = others.iter().filter(lives).filter_map(|intent| Former::of(intent, &named));
         // Whoever manages it now has it.
-        let formers = formers.filter(|former| !owner::is_of_another(around, &former.class, &former.masters()));
-        Self { formers: formers.collect(), all }
+        let is_taken = |former: &Former| owner::is_of_another(around, &former.class, &former.masters());
+        let (taken, formers) = formers.partition(is_taken);
+        Self { formers, taken, all }
     }
 
     /// Those whose driver would stand on this page.
@@ -90,10 +97,32 @@ impl Earlier {
     }
 
     /// What may run at masters that the spec does not name any more, and that are not the one of this page.
-    pub fn elsewhere(&self, page: &Page) -> Option<Elsewhere> {
-        let mut others = self.formers.iter().filter(|former| !former.is_here(page));
-        let former = others.find(|former| former.is_open || !former.ids.is_empty())?;
-        Some(Elsewhere { master: former.masters.clone(), id: former.ids.last().cloned() })
+    pub fn elsewhere(&self, page: &Page) -> Vec<Elsewhere> {
+        let others = self.formers.iter().filter(|former| former.is_elsewhere(page));
+        let tell = |former: &Former| Elsewhere { master: former.masters.clone(), id: former.ids.last().cloned() };
+        others.map(tell).collect()
+    }
+
+    /// Drivers of ours that this page lists as active, though another LogwiseCluster manages their class now.
+    pub fn taken(&self, page: &Page) -> BTreeSet<String> {
+        let lives = |id: &&String| page.cluster.drivers.iter().any(|driver| driver.id == **id);
+        self.taken.iter().flat_map(|former| &former.ids).filter(lives).cloned().collect()
+    }
+
+    /// Ids of the records that a driver of the present class follows: those about this very driver; once it runs, those
+    /// of this master, which lists no other one of ours; and those of elsewhere where a person has said that none runs
+    /// there.
+    pub fn followed(
+        &self,
+        page: &Page,
+        (id, class): (&String, &str),
+        (runs, is_agreed): (bool, bool),
+    ) -> BTreeSet<String> {
+        let is_followed = |former: &&Former| {
+            let is_this = former.class == class && former.ids.contains(id);
+            is_this || runs && former.is_here(page) || is_agreed && former.is_elsewhere(page)
+        };
+        self.formers.iter().filter(is_followed).filter_map(|former| former.record.clone()).collect()
     }
 }
 
@@ -106,6 +135,7 @@ impl Former {
         let ids: BTreeSet<String> = targets::ids(intent).iter().chain(&past.recorded).cloned().collect();
         Some(Self {
             resource: intent.resource.clone(),
+            record: intent.id(),
             masters: masters.to_owned(),
             class: class.to_owned(),
             is_named,
@@ -120,6 +150,11 @@ impl Former {
     fn is_here(&self, page: &Page) -> bool {
         let mut rows = page.all_drivers.iter().chain(&page.completed);
         self.is_named || rows.any(|row| self.ids.contains(&row.id))
+    }
+
+    /// Whether it may run where nobody asks any more.
+    fn is_elsewhere(&self, page: &Page) -> bool {
+        !self.is_here(page) && (self.is_open || !self.ids.is_empty())
     }
 
     /// Every name of its masters.

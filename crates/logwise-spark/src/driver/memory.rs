@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Ends of drivers that are told; of more, the newest.
 const MOST_ATTEMPTS: usize = 20;
 
+/// How a submission has ended that was given up.
+pub(super) const GIVEN_UP: &str = "no driver came of the submission";
+
 /// States of drivers that have come to their end. One whose worker was lost stays RELAUNCHING, and is none of them.
 const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
 
@@ -37,9 +40,23 @@ impl Drivers {
         self.with(uid, |memory| memory.place = place);
     }
 
-    /// Where the driver of another LogwiseCluster stands.
-    pub(super) fn place(&self, uid: &str) -> Option<Place> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.place.clone()
+    /// Whether the driver of another LogwiseCluster, which names these masters, stands at this place.
+    pub(super) fn stands_at(&self, uid: &str, masters: &BTreeSet<String>, place: &Place) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get(uid).and_then(|memory| memory.place.as_ref());
+        known.is_some_and(|known| known.names(masters) && known.is_as(place))
+    }
+
+    /// What was said last, by the master's page, of another LogwiseCluster that owns the driver; nothing: none does.
+    pub(crate) fn owned(&self, uid: &str, generation: Option<i64>, words: Option<String>) {
+        self.with(uid, |memory| memory.owned = words.map(|words| (generation, words)));
+    }
+
+    /// The same, for the time in which no master answers. A spec that has changed since may mean another driver.
+    pub(crate) fn said_of_owner(&self, uid: &str, generation: Option<i64>) -> Option<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, words) = all.get(uid)?.owned.as_ref()?;
+        (*of == generation).then(|| words.clone())
     }
 
     /// Reads and changes what is remembered for one LogwiseCluster.
@@ -96,6 +113,8 @@ pub(super) struct Counted {
 pub(super) struct Memory {
     /// Where the driver stands, for the others.
     place: Option<Place>,
+    /// What was said of another one that owns the driver, of a spec of this generation.
+    owned: Option<(Option<i64>, String)>,
     /// The record's name of the driver: that of another class, or at other masters, has another past.
     about: Option<String>,
     generation: Option<i64>,
@@ -196,7 +215,7 @@ impl Memory {
     /// may not have heard of it yet: what was counted before says nothing.
     pub fn given_up(&mut self, at: Timestamp) {
         self.absent = None;
-        self.in_vain(at, "no driver came of the submission".to_owned());
+        self.in_vain(at, GIVEN_UP.to_owned());
     }
 
     /// For how long the intent with this id has been asked about in vain.

@@ -149,7 +149,8 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
             Err(error) => Known::Unknown(error.to_string()),
         },
         earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
-        elsewhere: seen.and_then(|page| earlier.elsewhere(page)),
+        taken: seen.map(|page| earlier.taken(page)).unwrap_or_default(),
+        elsewhere: seen.map(|page| earlier.elsewhere(page)).unwrap_or_default(),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         // The record is as old as the last change; what is active has been adopted since.
         recorded: recorded.or_else(|| past.recorded.clone()),
@@ -179,6 +180,7 @@ pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &A
     Observed {
         drivers: Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
         earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
+        taken: page.as_deref().ok().map(|page| found.earlier.taken(page)).unwrap_or_default(),
         done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         recorded: recorded.or_else(|| found.past.recorded.clone()),
         absent_for: counted.absent_for,

@@ -13,6 +13,7 @@ use logwise_runtime::intent::{Intent, Owner};
 use logwise_runtime::ownership::other_owner;
 use logwise_runtime::words;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Longest URL that is told, in characters.
 const LONGEST: usize = 100;
@@ -24,16 +25,41 @@ pub(crate) async fn rival(cluster: &LogwiseCluster, context: &Context) -> Option
     let contends = |other: &LogwiseCluster| {
         Wanted::of(other).is_some_and(|other| other.meets(&wanted)) && may_reach(other, context)
     };
-    let mut recorded = context.shell.intents.owners_where(|resource| wanted.may_be(resource)).await;
-    others_first(&mut recorded, cluster);
+    let records = context.shell.intents.matching(|intent| wanted.may_be(&intent.resource)).await;
+    let recorded = in_order(records, cluster, |owner| context.clusters.get(&reference(owner)));
     other_owner(&context.shell.intents, (cluster, &context.clusters), recorded, contends).await
 }
 
-/// Where the masters have several records, another object that is on one of them may not know of the one of this object:
-/// it goes on, so this one does not.
-fn others_first(recorded: &mut [Owner], cluster: &LogwiseCluster) {
+/// The owners of these records, the one first that has the driver. Where the masters have several records, another
+/// object that is on one of them may not name the masters of this object's record: it goes on, so this one does not. Of
+/// those that know each other's the older one goes on. One that `find` does not know is taken for such that does not
+/// know.
+fn in_order(
+    records: Vec<Intent>,
+    cluster: &LogwiseCluster,
+    find: impl Fn(&Owner) -> Option<Arc<LogwiseCluster>>,
+) -> Vec<Owner> {
     let name = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    recorded.sort_by_key(|owner| (&owner.namespace, &owner.name) == (&name.0, &name.1));
+    let is_its = |owner: &Owner| (&owner.namespace, &owner.name) == (&name.0, &name.1);
+    let (its, others): (Vec<Intent>, Vec<Intent>) = records.into_iter().partition(|intent| is_its(&intent.wish.owner));
+    let knows = |other: &LogwiseCluster| {
+        Wanted::of(other).is_some_and(|other| its.iter().any(|intent| other.may_be(&intent.resource)))
+    };
+    let age = |object: &LogwiseCluster| object.creation_timestamp().map(|time| time.0);
+    let mut owners: Vec<_> = others
+        .into_iter()
+        .map(|intent| match find(&intent.wish.owner) {
+            Some(other) if knows(&other) => (true, age(&other), intent.wish.owner),
+            _ => (false, None, intent.wish.owner),
+        })
+        .collect();
+    owners.extend(its.first().map(|intent| (true, age(cluster), intent.wish.owner.clone())));
+    owners.sort_by_key(|(is_known, age, owner)| (*is_known, *age, owner.namespace.clone(), owner.name.clone()));
+    owners.into_iter().map(|(_, _, owner)| owner).collect()
+}
+
+fn reference(Owner { namespace, name, .. }: &Owner) -> ObjectRef<LogwiseCluster> {
+    ObjectRef::new(name).within(namespace)
 }
 
 /// What is said to the younger one.
@@ -58,10 +84,8 @@ pub(crate) async fn rival_at(cluster: &LogwiseCluster, page: &Page, context: &Co
     records.retain(|intent| is_current(intent, context));
     let contends = |other: &LogwiseCluster| {
         let is_on_record = |theirs: &Wanted| records.iter().any(|intent| theirs.owns(other, intent));
-        let is_there = |theirs: &Wanted| {
-            let known = other.uid().and_then(|uid| context.drivers.place(&uid));
-            known.is_some_and(|known| known.masters == theirs.masters && known.is_as(&place))
-        };
+        let is_there =
+            |theirs: &Wanted| other.uid().is_some_and(|uid| context.drivers.stands_at(&uid, &theirs.masters, &place));
         let meets = |theirs: Wanted| theirs.class == wanted.class && (is_on_record(&theirs) || is_there(&theirs));
         other.uid() == cluster.uid() || Wanted::of(other).is_some_and(meets) && may_reach(other, context)
     };
@@ -82,7 +106,7 @@ pub(super) fn is_of_another(around: Around<'_>, class: &str, masters: &BTreeSet<
     let theirs = |other: &LogwiseCluster| {
         let is_another = other.uid() != around.cluster.uid() && other.metadata.deletion_timestamp.is_none();
         let manages = |other: Wanted| other.class == class && !other.masters.is_disjoint(masters);
-        is_another && Wanted::of(other).is_some_and(manages)
+        is_another && Wanted::of(other).is_some_and(manages) && may_reach(other, around.context)
     };
     around.context.clusters.find(theirs).is_some()
 }
@@ -100,8 +124,7 @@ fn is_about(intent: &Intent, place: &Place, page: &Page) -> bool {
 
 /// Whether the owner on record still names that driver, as far as this process knows it.
 fn is_current(intent: &Intent, context: &Context) -> bool {
-    let Owner { namespace, name, .. } = &intent.wish.owner;
-    let owner = context.clusters.get(&ObjectRef::new(name).within(namespace));
+    let owner = context.clusters.get(&reference(&intent.wish.owner));
     owner.is_none_or(|owner| Wanted::of(&owner).is_some_and(|wanted| wanted.may_be(&intent.resource)))
 }
 
@@ -130,8 +153,13 @@ impl Place {
         Self { class, masters, url: page.cluster.url.clone(), workers }
     }
 
+    /// Whether the spec named the masters so when this was seen.
+    pub(super) fn names(&self, masters: &BTreeSet<String>) -> bool {
+        self.masters == *masters
+    }
+
     /// Whether both are one. Masters of two clusters may call themselves alike; no worker is registered with both.
-    fn is_as(&self, other: &Self) -> bool {
+    pub(super) fn is_as(&self, other: &Self) -> bool {
         let is_same = (&self.class, &self.url) == (&other.class, &other.url);
         is_same && !self.workers.is_disjoint(&other.workers)
     }
@@ -206,20 +234,50 @@ mod tests {
         assert!(wanted("Disabled", "a.Main", &["m1"]).is_none(), "who only watches owns none");
     }
 
+    /// A LogwiseCluster at these masters, made on this day, and its record at one of them.
+    fn at(name: &str, day: u8, masters: &[&str], record: &str) -> (Arc<LogwiseCluster>, Intent) {
+        let masters: Vec<_> = masters.iter().map(|host| json!({"host": host})).collect();
+        let driver = json!({"mode": "Managed", "mainClass": "a.Main", "appResource": "file:///a.jar"});
+        let created = format!("2026-01-{day:02}T00:00:00Z");
+        let object = json!({
+            "apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
+            "metadata": {"namespace": "n", "name": name, "uid": name, "creationTimestamp": created},
+            "spec": {"spark": {"masters": masters, "driver": driver}},
+        });
+        let owner = json!({"namespace": "n", "name": name, "uid": name, "generation": 1});
+        let intent = json!({
+            "resource": targets::resource(&format!("{record}:7077"), "a.Main"),
+            "wish": {"owner": owner, "targets": {}},
+            "writer": {"epoch": 1, "shard": "", "identity": "p"},
+            "state": "Done", "written": "2026-02-01T00:00:00Z",
+        });
+        (Arc::new(serde_json::from_value(object).unwrap()), serde_json::from_value(intent).unwrap())
+    }
+
+    /// Who is first by these records, as each of them sees it.
+    fn firsts(all: &[(Arc<LogwiseCluster>, Intent)]) -> Vec<String> {
+        let find = |owner: &Owner| all.iter().map(|(object, _)| object).find(|o| o.name_any() == owner.name).cloned();
+        let first = |(object, _): &(Arc<LogwiseCluster>, Intent)| {
+            let wanted = Wanted::of(object).unwrap();
+            let records = all.iter().map(|(_, intent)| intent).filter(|intent| wanted.may_be(&intent.resource));
+            in_order(records.cloned().collect(), object, find)[0].name.clone()
+        };
+        all.iter().map(first).collect()
+    }
+
     #[test]
     fn who_names_masters_of_another_ones_record_too_comes_after_that() {
-        let owner = |name: &str| Owner { namespace: "n".into(), name: name.into(), uid: name.into(), generation: 1 };
-        let cluster = |name: &str| {
-            let metadata = json!({"namespace": "n", "name": name});
-            let object = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
-                "metadata": metadata, "spec": {}});
-            serde_json::from_value::<LogwiseCluster>(object).unwrap()
-        };
-        for (of, expected) in [("a", ["b", "c", "a"]), ("b", ["a", "c", "b"])] {
-            let mut recorded = ["a", "b", "c"].map(owner);
-            others_first(&mut recorded, &cluster(of));
-            assert_eq!(recorded.map(|owner| owner.name), expected, "{of}");
-        }
+        let all = [at("a", 1, &["m1", "m2"], "m1"), at("b", 2, &["m2", "m3"], "m2")];
+        assert_eq!(firsts(&all), ["b", "b"], "the younger one does not know of the record of the other");
+    }
+
+    /// Two masters were made one pair, and both specs name both.
+    #[test]
+    fn of_two_that_know_each_others_record_the_older_one_comes_first_for_both() {
+        let both = ["m1", "m2"];
+        assert_eq!(firsts(&[at("a", 1, &both, "m1"), at("b", 2, &both, "m2")]), ["a", "a"]);
+        assert_eq!(firsts(&[at("a", 2, &both, "m1"), at("b", 1, &both, "m2")]), ["b", "b"]);
+        assert_eq!(firsts(&[at("a", 1, &both, "m1"), at("b", 1, &both, "m2")]), ["a", "a"]);
     }
 
     #[test]

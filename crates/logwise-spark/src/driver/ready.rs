@@ -1,6 +1,7 @@
 //! `SparkReady` as the driver has it. Messages hold no number that moves from look to look.
 
-use super::apply::{Failed, Outcome, Told, What};
+use super::apply::{Failed, Outcome, Told, What, is_refusal};
+use super::memory::GIVEN_UP;
 use super::observe::Obstacle;
 use super::report::Look;
 use super::room;
@@ -9,6 +10,7 @@ use logwise_api::validate;
 use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
 use logwise_runtime::words::first_few;
+use std::collections::BTreeSet;
 
 /// A reason and the message that goes with it.
 type Said = (Reason, String);
@@ -41,7 +43,7 @@ impl Look<'_> {
     fn call_failed(&self, what: &What, error: &SparkError) -> Said {
         let (reason, stands) = self.stands();
         match (what, error) {
-            (What::Submit(_), SparkError::Refused { .. }) => refused(&format!("The driver was not taken: {error}")),
+            (What::Submit(_), error) if is_refusal(error) => refused(&error.to_string(), ""),
             (_, SparkError::Standby { .. }) => {
                 let fact = "The master is not the active one any more";
                 (Reason::MasterUnreachable, format!("{fact}: {error}. It is tried again"))
@@ -77,13 +79,17 @@ impl Look<'_> {
     fn stands(&self) -> Said {
         let class = &self.policy.main_class;
         match &self.plan.state {
-            State::Running { id } => (Reason::DriverRunning, self.runs(id)),
-            State::Pending { id } => (Reason::DriverPending, self.pending(id)),
+            State::Running { id } => (Reason::DriverRunning, self.asking(self.runs(id))),
+            State::Pending { id } => (Reason::DriverPending, self.asking(self.pending(id))),
             State::Relaunching { id } => {
-                (Reason::DriverRelaunching, format!("Spark starts driver {id} again. It is waited for"))
+                let fact = format!("Spark starts driver {id} again. It is waited for");
+                (Reason::DriverRelaunching, self.asking(fact))
             }
             State::Absent => {
                 let next = self.waits().unwrap_or_else(|| self.absent());
+                if let Some(text) = self.just_refused() {
+                    return refused(text, &next);
+                }
                 (Reason::DriverNotRunning, format!("No driver of class {class} is active. {next}"))
             }
             State::Several { ids } => {
@@ -109,7 +115,7 @@ impl Look<'_> {
             State::Failing { text, until } => {
                 let next = self.waits().unwrap_or_else(|| format!("The next one is submitted after {until}"));
                 match self.found.facts.attempts.last() {
-                    Some(Attempt { id: None, .. }) => refused(&format!("The driver was not taken: {text}. {next}")),
+                    Some(Attempt { id: None, .. }) => refused(text, &next),
                     _ => {
                         let message = format!(
                             "Drivers of class {class} end again and again; the last one: {text}. {next}. Look at its \
@@ -122,6 +128,14 @@ impl Look<'_> {
             State::Unreachable { why } => (Reason::MasterUnreachable, format!("{}. It is tried again", capital(why))),
             State::Disabled => (Reason::Available, String::new()),
         }
+    }
+
+    /// Why the last submission was not taken, while the next one waits for its time.
+    fn just_refused(&self) -> Option<&str> {
+        let last = self.found.facts.attempts.last().filter(|last| last.id.is_none() && last.ended != GIVEN_UP)?;
+        let waits = self.plan.holds.iter().any(|hold| matches!(hold, Hold::TooSoon { .. }));
+        let longest = i64::from(self.policy.absent_seconds).saturating_mul(2);
+        (waits && self.now.duration_since(last.at).as_secs() <= longest).then_some(last.ended.as_str())
     }
 
     /// What is done about a driver that is missing.
@@ -163,6 +177,7 @@ impl Look<'_> {
                 let text = "Its restart waits for windows that are never open together. Correct `changePolicy.windows`";
                 Some(text.to_owned())
             }
+            Hold::Taken { ids } => Some(self.taken(ids)),
             Hold::IntentOpen => Some("The effect of the last call is waited for".to_owned()),
             Hold::RestartedInVain { until } => {
                 Some(format!("A restart has not helped; the next one is not before {until}. Look at the driver's log"))
@@ -203,22 +218,55 @@ impl Look<'_> {
         format!("{fact}. Whether its query stands still is not watched: that takes `kafka` and `storage`")
     }
 
+    /// What is said of drivers that another LogwiseCluster has now.
+    fn taken(&self, ids: &BTreeSet<String>) -> String {
+        let ids: Vec<&String> = ids.iter().collect();
+        let (class, master) = (ids.first().map(|id| self.class_of(id)).unwrap_or_default(), &self.found.facts.master);
+        format!(
+            "The pipeline's driver from before ({}, class {class}) is active at {master}, on its checkpoint, and \
+             another LogwiseCluster manages that class now. None is submitted beside it, and it is not killed. End it",
+            first_few(&ids)
+        )
+    }
+
+    /// What is said of a driver that is there, with what a person is asked about the next one.
+    fn asking(&self, fact: String) -> String {
+        let asked = self.plan.holds.iter().find_map(|hold| match hold {
+            Hold::ApprovalRequired { plan_id, why: Cause::Elsewhere } => Some(self.elsewhere(plan_id)),
+            _ => None,
+        });
+        match asked {
+            Some(asked) => format!("{fact}. {asked}"),
+            None => fact,
+        }
+    }
+
     /// What is said of a driver that nobody asks about any more.
     fn elsewhere(&self, plan_id: &str) -> String {
-        let (driver, master) = match &self.found.facts.elsewhere {
-            Some(Elsewhere { master, id: Some(id) }) => (format!("Driver {id}"), master.as_str()),
-            Some(Elsewhere { master, id: None }) => ("A driver that was submitted".to_owned(), master.as_str()),
-            None => ("A driver".to_owned(), "other masters"),
+        let fact = match self.found.facts.elsewhere.as_slice() {
+            [one] => format!("{} may still run", lives(one)),
+            several => {
+                let several: Vec<String> = several.iter().map(lives).collect();
+                format!("These may still run: {}", several.join("; "))
+            }
         };
         format!(
-            "{driver} may still run at {master}, which the pipeline had before and which nobody asks any more. None is \
-             submitted beside it. End it there; when it has gone, add {plan_id} to `spec.changePolicy.approvedPlans`"
+            "{fact}, where the pipeline was before and where nobody asks any more. Until a person knows that it has \
+             gone no other driver is submitted. End it there; then add {plan_id} to `spec.changePolicy.approvedPlans`"
         )
     }
 
     /// On which host the driver runs, as the end of a sentence.
     fn place(&self, id: &str) -> String {
         self.host(id).map(|host| format!(" on {host}")).unwrap_or_default()
+    }
+}
+
+/// Which driver it is, and at which master.
+fn lives(Elsewhere { master, id }: &Elsewhere) -> String {
+    match id {
+        Some(id) => format!("Driver {id} at {master}"),
+        None => format!("A driver that was submitted at {master}"),
     }
 }
 
@@ -229,9 +277,17 @@ fn rest(error: &SparkError) -> Said {
     (Reason::RestUnavailable, format!("{fact}: {error}. {next}"))
 }
 
-/// The master does not take the driver.
-fn refused(why: &str) -> Said {
-    (Reason::SubmissionRefused, format!("{why}. Correct `spark.driver`"))
+/// The master does not take the driver, or something before it; `next`: what is done then.
+fn refused(why: &str, next: &str) -> Said {
+    // The words of a master come after what it refuses.
+    let is_status = why.split_once(": ").map_or(why, |(begin, _)| begin).contains(" answered HTTP ");
+    let step = if is_status {
+        "Something before the REST server of the masters refuses this: let the operator's POST requests through"
+    } else {
+        "Correct `spark.driver`"
+    };
+    let next = if next.is_empty() { String::new() } else { format!("{next}. ") };
+    (Reason::SubmissionRefused, format!("The driver was not taken: {why}. {next}{step}"))
 }
 
 /// The text with a capital at its start.

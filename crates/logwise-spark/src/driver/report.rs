@@ -1,15 +1,15 @@
 //! What a look at the driver found and did: status, events, metrics and the decision. The condition stands beside it.
 
-use super::apply::{Failed, Outcome, Told, What};
+use super::apply::{Failed, Outcome, Told, What, is_refusal};
 use super::observe::Found;
 use super::{Around, RUNNING};
-use crate::master::{DriverRow, SparkError};
+use crate::master::DriverRow;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate;
 use logwise_api::{DriverStatus, PendingPlan, Time};
 use logwise_plan::Known;
-use logwise_plan::driver::{Hold, Kill, KillWhy, Plan, Policy, State, Submit, Why};
+use logwise_plan::driver::{Cause, Hold, Kill, KillWhy, Plan, Policy, State, Submit, Why};
 use logwise_runtime::metrics::{Metrics, Pipeline, SubmissionResult};
 use logwise_runtime::{Decision, ErrorClass, EventDraft, words};
 use serde_json::json;
@@ -151,7 +151,7 @@ impl Look<'_> {
         let waiting = self.plan.holds.iter().filter_map(|hold| match hold {
             Hold::ApprovalRequired { plan_id, why } => {
                 let change = match &self.plan.state {
-                    State::Stalled { id, .. } => format!("restart driver {id}"),
+                    State::Stalled { id, .. } if *why != Cause::Elsewhere => format!("restart driver {id}"),
                     State::Several { .. } => "kill a driver beside another".to_owned(),
                     _ => "submit a driver".to_owned(),
                 };
@@ -215,7 +215,7 @@ fn result(Told { what, outcome }: &Told) -> Option<SubmissionResult> {
     match (what, outcome) {
         (What::Kill(_), _) => None,
         (What::Submit(_), Ok(Outcome::Submitted { .. })) => Some(SubmissionResult::Accepted),
-        (What::Submit(_), Err(Failed::Call(SparkError::Refused { .. }))) => Some(SubmissionResult::Refused),
+        (What::Submit(_), Err(Failed::Call(error))) if is_refusal(error) => Some(SubmissionResult::Refused),
         (What::Submit(_), Err(failed)) if failed.may_have_happened() => Some(SubmissionResult::Unknown),
         (What::Submit(_), _) => None,
     }

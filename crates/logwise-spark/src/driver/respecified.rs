@@ -4,6 +4,7 @@ use super::apply::Outcome;
 use super::fake::{CLASS, Looked, Rest, World, driver};
 use super::owner::rival_at;
 use crate::master::Page;
+use crate::owner::by_page;
 use kube::runtime::{reflector, watcher};
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::MasterAddress;
@@ -174,6 +175,97 @@ async fn a_master_under_another_name_knows_its_driver_and_nobody_is_asked() {
     assert_eq!(world.spark().submitted.len(), 2);
 }
 
+/// A master that keeps no records is started anew.
+#[tokio::test]
+async fn a_master_under_another_name_that_forgets_its_driver_gets_another_one_without_a_question() {
+    let mut world = running().await;
+    let (before, renamed) = (world.masters[0].clone(), MasterAddress { port: 7078, ..world.masters[0].clone() });
+    for master in [&renamed, &before, &renamed] {
+        world.respecify(CLASS, master);
+        let looked = world.look(OVER).await;
+        assert_eq!(looked.plan.state, State::Running { id: "driver-90001".into() });
+    }
+    let records = world.kubernetes().records();
+    world.look(OVER).await;
+    assert_eq!(world.kubernetes().records(), records, "they are written once");
+    world.forget();
+    world.spark().active.clear();
+    assert!(is_submitted(&world.look(OVER).await));
+}
+
+#[tokio::test]
+async fn what_the_second_class_has_followed_stays_anybodys_under_the_third() {
+    let mut world = running().await;
+    let master = world.masters[0].clone();
+    world.respecify(OTHER, &master);
+    end(&world);
+    assert!(is_submitted(&world.look(OVER).await));
+    world.spark().active[0]["state"] = json!("RUNNING");
+    world.spark().active.push(driver("driver-5", "RUNNING", Some("w1")));
+    world.respecify("c.Main", &master);
+    let looked = world.look(OVER).await;
+    assert!(looked.found.facts.earlier.contains("driver-90002"), "{:?}", looked.found.facts);
+    assert_eq!(looked.found.facts.earlier.len(), 1, "{:?}", looked.found.facts);
+    assert!(world.spark().killed.is_empty() && looked.told.is_empty(), "{:?}", looked.told);
+}
+
+#[tokio::test]
+async fn at_the_third_masters_a_person_is_asked_about_the_second_ones() {
+    let (mut world, second, third) = (running().await, World::new(json!({})).await, World::new(json!({})).await);
+    second.spark().submitted.push(Value::Null);
+    world.respecify(CLASS, &MasterAddress { port: 7078, ..second.masters[0].clone() });
+    let first = asked(&world.look(OVER).await);
+    world.policy.change.approved_plans.insert(first);
+    assert!(is_submitted(&world.look(OVER).await));
+    world.respecify(CLASS, &MasterAddress { port: 7079, ..third.masters[0].clone() });
+    let held = world.look(OVER).await;
+    asked(&held);
+    let ready = world.ready(&held);
+    assert!(ready.message.contains("Driver driver-90002 at 127.0.0.1:7078 may still run"), "{}", ready.message);
+    assert!(third.spark().submitted.is_empty());
+}
+
+/// When that one has ended nobody may know any more.
+#[tokio::test]
+async fn while_a_driver_of_somebody_runs_at_the_next_masters_the_question_is_asked_and_answered_for_good() {
+    let (mut world, other) = (running().await, World::new(json!({})).await);
+    other.spark().active.push(driver("driver-70", "RUNNING", Some("w1")));
+    world.respecify(CLASS, &MasterAddress { port: 7078, ..other.masters[0].clone() });
+    let looked = world.look(OVER).await;
+    assert_eq!(looked.plan.state, State::Running { id: "driver-70".into() });
+    let ready = world.ready(&looked);
+    assert_eq!(ready.reason, Reason::DriverRunning);
+    let plans = world.with(&looked, |look| look.pending_plans());
+    let [plan] = plans.as_slice() else { panic!("{plans:?}") };
+    for words in ["Driver driver-70 runs", "Driver driver-90001 at 127.0.0.1:7077", plan.id.as_str()] {
+        assert!(ready.message.contains(words), "{words}: {}", ready.message);
+    }
+    world.policy.change.approved_plans.insert(plan.id.clone());
+    world.look(OVER).await;
+    // People tidy up what was approved.
+    world.policy.change.approved_plans.clear();
+    let looked = world.look(OVER).await;
+    assert!(world.with(&looked, |look| look.pending_plans()).is_empty(), "{:?}", looked.plan);
+    other.spark().active.clear();
+    assert!(is_submitted(&world.look(OVER).await));
+}
+
+#[tokio::test]
+async fn a_class_that_one_of_the_present_class_follows_is_anybodys_also_if_somebody_else_submitted_that() {
+    let mut world = running().await;
+    let master = world.masters[0].clone();
+    world.respecify(OTHER, &master);
+    end(&world);
+    let mut new = driver("driver-7", "RUNNING", Some("w1"));
+    new["mainclass"] = json!(OTHER);
+    world.spark().active.push(new);
+    assert_eq!(world.look(OVER).await.plan.state, State::Running { id: "driver-7".into() });
+    world.spark().active.push(driver("driver-8", "RUNNING", Some("w1")));
+    let looked = world.look(OVER).await;
+    assert_eq!(looked.plan.state, State::Running { id: "driver-7".into() });
+    assert!(world.spark().killed.is_empty() && looked.told.is_empty(), "{:?}", looked.told);
+}
+
 /// Nothing was ever taken at the address that was wrong.
 #[tokio::test]
 async fn a_master_that_took_no_driver_is_left_without_a_question() {
@@ -206,6 +298,28 @@ fn watch(world: &mut World, clusters: &[&LogwiseCluster]) {
 }
 
 #[tokio::test]
+async fn a_driver_whose_class_another_pipeline_manages_now_is_neither_doubled_nor_killed() {
+    let mut world = running().await;
+    let (master, mut heir) = (world.masters[0].clone(), world.cluster.clone());
+    (heir.metadata.name, heir.metadata.uid) = (Some("heir".to_owned()), Some("heir".to_owned()));
+    world.respecify(OTHER, &master);
+    let demo = world.cluster.clone();
+    watch(&mut world, &[&demo, &heir]);
+    let looked = world.look(OVER).await;
+    assert!(looked.told.is_empty(), "{:?}", looked.told);
+    let [Hold::Taken { ids }] = looked.plan.holds.as_slice() else { panic!("{:?}", looked.plan) };
+    assert!(ids.iter().eq(["driver-90001"]), "{ids:?}");
+    let ready = world.ready(&looked);
+    assert_eq!(ready.reason, Reason::DriverNotRunning);
+    for words in ["driver-90001", CLASS, "is not killed"] {
+        assert!(ready.message.contains(words), "{words}: {}", ready.message);
+    }
+    end(&world);
+    assert!(is_submitted(&world.look(OVER).await));
+    assert!(world.spark().killed.is_empty());
+}
+
+#[tokio::test]
 async fn of_two_pipelines_that_name_one_master_in_two_ways_the_older_one_has_the_driver() {
     let mut world = World::new(json!({})).await;
     let (older, younger) = (another(&world, "older", 1), another(&world, "younger", 3));
@@ -223,6 +337,22 @@ async fn of_two_pipelines_that_name_one_master_in_two_ways_the_older_one_has_the
     like.cluster.workers[0].id = "w9".to_owned();
     assert_eq!(rival(&older, &like).await, None);
     assert_eq!(rival(&demo, &page).await, None);
+}
+
+#[tokio::test]
+async fn while_no_master_answers_the_younger_one_stays_out() {
+    let mut world = World::new(json!({})).await;
+    let (older, mut demo) = (another(&world, "older", 1), another(&world, "demo", 2));
+    demo.spec.spark.as_mut().unwrap().masters.clone_from(&world.cluster.spec.spark.as_ref().unwrap().masters);
+    watch(&mut world, &[&older, &demo]);
+    let page = Page::clone(&world.page(0).await.unwrap());
+    assert_eq!(by_page(&older, Some(&page), &world.context).await, None);
+    let conflict = by_page(&demo, Some(&page), &world.context).await;
+    assert!(conflict.as_ref().is_some_and(|conflict| conflict.words.contains("team-a/older")), "{conflict:?}");
+    assert_eq!(by_page(&demo, None, &world.context).await, conflict);
+    assert_eq!(by_page(&older, None, &world.context).await, None);
+    demo.metadata.generation = Some(2);
+    assert_eq!(by_page(&demo, None, &world.context).await, None, "the spec may mean another driver now");
 }
 
 #[tokio::test]

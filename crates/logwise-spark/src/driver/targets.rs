@@ -57,6 +57,9 @@ pub(super) enum Targets {
     Adopt {
         /// Its id.
         id: String,
+        /// Ids of this object's records under other names: what they are about has gone, or is this very driver.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        outlives: BTreeSet<String>,
         /// What was so before.
         past: Past,
     },
@@ -87,7 +90,8 @@ pub(super) struct Past {
     /// What the active one of them calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Ids of this object's records under other names whose drivers had gone when one was submitted under this name.
+    /// Ids of this object's records under other names whose drivers had gone when one was submitted or adopted under
+    /// this name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub outlived: BTreeSet<String>,
 }
@@ -102,7 +106,10 @@ impl Past {
                 Self { outlived: outlives, ..past.submitted(intent, &known) }
             }
             Some(Targets::Submit { past, .. }) => past,
-            Some(Targets::Adopt { id, past }) => Self { recorded: Some(id), ..past },
+            Some(Targets::Adopt { id, outlives, mut past }) => {
+                past.outlived.extend(outlives);
+                Self { recorded: Some(id), ..past }
+            }
             Some(Targets::Kill { why: KillWhy::Stalled, batch: Some(batch), past, .. })
                 if matches!(intent.state, State::Sent | State::Done) =>
             {
@@ -122,6 +129,15 @@ impl Past {
             _ => self.recorded,
         };
         Self { recorded, restarts, ..self }
+    }
+}
+
+/// What the driver with this id has outlived, if a submission was given up that it may have come of all the same.
+pub(super) fn outlived_late(intent: &Intent, id: &str) -> BTreeSet<String> {
+    let was_given_up = intent.state == State::Abandoned && intent.send_before.is_some();
+    match Targets::of(intent) {
+        Some(Targets::Submit { known, outlives, .. }) if was_given_up && !known.contains(id) => outlives,
+        _ => BTreeSet::new(),
     }
 }
 
@@ -298,10 +314,24 @@ mod tests {
         let past = Past { restarts: 3, outlived: BTreeSet::from(["earlier-1".to_owned()]), ..Past::default() };
         let adopted = Past { recorded: Some("d1".into()), ..past.clone() };
         for state in [State::Prepared, State::Done, State::Abandoned] {
-            let adopt = intent(json!(Targets::Adopt { id: "d1".into(), past: past.clone() }), state);
+            let outlives = BTreeSet::new();
+            let adopt = intent(json!(Targets::Adopt { id: "d1".into(), outlives, past: past.clone() }), state);
             assert_eq!((Past::after(Some(&adopt)), adopt.kind()), (adopted.clone(), Some("adopt")), "{state:?}");
             assert!(open(Some(&adopt)).is_none());
         }
+        let outlives = BTreeSet::from(["earlier-2".to_owned()]);
+        let adopt = intent(json!(Targets::Adopt { id: "d1".into(), outlives, past }), State::Done);
+        assert_eq!(Past::after(Some(&adopt)).outlived, ["earlier-1", "earlier-2"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_turns_up_after_its_submission_was_given_up_outlives_the_same() {
+        let given_up = Intent { send_before: Some(at(15)), ..submit(&["d0"], &Past::default(), State::Abandoned) };
+        assert_eq!(outlived_late(&given_up, "d1"), BTreeSet::from(["earlier-1".to_owned()]));
+        assert!(outlived_late(&given_up, "d0").is_empty(), "it was there before");
+        let not_sent = Intent { send_before: None, ..given_up.clone() };
+        let sent = Intent { state: State::Sent, ..given_up };
+        assert!(outlived_late(&not_sent, "d1").is_empty() && outlived_late(&sent, "d1").is_empty());
     }
 
     #[test]

@@ -187,11 +187,33 @@ async fn a_submission_that_something_before_the_master_refuses_is_not_repeated_a
     for _ in 0..2 {
         let looked = world.look(0).await;
         assert!(matches!(looked.told[0].outcome, Err(Failed::Call(_))), "{:?}", looked.told);
+        let ready = world.ready(&looked);
+        assert_eq!(ready.reason, Reason::SubmissionRefused);
+        assert!(ready.message.contains("let the operator's POST requests through"), "{}", ready.message);
+        assert!(!ready.message.contains("Correct `spark.driver`"), "{}", ready.message);
     }
     let held = world.look(0).await;
     assert!(matches!(held.plan.state, State::Failing { .. }) && held.told.is_empty(), "{:?}", held.plan);
     let ready = world.ready(&held);
     assert!(ready.message.contains("answered HTTP 403. The next one is submitted after"), "{}", ready.message);
+    assert_eq!(ready.reason, Reason::SubmissionRefused);
+    assert!(ready.message.contains("let the operator's POST requests through"), "{}", ready.message);
+}
+
+/// Each change of the reason is an event.
+#[tokio::test]
+async fn while_the_next_submission_waits_for_its_time_the_reason_stays_that_the_last_one_was_refused() {
+    let mut world = World::new(json!({})).await;
+    world.spark().rest = Rest::Refuses;
+    world.look(0).await;
+    world.policy.absent_seconds = 90;
+    let waits = world.look(0).await;
+    assert!(matches!(waits.plan.holds.as_slice(), [Hold::TooSoon { .. }]), "{:?}", waits.plan);
+    let ready = world.ready(&waits);
+    assert_eq!(ready.reason, Reason::SubmissionRefused);
+    for words in ["no such jar. One is submitted when", "Correct `spark.driver`"] {
+        assert!(ready.message.contains(words), "{words}: {}", ready.message);
+    }
 }
 
 #[tokio::test]

@@ -393,18 +393,47 @@ fn of_drivers_that_run_one_of_the_present_class_stays() {
 #[test]
 fn while_a_driver_may_run_elsewhere_a_person_is_asked_whatever_the_policy_says() {
     let elsewhere = Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) };
-    let observed = Observed { elsewhere: Some(elsewhere.clone()), absent_for: Some(900), ..nothing() };
+    let observed = Observed { elsewhere: vec![elsewhere.clone()], absent_for: Some(900), ..nothing() };
     let held = decide(&observed);
-    let id = driver_plan_id("spark-0:7077", "com.example.Stream", &elsewhere.name(), "elsewhere");
+    let id = driver_plan_id("spark-0:7077", "com.example.Stream", "spark-9:7077 driver-1", "elsewhere");
     assert_eq!(held.holds, [Hold::ApprovalRequired { plan_id: id.clone(), why: Cause::Elsewhere }]);
     assert!(held.is_idle());
     for approval in [Approval::DestructiveOnly, Approval::Always] {
         let change = ChangePolicy { approval, approved_plans: [id.clone()].into(), ..Default::default() };
         assert!(plan(&Policy { change, ..usual() }, &observed, at(0)).submit.is_some(), "{approval:?}");
     }
-    let another = Observed { elsewhere: Some(Elsewhere { id: None, ..elsewhere }), ..observed.clone() };
+    let second = Elsewhere { id: None, ..elsewhere.clone() };
     let change = ChangePolicy { approved_plans: [id].into(), ..Default::default() };
-    assert!(plan(&Policy { change, ..usual() }, &another, at(0)).is_idle(), "it approves nothing else");
-    let drivers = Known::Known(vec![runs("driver-2")]);
-    assert_eq!(decide(&Observed { drivers, ..observed }).state, State::Running { id: "driver-2".to_owned() });
+    for others in [vec![second.clone()], vec![elsewhere, second]] {
+        let another = Observed { elsewhere: others, ..observed.clone() };
+        let plan = plan(&Policy { change: change.clone(), ..usual() }, &another, at(0));
+        assert!(plan.is_idle(), "it approves nothing else");
+    }
+}
+
+#[test]
+fn none_is_submitted_beside_a_driver_that_another_pipeline_manages_now() {
+    let other = Active { ours: false, ..runs("driver-1") };
+    let taken = ids(&["driver-1"]);
+    let observed = Observed { drivers: Known::Known(vec![other]), absent_for: Some(900), taken, ..nothing() };
+    assert_eq!(decide(&observed).holds, [Hold::Taken { ids: ids(&["driver-1"]) }]);
+    assert!(decide(&Observed { taken: BTreeSet::new(), ..observed }).submit.is_some());
+    let held = decide(&Observed { taken: ids(&["driver-0"]), ..standing(301) });
+    assert_eq!((held.kill, held.holds), (None, vec![Hold::Taken { ids: ids(&["driver-0"]) }]), "none could follow it");
+}
+
+/// When the one that runs has ended nobody may know any more.
+#[test]
+fn a_person_is_asked_about_masters_of_before_while_a_driver_runs_too() {
+    let elsewhere = vec![Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-0".to_owned()) }];
+    let id = driver_plan_id("spark-0:7077", "com.example.Stream", "spark-9:7077 driver-0", "elsewhere");
+    let asked = Hold::ApprovalRequired { plan_id: id.clone(), why: Cause::Elsewhere };
+    let moving = decide(&Observed { elsewhere: elsewhere.clone(), ..standing(9) });
+    assert_eq!(moving.state, State::Running { id: "driver-1".to_owned() });
+    assert_eq!(moving.holds, [Hold::NotStalled, asked.clone()]);
+    let observed = Observed { elsewhere, ..standing(301) };
+    let stalled_plan = decide(&observed);
+    assert_eq!((stalled_plan.is_idle(), stalled_plan.holds), (true, vec![asked]), "none could follow it");
+    let change = ChangePolicy { approved_plans: [id].into(), ..Default::default() };
+    assert_eq!(plan(&Policy { change, ..usual() }, &observed, at(0)).kill, stalled("driver-1"));
 }

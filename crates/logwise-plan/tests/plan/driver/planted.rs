@@ -179,7 +179,7 @@ fn plans_that_ask_nobody() {
 
 #[test]
 fn what_may_run_elsewhere() {
-    let elsewhere = Some(Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) });
+    let elsewhere = vec![Elsewhere { master: "spark-9:7077".to_owned(), id: Some("driver-1".to_owned()) }];
     let observed = Observed { elsewhere, ..gone(900) };
     let other = Hold::ApprovalRequired { plan_id: "dp-00000000".to_owned(), why: Cause::Elsewhere };
     bites(
@@ -187,6 +187,20 @@ fn what_may_run_elsewhere() {
         &observed,
         &[
             ("submits without approval", &|p: &mut Plan| p.submit = submit(Why::Missing, &["driver-1", "driver-2"])),
+            ("does not apply", &|p| p.holds = vec![other.clone()]),
+        ],
+    );
+}
+
+#[test]
+fn what_another_pipeline_manages_now() {
+    let observed = Observed { taken: ["driver-9".to_owned()].into(), ..gone(900) };
+    let other = Hold::Taken { ids: ["driver-8".to_owned()].into() };
+    bites(
+        &usual(),
+        &observed,
+        &[
+            ("that it had before", &|p: &mut Plan| p.submit = submit(Why::Missing, &["driver-1", "driver-2"])),
             ("does not apply", &|p| p.holds = vec![other.clone()]),
         ],
     );
