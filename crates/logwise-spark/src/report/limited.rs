@@ -7,8 +7,9 @@ use crate::pool::Place;
 use jiff::SignedDuration;
 use logwise_plan::Known;
 use logwise_plan::change;
-use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST};
+use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST, Worker};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use std::net::IpAddr;
 
 /// How long a cordon may take to show before it is said.
 const SLOW: SignedDuration = SignedDuration::from_mins(5);
@@ -188,9 +189,18 @@ impl Workers<'_> {
             Hold::DriverHost { id } if id != UNKNOWN_HOST && self.is_fixed() => {
                 (Reason::ScaleInHeld, "Fewer are wanted, and none is removed where a driver runs")
             }
+            Hold::DriverHost { .. } if self.is_fixed() && self.drives_by_name() => (
+                Reason::ScaleInHeld,
+                "Fewer are wanted, and none is removed until it is. Let workers register with their private address",
+            ),
             Hold::AddressUnknown { .. } if self.is_fixed() => {
                 (Reason::ScaleInHeld, "Fewer are wanted, and none is removed of which that is not certain")
             }
+            // A new one has none yet.
+            Hold::NoEffect { .. } if self.is_fixed() && self.unregistered().is_some() => (
+                Reason::ScaleInHeld,
+                "Fewer are wanted, and none is removed that cannot be cordoned. Look at the worker log there",
+            ),
             Hold::AboveMaximum { .. } => {
                 (Reason::ScaleInHeld, "`status.spark.lastDecision` says what the removal of workers waits for")
             }
@@ -217,6 +227,15 @@ impl Workers<'_> {
     /// Whether the spec names a number: as long as there are more, this generation is not carried out.
     fn is_fixed(&self) -> bool {
         matches!(self.policy.size, Sizing::Fixed(_))
+    }
+
+    /// Whether a driver runs on a worker that has registered with a name: of which instance or pod that is, nothing will
+    /// be known later either.
+    fn drives_by_name(&self) -> bool {
+        let Known::Known(cluster) = &self.facts.cluster else { return false };
+        let drives = |worker: &Worker| cluster.drivers.iter().any(|driver| driver.worker.as_ref() == Some(&worker.id));
+        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        cluster.workers.iter().any(|worker| is_name(&worker.host) && drives(worker))
     }
 
     /// Whether the removal that is under way was written down some time ago.

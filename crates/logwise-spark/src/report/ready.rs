@@ -141,7 +141,7 @@ impl Workers<'_> {
     }
 
     /// Members in service for longer than a start takes, of which no worker is alive at the master.
-    fn unregistered(&self) -> Option<String> {
+    pub(super) fn unregistered(&self) -> Option<String> {
         let warmup = match &self.policy.size {
             Sizing::Unmanaged => return None,
             Sizing::Fixed(_) => WARMUP_SECONDS,

@@ -10,6 +10,7 @@ use logwise_runtime::conditions::Truth;
 use logwise_runtime::intent::{Owner, State, Wish, Writer};
 use std::time::Instant;
 
+mod fixed;
 mod moves;
 
 /// One look, to be changed by a test.
