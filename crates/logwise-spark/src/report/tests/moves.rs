@@ -32,6 +32,19 @@ async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
 }
 
 #[tokio::test]
+async fn what_is_missing_keeps_workers_from_being_added_only_where_no_number_follows_without_it() {
+    let mut case = Case::with(|case| {
+        (case.begins, case.plan.signals) = (false, vec![Signal::Retention("no answer".into())]);
+    });
+    let told = |case: &Case| case.condition(ConditionType::SignalsFresh).2;
+    let message = told(&case);
+    assert!(message.ends_with("No worker is removed until it is known"), "{message}");
+    case.plan.size = None;
+    let message = told(&case);
+    assert!(message.ends_with("none is added for load, until it is known"), "{message}");
+}
+
+#[tokio::test]
 async fn a_wanted_number_stays_as_it_was_told_while_it_is_near() {
     let mut case = Case::with(|case| case.plan.size = Some(Size { wanted: 10, ..size(&[]) }));
     case.reported();
