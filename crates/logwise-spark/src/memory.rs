@@ -432,6 +432,7 @@ mod tests {
             current_template: true,
             since: None,
             cost: None,
+            cost_of_others: false,
             replica_set: None,
         });
         scaling.saw(&mut leaving, Depth::Quick, at(0));

@@ -43,6 +43,7 @@ fn member(id: &str, state: MemberState) -> Member {
         current_template: true,
         since: None,
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     }
 }
