@@ -100,12 +100,12 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
 }
 
 /// Whether anything is to be changed under a record.
-pub(super) fn acts(plan: &Plan) -> bool {
+fn acts(plan: &Plan) -> bool {
     changes(plan) || !plan.costs.is_empty()
 }
 
 /// The same without deletion costs.
-fn changes(plan: &Plan) -> bool {
+pub(super) fn changes(plan: &Plan) -> bool {
     let protects = plan.protect_newcomers || !plan.protect.is_empty();
     plan.raise.is_some() || plan.removal.is_some() || protects
 }
@@ -199,7 +199,11 @@ fn protection(case: &Case<'_>, pool: &Pool, found: &mut Vec<String>) {
 fn costs(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, found: &mut Vec<String>) {
     let costs = &case.plan.costs;
     let is_group = matches!(case.policy.pool, PoolRef::AutoScalingGroup(_));
-    let victim = case.plan.removal.as_ref().map(|removal| &removal.id);
+    let waiting = match &case.observed.intent {
+        OpenIntent::Removing(open) if !case.plan.abandon => Some(open),
+        OpenIntent::Removing(_) | OpenIntent::None | OpenIntent::Other => None,
+    };
+    let victim = case.plan.removal.as_ref().or(waiting).map(|removal| &removal.id);
     let driven = |id: &str| seen.hosts_driver(pool, id);
     let is_marked = |id: &String| {
         let marked = |pod: &Member| matches!(pod.cost, Some(i32::MIN | i32::MAX)) && !pod.cost_of_others;

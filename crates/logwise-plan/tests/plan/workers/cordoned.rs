@@ -217,7 +217,11 @@ fn while_it_waits_its_pod_stays_the_cheapest() {
             (pod.protected, pod.cost, pod.replica_set) = (false, cost, Some("rs".to_owned()));
         }
     });
-    let intent = removing(Step::Drain { until: ago(-300) });
-    let plan = planned(&policy, &Observed { intent, risk: unknown(), ..pods });
+    let waiting = |pods| Observed { intent: removing(Step::Drain { until: ago(-300) }), risk: unknown(), ..pods };
+    let plan = planned(&policy, &waiting(pods.clone()));
     assert!(plan.is_idle() && plan.costs.is_empty(), "{plan:?}");
+    let moved = with(pods, |_, cluster| cluster.drivers[0].worker = Some("w-2".to_owned()));
+    let plan = planned(&policy, &waiting(moved));
+    let costs = [("i-0".to_owned(), 0), ("i-2".to_owned(), i32::MAX)].into();
+    assert_eq!((plan.removal, plan.abandon, plan.costs), (None, false, costs), "the driver has moved meanwhile");
 }
