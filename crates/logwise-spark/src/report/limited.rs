@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use logwise_plan::Known;
 use logwise_plan::change;
 use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST, Worker};
+use logwise_runtime::Decision;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
 use std::net::IpAddr;
 
@@ -45,7 +46,7 @@ impl Look<'_> {
             return Some(Draft::new(kind, true, reason, message));
         }
         let is_unknown = workers.followed().is_some() && workers.plan.size.is_none();
-        let stays = |before: &Draft| if is_unknown { is_of_load(before) } else { workers.stays_at(before) };
+        let stays = |before: &Draft| if is_unknown { is_of_load(before) } else { workers.stays_at(before, pool) };
         if let Some(before) = self.before_if(kind, stays) {
             return Some(before);
         }
@@ -72,14 +73,30 @@ fn is_of_load(before: &Draft) -> bool {
 
 impl Workers<'_> {
     /// Whether the number that the load asks for has not left the bound that it has passed: a load that swings about a
-    /// bound is no news at each look.
-    fn stays_at(&self, before: &Draft) -> bool {
+    /// bound is no news at each look. What is rather a ceiling than a bound of the spec is left when a fifth is between.
+    fn stays_at(&self, before: &Draft, pool: &Pool) -> bool {
         let (Some(scaling), Some(size)) = (self.followed(), &self.plan.size) else { return false };
         let of_spec = |other: Option<Said>| other.is_some_and(|(_, message)| message == before.message);
         let said = |clamp: Clamp| of_spec(ceilings(scaling, |asked| *asked == clamp));
+        let is_near = |bound: i32| Decision::is_near(bound.into(), size.wanted.into());
+        let is_near_cores = |cores: i32| {
+            let (all, each) = (cores.saturating_add(scaling.driver_cores), size.cores_per_worker.max(1));
+            is_near(all.saturating_add(each - 1) / each)
+        };
         match before.reason {
             Reason::TooManyWorkers => size.wanted >= scaling.max_replicas && said(Clamp::MaxReplicas),
             Reason::TooFewWorkers => size.wanted <= scaling.min_replicas.max(1) && said(Clamp::MinReplicas),
+            Reason::CoresMaxReached => said(Clamp::CoresMax) && scaling.cores_max.is_some_and(is_near_cores),
+            Reason::PartitionCeiling => {
+                let partitions = self.facts.load.partitions.known();
+                said(Clamp::Partitions) && partitions.copied().is_some_and(is_near_cores)
+            }
+            Reason::BoundsDiffer => {
+                let what = self.place.words();
+                let is_low = pool.desired <= pool.min_size && is_near(pool.min_size);
+                is_near(pool.max_size) && before.message == above(&what, pool, scaling.max_replicas)
+                    || is_low && before.message == below(&what, pool, scaling.min_replicas)
+            }
             _ => false,
         }
     }
@@ -136,12 +153,7 @@ impl Workers<'_> {
             return (least < pool.min_size).then(|| (Reason::BoundsDiffer, below(&what, pool, least)));
         };
         if has(&Clamp::GroupMaximum) || self.is_beyond(pool) {
-            let (most, maximum) = (scaling.max_replicas, pool.max_size);
-            let message = format!(
-                "More workers are wanted than the maximum of {what}, {maximum}, allows; `maxReplicas` is {most}. Make \
-                 the two equal, or leave it"
-            );
-            return Some((Reason::BoundsDiffer, message));
+            return Some((Reason::BoundsDiffer, above(&what, pool, scaling.max_replicas)));
         }
         if has(&Clamp::GroupMinimum) && pool.desired <= pool.min_size {
             return Some((Reason::BoundsDiffer, below(&what, pool, scaling.min_replicas)));
@@ -281,6 +293,15 @@ impl Workers<'_> {
         );
         Some((Reason::ScaleInHeld, message))
     }
+}
+
+/// What is said while the pool's own maximum is below what is wanted.
+fn above(what: &str, pool: &Pool, most: i32) -> String {
+    format!(
+        "More workers are wanted than the maximum of {what}, {}, allows; `maxReplicas` is {most}. Make the two equal, or \
+         leave it",
+        pool.max_size
+    )
 }
 
 /// What is said while the pool's own minimum is above what is wanted.

@@ -127,6 +127,35 @@ async fn a_load_that_swings_about_a_bound_does_not_take_the_condition_back_at_ea
 }
 
 #[tokio::test]
+async fn a_load_that_swings_about_a_ceiling_does_not_take_the_condition_back_at_each_look() {
+    let asked = |wanted, clamps: &[Clamp]| Some(Size { wanted, recommended: wanted, ..size(clamps) });
+    for (clamp, reason) in [
+        (Clamp::CoresMax, Reason::CoresMaxReached),
+        (Clamp::Partitions, Reason::PartitionCeiling),
+        (Clamp::GroupMaximum, Reason::BoundsDiffer),
+        (Clamp::GroupMinimum, Reason::BoundsDiffer),
+    ] {
+        let mut case = Case::with(|case| {
+            // With the driver's core those are ten workers.
+            let scaling = Autoscaling { max_replicas: 40, cores_max: Some(19), ..Autoscaling::default() };
+            case.policy.size = Sizing::Load(Box::new(scaling));
+            case.facts.load.partitions = Known::Known(19);
+            let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+            pool.desired = 10;
+            (pool.min_size, pool.max_size) = if clamp == Clamp::GroupMinimum { (10, 40) } else { (0, 10) };
+            case.plan.size = asked(10, &[clamp]);
+        });
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, reason);
+        case.reported();
+        let (near, far) = if clamp == Clamp::GroupMinimum { (12, 13) } else { (8, 7) };
+        case.plan.size = asked(near, &[]);
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, reason, "{clamp:?}");
+        case.plan.size = asked(far, &[]);
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, Reason::WithinRange, "{clamp:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_risk_that_swings_about_half_of_the_retention_is_taken_back_below_that() {
     use Truth::{False, True};
     let risk =
