@@ -219,8 +219,8 @@ impl Measured {
         let gap = |place: usize| {
             let ((from, before), (to, after)) = (self.samples.get(place - 1)?, self.samples.get(place + 1)?);
             let (_, sample) = self.samples.get(place)?;
-            let fell = sample.ends < before.ends || sample.read < before.read;
-            let is_plain = !fell && !sample.other_clock && !after.other_clock;
+            let falls = |from: &Sample, to: &Sample| to.ends < from.ends || to.read < from.read;
+            let is_plain = !falls(before, sample) && !falls(sample, after) && !sample.other_clock && !after.other_clock;
             is_plain.then(|| (to.saturating_duration_since(*from), place))
         };
         let old = 1..self.samples.len().saturating_sub(NEWEST);

@@ -125,6 +125,20 @@ fn looks_that_are_near_each_other_reach_back_as_far_as_rates_are_measured() {
 }
 
 #[test]
+fn numbers_that_fell_to_more_than_some_looks_before_still_show_it() {
+    let (mut measured, clock) = (Measured::default(), clock());
+    let mut all = Vec::new();
+    for second in 0..300 {
+        let (instant, now) = clock(second);
+        // Of the highest numbers only one sample is there.
+        let end = i64::try_from(if second == 100 { 5_000 } else { 1_000 + second }).unwrap();
+        let board = board(instant, ends(&[("a", &[end])]), position(1, offsets(&[("a", &[end])])));
+        all = samples(&measured.take(&board, None, (instant, now)));
+    }
+    assert!(all.len() == SAMPLES.0 && all.windows(2).any(|pair| pair[1].ends < pair[0].ends), "{all:?}");
+}
+
+#[test]
 fn looks_at_kafka_that_are_too_far_apart_are_named_as_the_reason() {
     let why = |seconds| seldom(Duration::from_secs(seconds));
     assert_eq!((why(0), why(60), why(119)), (None, None, None));
