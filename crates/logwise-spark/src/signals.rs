@@ -87,15 +87,23 @@ pub(crate) fn gather(
             signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
         }
         Some(checkpoint) if signals.load.batch == Known::Absent => {
-            let why = no_batch(&checkpoint);
-            if signals.risk.is_unknown() && board.headroom.known().is_some() {
-                signals.risk = Known::Unknown(why.clone());
-            }
-            signals.load.batch = Known::Unknown(why);
+            signals.lacks_batch(&checkpoint, has_topics && board.headroom != Known::Absent);
         }
         Some(_) => {}
     }
     signals
+}
+
+impl Signals {
+    /// No batch was committed. Where there are topics, that also explains why it is not known what waits there: the age of
+    /// records is looked up where the query has read to.
+    fn lacks_batch(&mut self, checkpoint: &Checkpoint, has_topics: bool) {
+        let why = no_batch(checkpoint);
+        if has_topics && self.risk.is_unknown() {
+            self.risk = Known::Unknown(why.clone());
+        }
+        self.load.batch = Known::Unknown(why);
+    }
 }
 
 /// Names the folder: it may be that of another query.

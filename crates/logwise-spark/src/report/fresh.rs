@@ -78,10 +78,7 @@ fn said(signal: &Signal) -> String {
             format!("{signal} ({why})")
         }
         Signal::Implausible(_) => format!("{signal} (what was read cannot be: the decision record has it)"),
-        Signal::Rate(why) if why.contains(FEW) => format!(
-            "{signal} (too few samples within ten minutes: with `intervals.kafkaSeconds` above 120 there are never \
-             enough)"
-        ),
+        Signal::Rate(why) if why.contains(FEW) => format!("{signal} (too few samples within ten minutes)"),
         Signal::Rate(_) => signal.to_string(),
     }
 }

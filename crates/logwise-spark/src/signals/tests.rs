@@ -210,6 +210,22 @@ fn a_checkpoint_without_a_batch_is_named_by_its_folder() {
 }
 
 #[test]
+fn an_empty_checkpoint_is_named_whatever_kafka_says() {
+    let (mut measured, clock) = (Measured::default(), clock());
+    let mut empty = board(clock(0).0, ends(&[("a", &[9])]), position(3, offsets(&[])));
+    empty.position.value = Known::Absent;
+    empty.headroom = unknown("it was not known how far the query has read");
+    let checkpoint = Checkpoint { bucket: "logs".into(), folder: "checkpoint/q/".into() };
+    let why = Known::Unknown(no_batch(&checkpoint));
+    let mut found = measured.take(&empty, None, clock(0));
+    let mut without_topics = found.clone();
+    found.lacks_batch(&checkpoint, true);
+    assert!(found.risk == why && found.load.batch == Known::Unknown(no_batch(&checkpoint)), "{found:?}");
+    without_topics.lacks_batch(&checkpoint, false);
+    assert_eq!(without_topics.risk, unknown("it was not known how far the query has read"));
+}
+
+#[test]
 fn what_is_not_known_stays_unknown() {
     let (mut measured, clock) = (Measured::default(), clock());
     let good = || board(clock(0).0, ends(&[("a", &[9])]), position(3, offsets(&[("a", &[1])])));

@@ -16,7 +16,7 @@ async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
     case.facts.risk = Known::Unknown("retention_headroom not read yet".into());
     for (signal, words) in [
         (Signal::Ends("end offsets not read yet".into()), "end offsets not read yet"),
-        (Signal::Rate("4 of 5 samples so far".into()), "`intervals.kafkaSeconds`"),
+        (Signal::Rate("4 of 5 samples so far".into()), "too few samples"),
     ] {
         case.plan.signals = vec![signal];
         case.begins = true;
