@@ -8,7 +8,7 @@ use crate::master::SparkError;
 use logwise_api::validate;
 use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
-use logwise_runtime::words::first_few;
+use logwise_runtime::words::{capital, first_few};
 
 /// A reason and the message that goes with it.
 type Said = (Reason, String);
@@ -232,11 +232,4 @@ fn rest(error: &SparkError) -> Said {
 /// The master does not take the driver.
 fn refused(why: &str) -> Said {
     (Reason::SubmissionRefused, format!("{why}. Correct `spark.driver`"))
-}
-
-/// The text with a capital at its start.
-fn capital(text: &impl ToString) -> String {
-    let text = text.to_string();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

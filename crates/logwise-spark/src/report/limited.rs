@@ -182,7 +182,15 @@ impl Workers<'_> {
                  LOCAL by default and refuses callers from elsewhere, and `spark.decommission.enabled` to true at \
                  masters and workers; let a proxy before a master pass POST requests",
             ),
-            Hold::EndRefused { .. } => (Reason::ScaleInHeld, self.rights()),
+            Hold::EndRefused { .. } => {
+                let message = format!(
+                    "{what}: {}. None is cordoned or ended for ten minutes, and then one is tried again. Mend what the \
+                     message names: {}",
+                    holds::words(hold),
+                    self.rights()
+                );
+                return Some((Reason::ScaleInHeld, message));
+            }
             Hold::CordonPending { .. } | Hold::CordonLost { .. } if self.is_slow() => {
                 (Reason::CordonPending, "It is tried again; look at the master's log")
             }
@@ -222,17 +230,11 @@ impl Workers<'_> {
         Some((reason, format!("{what}: {fact}. {next}")))
     }
 
-    /// What to do about a member that may not be ended.
+    /// Where the rights stand that a removal takes.
     fn rights(&self) -> &'static str {
         match self.place {
-            Place::Group { .. } => {
-                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
-                 docs/aws-permissions.md has the statement of each permission"
-            }
-            Place::Deployment { .. } => {
-                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
-                 deploy/components/tenant-workers has the rights"
-            }
+            Place::Group { .. } => "docs/aws-permissions.md has the statement of each permission",
+            Place::Deployment { .. } => "deploy/components/tenant-workers has the rights",
         }
     }
 

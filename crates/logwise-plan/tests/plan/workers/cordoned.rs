@@ -9,6 +9,7 @@ use logwise_plan::workers::{
     Autoscaling, Hold, Observed, Obstacle, OpenIntent, Plan, Policy, PoolRef, Removal, Risk, ScalingMode, Sizing, Step,
     WorkerState,
 };
+use std::collections::BTreeMap;
 
 fn bounds(min_replicas: i32, max_replicas: i32) -> Policy {
     by_load(Autoscaling { min_replicas, max_replicas, ..scaling() })
@@ -222,6 +223,6 @@ fn while_it_waits_its_pod_stays_the_cheapest() {
     assert!(plan.is_idle() && plan.costs.is_empty(), "{plan:?}");
     let moved = with(pods, |_, cluster| cluster.drivers[0].worker = Some("w-2".to_owned()));
     let plan = planned(&policy, &waiting(moved));
-    let costs = [("i-0".to_owned(), 0), ("i-2".to_owned(), i32::MAX)].into();
+    let costs = BTreeMap::from([("i-0".to_owned(), 0), ("i-2".to_owned(), i32::MAX)]);
     assert_eq!((plan.removal, plan.abandon, plan.costs), (None, false, costs), "the driver has moved meanwhile");
 }
