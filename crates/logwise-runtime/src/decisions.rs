@@ -73,8 +73,8 @@ pub struct DecisionLog {
 /// The last records about one thing, the newest one last.
 type Newest = VecDeque<(Timestamp, Gist)>;
 
-/// Records that a decision is compared with, and for how long, where a load swings: it would make a record of each swing
-/// otherwise.
+/// Records that a decision is compared with, and for how long, where a load swings: it would make a record of each
+/// swing otherwise.
 const SWINGS: (usize, SignedDuration) = (4, SignedDuration::from_hours(1));
 
 /// What a decision is about that follows a load which swings, and why nothing is done then.

@@ -95,8 +95,8 @@ pub(crate) fn gather(
 }
 
 impl Signals {
-    /// No batch was committed. Where there are topics, that also explains why it is not known what waits there: the age of
-    /// records is looked up where the query has read to.
+    /// No batch was committed. Where there are topics, that also explains why it is not known what waits there: the age
+    /// of records is looked up where the query has read to.
     fn lacks_batch(&mut self, checkpoint: &Checkpoint, has_topics: bool) {
         let why = no_batch(checkpoint);
         if has_topics && self.risk.is_unknown() {

@@ -73,7 +73,7 @@ fn is_of_load(before: &Draft) -> bool {
 
 impl Workers<'_> {
     /// Whether the number that the load asks for has not left the bound that it has passed: a load that swings about a
-    /// bound is no news at each look. What is rather a ceiling than a bound of the spec is left when a fifth is between.
+    /// bound is no news at each look. A ceiling of the job, the topics or the pool is left when a fifth is between.
     fn stays_at(&self, before: &Draft, pool: &Pool) -> bool {
         let (Some(scaling), Some(size)) = (self.followed(), &self.plan.size) else { return false };
         let of_spec = |other: Option<Said>| other.is_some_and(|(_, message)| message == before.message);
@@ -243,8 +243,8 @@ impl Workers<'_> {
         matches!(self.policy.size, Sizing::Fixed(_))
     }
 
-    /// Whether a driver runs on a worker that has registered with a name: of which instance or pod that is, nothing will
-    /// be known later either.
+    /// Whether a driver runs on a worker that has registered with a name: which instance or pod that is will not be
+    /// known later either.
     fn drives_by_name(&self) -> bool {
         let Known::Known(cluster) = &self.facts.cluster else { return false };
         let drives = |worker: &Worker| cluster.drivers.iter().any(|driver| driver.worker.as_ref() == Some(&worker.id));
@@ -300,8 +300,8 @@ impl Workers<'_> {
 /// What is said while the pool's own maximum is below what is wanted.
 fn above(what: &str, pool: &Pool, most: i32) -> String {
     format!(
-        "More workers are wanted than the maximum of {what}, {}, allows; `maxReplicas` is {most}. Make the two equal, or \
-         leave it",
+        "More workers are wanted than the maximum of {what}, {}, allows; `maxReplicas` is {most}. Make the two equal, \
+         or leave it",
         pool.max_size
     )
 }
