@@ -73,9 +73,12 @@ pub struct DecisionLog {
 /// The last records about one thing, the newest one last.
 type Newest = VecDeque<(Timestamp, Gist)>;
 
-/// Records that a decision is compared with, and for how long, where a part decides by a load that swings: it would make
-/// a record of each swing otherwise.
+/// Records that a decision is compared with, and for how long, where a load swings: it would make a record of each
+/// swing otherwise.
 const SWINGS: (usize, SignedDuration) = (4, SignedDuration::from_hours(1));
+
+/// What a decision is about that follows a load which swings, and why nothing is done then.
+const SWINGING: (&str, [&str; 4]) = ("workers", ["withinRange", "stabilizing", "policy", "belowTarget"]);
 
 impl DecisionLog {
     /// Passes records to `sink`, which must return at once.
@@ -85,7 +88,7 @@ impl DecisionLog {
 
     /// Records `decision` unless it repeats the last recorded one without having done anything. Numbers that follow the
     /// load repeat it while they are near: there would be a record of each look otherwise. What a swinging load brings
-    /// back within the hour, with nothing done meanwhile, repeats an earlier one.
+    /// back within the hour, with nothing done and nothing else decided meanwhile, repeats an earlier one.
     pub fn record(&self, object: &crate::ObjectKey, part: Part, decision: Decision, at: Timestamp) {
         let gist = Gist::of(object.generation, part, &decision);
         // Not the plan's actions: while an object is suspended they are wanted at every look and carried out at none.
@@ -93,7 +96,7 @@ impl DecisionLog {
         let key = (object.uid.clone(), part, decision.about);
         let before = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if !acted && last.get(&key).is_some_and(|before| is_repeated(part, before, (&gist, at))) {
+            if !acted && last.get(&key).is_some_and(|before| is_repeated(before, (&gist, at))) {
                 return;
             }
             // One that is recorded again after a start says nothing about what was decided last.
@@ -136,14 +139,14 @@ impl DecisionLog {
     }
 }
 
-/// Whether one of the last records says the same; of most parts only the last one counts.
-fn is_repeated(part: Part, records: &Newest, (now, at): (&Gist, Timestamp)) -> bool {
-    let is_recent = |then: &Timestamp| part == Part::Spark && at.duration_since(*then).abs() < SWINGS.1;
-    let mut newest = true;
-    records.iter().rev().any(|(then, before)| {
-        let counts = std::mem::take(&mut newest) || is_recent(then);
-        counts && before.is_about(now)
-    })
+/// Whether the last record says the same; or, where a load swings, one before it.
+fn is_repeated(records: &Newest, (now, at): (&Gist, Timestamp)) -> bool {
+    if records.back().is_some_and(|(_, last)| last.is_about(now)) {
+        return true;
+    }
+    let swings = |then: &Timestamp, before: &Gist| before.swings && at.duration_since(*then).abs() < SWINGS.1;
+    let mut swinging = records.iter().rev().take_while(|(then, before)| swings(then, before));
+    now.swings && swinging.any(|(_, before)| before.is_about(now))
 }
 
 /// What tells one decision from another: what was decided, not the facts that change at each look.
@@ -152,6 +155,8 @@ struct Gist {
     digest: u64,
     /// Numbers that follow the load, taken out of what the digest is made of.
     figures: Vec<i64>,
+    /// Whether a load that swings may bring it back.
+    swings: bool,
 }
 
 impl Gist {
@@ -161,7 +166,10 @@ impl Gist {
             leave_out(value, that_move(part));
             take_figures(value, that_follow_load(part), &mut figures);
         }
-        Self { digest: digest(generation, [&actions, &holds, &decision.outcome]), figures }
+        let (about, reasons) = SWINGING;
+        let is_one = |hold: &Value| hold["reason"].as_str().is_some_and(|reason| reasons.contains(&reason));
+        let swings = decision.about == about && holds.as_array().is_some_and(|holds| holds.iter().all(is_one));
+        Self { digest: digest(generation, [&actions, &holds, &decision.outcome]), figures, swings }
     }
 
     fn is_about(&self, now: &Self) -> bool {
@@ -303,12 +311,12 @@ mod tests {
 
     #[test]
     fn a_load_that_swings_makes_no_record_of_each_swing() {
-        let record = |part: Part, looks: &[(i64, Value)]| {
+        let record = |about: &'static str, looks: &[(i64, Value)]| {
             let (log, seen) = log();
             let key = crate::ObjectKey { uid: "u".into(), namespace: "n".into(), name: "a".into(), generation: 1 };
             for (second, holds) in looks {
-                let held = decision(json!([]), holds.clone());
-                log.record(&key, part, held, Timestamp::from_second(*second).unwrap());
+                let held = Decision { about, ..decision(json!([]), holds.clone()) };
+                log.record(&key, Part::Spark, held, Timestamp::from_second(*second).unwrap());
             }
             seen.lock().unwrap().len()
         };
@@ -316,13 +324,16 @@ mod tests {
         let waits = |until: i64| json!([{"reason": "stabilizing", "until": format!("2026-12-01T12:00:{until:02}Z")}]);
         let swings: Vec<(i64, Value)> =
             (0..20).map(|look| (look * 30, if look % 2 == 0 { within() } else { waits(look) })).collect();
-        assert_eq!((record(Part::Spark, &swings), record(Part::Storage, &swings)), (2, 20));
+        assert_eq!((record("workers", &swings), record("driver", &swings)), (2, 20));
         let later = [(0, within()), (30, waits(1)), (60, within()), (30 + 3_600, waits(2))];
-        assert_eq!(record(Part::Spark, &later[..3]), 2);
-        assert_eq!(record(Part::Spark, &[(0, within()), (30, waits(1)), (3_700, within())]), 3, "an hour later");
+        assert_eq!(record("workers", &later[..3]), 2);
+        assert_eq!(record("workers", &[(0, within()), (30, waits(1)), (3_700, within())]), 3, "an hour later");
         let below = |needed: i32| json!([{"reason": "belowTarget", "left": needed - 1, "needed": needed}]);
-        assert_eq!(record(Part::Spark, &[(0, below(4)), (30, below(9)), (60, below(2))]), 1);
-        assert_eq!(record(Part::Spark, &later), 2, "what stands last is no news");
+        assert_eq!(record("workers", &[(0, below(4)), (30, below(9)), (60, below(2))]), 1);
+        assert_eq!(record("workers", &later), 2, "what stands last is no news");
+        let unread = || json!([{"reason": "unreadable", "what": "Spark master"}]);
+        let outage = [(0, within()), (30, unread()), (60, within()), (90, unread()), (120, waits(3)), (150, within())];
+        assert_eq!(record("workers", &outage), 6, "the newest one says what is so");
     }
 
     #[test]

@@ -34,9 +34,21 @@ pub fn count(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
+/// The text with a capital at its start.
+pub fn capital(text: &impl ToString) -> String {
+    let text = text.to_string();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_capital_begins_the_text() {
+        assert_eq!(["", "é a", "No"].map(|text| capital(&text)), ["", "É a", "No"]);
+    }
 
     #[test]
     fn a_long_text_is_cut() {

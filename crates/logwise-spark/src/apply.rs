@@ -77,9 +77,12 @@ pub(crate) async fn carry_out(around: Around<'_>, plan: &Plan) -> Vec<Told> {
         // Costs that it needs are set under its record.
         Some(removal) => all.extend(remove::remove(around, plan, removal).await),
         None if plan.costs.is_empty() => {}
-        None => {
-            all.push(Told { what: What::Costs(plan.costs.clone()), outcome: costs(around, &plan.costs).await });
-        }
+        None => match remove::costs_meanwhile(around, plan).await {
+            Some(told) => all.push(told),
+            None => {
+                all.push(Told { what: What::Costs(plan.costs.clone()), outcome: costs(around, &plan.costs).await });
+            }
+        },
     }
     if let Some(step) = &plan.hook {
         all.push(Told { what: What::Hook(step.clone()), outcome: hook::answer(around, step).await });

@@ -171,10 +171,12 @@ impl Outside {
         let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": true});
         let pod = |(name, cost): (&String, &Option<i32>)| {
             let annotations = cost.map_or_else(|| json!({}), |cost| json!({COST: cost.to_string()}));
+            let fields = json!({"f:metadata": {"f:annotations": {(format!("f:{COST}")): {}}}});
             json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {"name": name, "annotations": annotations, "ownerReferences": [owner],
-                    "creationTimestamp": "2026-11-28T00:00:00Z"},
+                    "creationTimestamp": "2026-11-28T00:00:00Z",
+                    "managedFields": [{"manager": "logwise.io/workers", "fieldsV1": fields}]},
                 "status": {"phase": "Running", "podIP": Self::address(name),
                     "conditions": [{"type": "Ready", "status": "True"}]},
             })

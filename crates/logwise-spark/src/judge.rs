@@ -273,6 +273,7 @@ mod tests {
             current_template: true,
             since: None,
             cost: None,
+            cost_of_others: false,
             replica_set: None,
         };
         Pool {

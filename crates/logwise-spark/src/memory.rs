@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Past, Pool, Step, Waiting};
+use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Obstacle, Past, Pool, Step, Waiting};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -146,15 +146,18 @@ impl Scaling {
 
     /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
     pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
-        match depth {
-            Depth::Full => {
-                // A group has an activity of each launch; a Deployment shows that they fail as long as they do.
-                let lasts = pool.newcomers_protected == Known::Absent;
-                self.launches.saw(pool.failed_launch.as_ref(), lasts, now);
-                // What stands in the way of a removal only a full look shows: it would be read twice each time.
-                self.is_close &= !pool.obstacles.is_empty();
-            }
-            Depth::Quick => pool.failed_launch.clone_from(&self.launches.failed),
+        let is_unread = pool.obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::Unread(_)));
+        if depth == Depth::Quick || is_unread && pool.failed_launch.is_none() {
+            // It was not asked, or not answered: that says nothing of launches.
+            pool.failed_launch.clone_from(&self.launches.failed);
+        } else {
+            // A group has an activity of each launch; a Deployment shows that they fail as long as they do.
+            let lasts = pool.newcomers_protected == Known::Absent;
+            self.launches.saw(pool.failed_launch.as_ref(), lasts, now);
+        }
+        if depth == Depth::Full {
+            // What stands in the way of a removal only a full look shows: it would be read twice each time.
+            self.is_close &= !pool.obstacles.is_empty();
         }
         self.is_busy = pool.desired != pool.in_service();
         self.let_go.retain(|(instance, _)| pool.members.iter().any(|member| member.id == *instance));
@@ -257,7 +260,7 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::behavior::{Behavior, Question, limit};
-    use logwise_plan::workers::{Member, MemberState, Obstacle};
+    use logwise_plan::workers::{Member, MemberState};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -325,6 +328,13 @@ mod tests {
         let mut quick = pool(0, None);
         scaling.saw(&mut quick, Depth::Quick, at(110));
         assert!(quick.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some(), "it was not asked");
+        let unread = || [Obstacle::Unread("throttled".into())].into();
+        let mut silent = Pool { obstacles: unread(), ..pool(0, None) };
+        scaling.saw(&mut silent, Depth::Full, at(115));
+        assert!(silent.failed_launch.is_some() && scaling.past(at(115)).backoff_until.is_some(), "nobody answered");
+        let mut known = Pool { obstacles: unread(), ..pool(0, Some(116)) };
+        scaling.saw(&mut known, Depth::Full, at(117));
+        assert_eq!(known.failed_launch.map(|failed| failed.at), Some(at(116)), "the other call failed");
         scaling.saw(&mut pool(0, None), Depth::Full, at(120));
         assert_eq!(scaling.past(at(120)).backoff_until, None);
     }
@@ -422,6 +432,7 @@ mod tests {
             current_template: true,
             since: None,
             cost: None,
+            cost_of_others: false,
             replica_set: None,
         });
         scaling.saw(&mut leaving, Depth::Quick, at(0));

@@ -131,6 +131,23 @@ async fn costs(around: Around<'_>, plan: &Plan) -> Option<Told> {
     Some(Told { what: What::Costs(plan.costs.clone()), outcome })
 }
 
+/// Sets deletion costs under the record of a removal that waits; none: there is none.
+pub(crate) async fn costs_meanwhile(around: Around<'_>, plan: &Plan) -> Option<Told> {
+    let Around { cluster, context, resource, .. } = around;
+    let intents = &context.shell.intents;
+    let of = |outcome| Some(Told { what: What::Costs(plan.costs.clone()), outcome });
+    let last = match intents.last(resource) {
+        Ok(last) => last.filter(|last| judge::waits(last, around.uid()))?,
+        Err(error) => return of(Err(error.into())),
+    };
+    match intents.resume(resource, cluster, &last.id()?).await {
+        // Nobody else changes anything here as long as it is held.
+        Ok(Some(_prepared)) => costs(around, plan).await,
+        Ok(None) => of(Ok(superseded("another change has taken its place"))),
+        Err(error) => of(Err(error.into())),
+    }
+}
+
 /// Has the master cordon the worker. What is not taken is told as the outcome.
 async fn cordon(
     around: Around<'_>,

@@ -87,15 +87,23 @@ pub(crate) fn gather(
             signals.load.batch = unknown("`spec.storage` is absent, so the query's checkpoint cannot be found");
         }
         Some(checkpoint) if signals.load.batch == Known::Absent => {
-            let why = no_batch(&checkpoint);
-            if signals.risk.is_unknown() && board.headroom.known().is_some() {
-                signals.risk = Known::Unknown(why.clone());
-            }
-            signals.load.batch = Known::Unknown(why);
+            signals.lacks_batch(&checkpoint, has_topics && board.headroom != Known::Absent);
         }
         Some(_) => {}
     }
     signals
+}
+
+impl Signals {
+    /// No batch was committed. Where there are topics, that also explains why it is not known what waits there: the age
+    /// of records is looked up where the query has read to.
+    fn lacks_batch(&mut self, checkpoint: &Checkpoint, has_topics: bool) {
+        let why = no_batch(checkpoint);
+        if has_topics && self.risk.is_unknown() {
+            self.risk = Known::Unknown(why.clone());
+        }
+        self.load.batch = Known::Unknown(why);
+    }
 }
 
 /// Names the folder: it may be that of another query.
@@ -219,8 +227,8 @@ impl Measured {
         let gap = |place: usize| {
             let ((from, before), (to, after)) = (self.samples.get(place - 1)?, self.samples.get(place + 1)?);
             let (_, sample) = self.samples.get(place)?;
-            let fell = sample.ends < before.ends || sample.read < before.read;
-            let is_plain = !fell && !sample.other_clock && !after.other_clock;
+            let falls = |from: &Sample, to: &Sample| to.ends < from.ends || to.read < from.read;
+            let is_plain = !falls(before, sample) && !falls(sample, after) && !sample.other_clock && !after.other_clock;
             is_plain.then(|| (to.saturating_duration_since(*from), place))
         };
         let old = 1..self.samples.len().saturating_sub(NEWEST);

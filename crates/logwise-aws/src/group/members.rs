@@ -193,6 +193,7 @@ fn instances(group: &AutoScalingGroup, located: &Machines) -> Vec<Member> {
             current_template: current.is_met_by(instance),
             since: since(&id),
             cost: None,
+            cost_of_others: false,
             replica_set: None,
             id,
         };

@@ -100,12 +100,12 @@ pub fn violations(policy: &Policy, observed: &Observed, plan: &Plan, now: Timest
 }
 
 /// Whether anything is to be changed under a record.
-pub(super) fn acts(plan: &Plan) -> bool {
+fn acts(plan: &Plan) -> bool {
     changes(plan) || !plan.costs.is_empty()
 }
 
 /// The same without deletion costs.
-fn changes(plan: &Plan) -> bool {
+pub(super) fn changes(plan: &Plan) -> bool {
     let protects = plan.protect_newcomers || !plan.protect.is_empty();
     plan.raise.is_some() || plan.removal.is_some() || protects
 }
@@ -199,17 +199,29 @@ fn protection(case: &Case<'_>, pool: &Pool, found: &mut Vec<String>) {
 fn costs(case: &Case<'_>, pool: &Pool, seen: &Seen<'_>, found: &mut Vec<String>) {
     let costs = &case.plan.costs;
     let is_group = matches!(case.policy.pool, PoolRef::AutoScalingGroup(_));
-    let victim = case.plan.removal.as_ref().map(|removal| &removal.id);
+    let waiting = match &case.observed.intent {
+        OpenIntent::Removing(open) if !case.plan.abandon => Some(open),
+        OpenIntent::Removing(_) | OpenIntent::None | OpenIntent::Other => None,
+    };
+    let victim = case.plan.removal.as_ref().or(waiting).map(|removal| &removal.id);
     let driven = |id: &str| seen.hosts_driver(pool, id);
     let is_marked = |id: &String| {
-        let marked = |pod: &Member| matches!(pod.cost, Some(i32::MIN | i32::MAX));
+        let marked = |pod: &Member| matches!(pod.cost, Some(i32::MIN | i32::MAX)) && !pod.cost_of_others;
         pool.members.iter().any(|pod| pod.id == *id && marked(pod))
+    };
+    let is_of_others = |id: &String| {
+        let stays = |pod: &Member| pod.cost_of_others && (pod.cost != Some(i32::MIN) || victim.is_none());
+        pool.members.iter().any(|pod| pod.id == *id && stays(pod))
     };
     let faults = [
         (is_group && !costs.is_empty(), "sets deletion costs in a group"),
         (costs.iter().any(|(id, cost)| driven(id) && *cost != i32::MAX), "makes a driver's pod cheaper"),
         (costs.iter().any(|(id, cost)| *cost == i32::MIN && Some(id) != victim), "makes another pod the cheapest"),
         (costs.keys().any(|id| pool.members.iter().all(|pod| pod.id != *id)), "sets the cost of what is not a member"),
+        (
+            costs.iter().any(|(id, cost)| is_of_others(id) && Some(id) != victim && !(driven(id) && *cost == i32::MAX)),
+            "changes a cost that somebody else has set",
+        ),
         (
             !case.is_managed() && !costs.keys().all(is_marked),
             "sets deletion costs although somebody else decides about the number",

@@ -1,7 +1,7 @@
 //! What must hold for the removal of a worker.
 
 use super::is_open;
-use super::workers::{Case, acts};
+use super::workers::{Case, changes};
 use crate::Known;
 use crate::behavior::Select;
 use crate::workers::{
@@ -244,7 +244,7 @@ pub(super) fn may_wait(case: &Case<'_>, open: &Removal) -> bool {
         (Known::Unknown(_), _) => has_begun,
         (Known::Absent, _) => false,
     };
-    may && case.is_managed() && !acts(case.plan)
+    may && case.is_managed() && !changes(case.plan)
 }
 
 /// Whether nothing but signals that are not known speaks against a removal whose worker is cordoned.
@@ -252,7 +252,7 @@ pub(super) fn must_wait(case: &Case<'_>, open: &Removal) -> bool {
     let Known::Known(pool) = &case.observed.pool else { return false };
     let holds = &case.plan.holds;
     let is_blind = !holds.is_empty() && holds.iter().all(|hold| matches!(hold, Hold::SignalsMissing { .. }));
-    is_blind && !acts(case.plan) && Seen::of(pool, &case.observed.cluster).is_cordoned(pool, &open.id)
+    is_blind && !changes(case.plan) && Seen::of(pool, &case.observed.cluster).is_cordoned(pool, &open.id)
 }
 
 /// Whether it goes on to the end of a worker that is not cordoned, or that nobody has looked at since.

@@ -14,15 +14,19 @@ const VICTIM: i32 = i32::MIN;
 const PLAIN: i32 = 0;
 
 /// Costs that differ from what they should be, by pod: the driver's pod is the dearest and the victim the cheapest. A
-/// cost of ours is taken back where its reason is gone; those of others stay. Unless the number of pods is `ours`, none
-/// is set where there is none of ours.
+/// cost of ours is taken back where its reason is gone; those of others stay, unless they are as low as the victim's.
+/// Unless the number of pods is `ours`, none is set where there is none of ours.
 pub(super) fn costs(seats: &Seats<'_>, victim: Option<&str>, ours: bool) -> BTreeMap<String, i32> {
     let wanted = |seat: &Seat<'_>| {
         let (is_victim, cost) = (victim == Some(seat.member.id.as_str()), seat.member.cost);
+        let is_of_others = seat.member.cost_of_others;
         match cost {
-            _ if !ours && !matches!(cost, Some(DRIVER | VICTIM)) => None,
+            _ if !ours && (is_of_others || !matches!(cost, Some(DRIVER | VICTIM))) => None,
             _ if seat.driver.is_some() => Some(DRIVER),
             _ if is_victim => Some(VICTIM),
+            // Two would be the cheapest.
+            Some(VICTIM) if victim.is_some() => Some(PLAIN),
+            _ if is_of_others => None,
             // Where it runs, or will run, is not known: it may be here.
             Some(DRIVER) if seats.lost_driver.is_some() || seats.waits => None,
             Some(DRIVER | VICTIM) => Some(PLAIN),

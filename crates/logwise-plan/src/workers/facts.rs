@@ -94,6 +94,9 @@ pub struct Member {
     /// Deletion cost of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<i32>,
+    /// Whether somebody else has set that cost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_of_others: bool,
     /// The ReplicaSet of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_set: Option<String>,

@@ -33,7 +33,8 @@ pub enum Hold {
         /// What failed.
         why: String,
     },
-    /// Signals are missing, stale or make no sense: nothing is removed, and nothing added for load.
+    /// Signals are missing, stale or make no sense: nothing is removed, and nothing added for load where no number
+    /// follows without them.
     SignalsMissing {
         /// Which.
         what: String,

@@ -209,7 +209,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
     /// Whether the removal that was written down is given up. Its worker stays cordoned. One that is neither named here
-    /// nor given up waits until more is known.
+    /// nor given up waits until more is known; costs are set under its record meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub abandon: bool,
     /// Deletion costs to set, by pod.
@@ -359,7 +359,7 @@ pub fn plan(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
     };
     match &observed.intent {
         OpenIntent::None => {}
-        // One that waits stays on record, and nothing is done about it: its worker goes on draining.
+        // One that waits stays on record: its worker goes on draining.
         OpenIntent::Removing(_) => plan.abandon = plan.removal.is_none() && !waits,
         OpenIntent::Other => plan.withdraw(),
     }
@@ -379,9 +379,12 @@ fn mode(policy: &Policy) -> ScalingMode {
 fn decide(about: &About<'_>, plan: &mut Plan) -> bool {
     let mode = mode(about.policy);
     let waits = follow(about, mode, plan);
-    // What a removal needs that waits is set when it goes on.
-    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() && !waits {
-        let victim = plan.removal.as_ref().map(|removal| removal.id.as_str());
+    if matches!(about.policy.pool, PoolRef::Deployment(_)) && about.observed.cluster.known().is_some() {
+        let removal = plan.removal.as_ref().or(match &about.observed.intent {
+            OpenIntent::Removing(open) if waits => Some(open),
+            OpenIntent::Removing(_) | OpenIntent::None | OpenIntent::Other => None,
+        });
+        let victim = removal.map(|removal| removal.id.as_str());
         plan.costs = cost::costs(&about.seats, victim, mode == ScalingMode::Automatic);
     }
     waits

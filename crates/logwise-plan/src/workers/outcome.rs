@@ -70,6 +70,7 @@ mod tests {
             current_template: true,
             since: None,
             cost: None,
+            cost_of_others: false,
             replica_set: None,
         };
         let others = (0..others).map(|number| member(format!("o-{number}"), MemberState::InService));

@@ -167,6 +167,7 @@ mod tests {
             current_template: true,
             since: None,
             cost: None,
+            cost_of_others: false,
             replica_set: None,
         };
         let worker = |(i, id): (usize, &String)| Worker {

@@ -247,6 +247,7 @@ fn pool(reader: Reader, group: &Group) -> Pool {
         current_template: true,
         since: None,
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     };
     Pool {

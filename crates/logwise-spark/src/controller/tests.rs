@@ -117,6 +117,31 @@ async fn a_look_without_the_master_gives_no_removal_up_that_has_begun() {
 }
 
 #[tokio::test]
+async fn the_highest_cost_follows_the_driver_while_a_removal_waits_for_signals() {
+    let mut world = World::new(two()).await;
+    world.outside().tasks = 3;
+    let context = world.context(1).await;
+    look(&world.cluster, &context).await;
+    assert_eq!(world.changes(), ["cost a", "cost b", "cordon 127.0.0.2"]);
+    let prepared = world.record();
+    // From now on the load decides, and nobody reads it.
+    let mut object = json!(world.cluster);
+    object["spec"]["spark"]["workers"] = json!({"type": "Deployment", "deployment": {"name": "workers"},
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 3}});
+    world.cluster = serde_json::from_value(object.clone()).unwrap();
+    world.outside().object = object;
+    world.outside().driver = "c";
+    context.memory.with("u", |of| of.acted = Some(Instant::now()));
+    let report = look(&world.cluster, &context).await;
+    let decision = of_workers(&report);
+    assert!(decision.holds.to_string().contains("signalsMissing"), "{:?}", decision.holds);
+    assert_eq!((world.changes(), world.record()), (vec!["cost a".to_owned(), "cost c".to_owned()], prepared));
+    context.memory.with("u", |of| of.acted = Some(Instant::now()));
+    look(&world.cluster, &context).await;
+    assert!(world.changes().is_empty(), "once");
+}
+
+#[tokio::test]
 async fn a_worker_that_a_driver_came_to_stays() {
     let world = World::new(two()).await;
     world.outside().lands = Some("b");

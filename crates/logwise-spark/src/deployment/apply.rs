@@ -1,7 +1,7 @@
 //! What is changed at a Deployment: its scale, and what its pods cost. Nobody else's fields are touched.
 
-use super::COST;
 use super::error::DeploymentError;
+use super::{COST, MANAGER};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
@@ -14,9 +14,6 @@ use std::time::Duration;
 
 /// Longest time a call takes: one attempt, and a moment more.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// Who changes these fields, as `managedFields` has it.
-const MANAGER: &str = "logwise.io/workers";
 
 /// Pods that get another cost in one look; the next one goes on.
 const MOST_COSTS: usize = 20;

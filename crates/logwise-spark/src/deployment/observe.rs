@@ -1,9 +1,10 @@
 //! What one look finds out about a Deployment: two reads, the Deployment and its pods.
 
 use super::error::DeploymentError;
-use super::{COST, KIND};
+use super::{COST, KIND, MANAGER};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::api::ListParams;
 use kube::core::Selector;
 use kube::{Api, Client, ResourceExt};
@@ -154,8 +155,17 @@ fn member(pod: &Pod) -> Member {
         current_template: true,
         since: pod.creation_timestamp().map(|time| time.0),
         cost: pod.annotations().get(COST).and_then(|cost| cost.parse().ok()),
+        cost_of_others: pod.annotations().contains_key(COST) && !is_ours(pod),
         replica_set: replica_set(pod),
     }
+}
+
+/// Whether the cost of the pod is what this operator has set last: who changes it takes it over.
+fn is_ours(pod: &Pod) -> bool {
+    let name = format!("f:{COST}");
+    let has_cost = |fields: &FieldsV1| fields.0["f:metadata"]["f:annotations"].get(&name).is_some();
+    let mut entries = pod.metadata.managed_fields.iter().flatten();
+    entries.any(|entry| entry.manager.as_deref() == Some(MANAGER) && entry.fields_v1.as_ref().is_some_and(has_cost))
 }
 
 fn is_ready(status: &PodStatus) -> bool {
@@ -241,6 +251,24 @@ mod tests {
         assert!(b.address.is_unknown() && b.state == MemberState::Pending && b.cost.is_none());
         assert_eq!(c.state, MemberState::Leaving);
         assert_eq!((found.newcomers_protected, found.min_size, found.max_size), (Known::Absent, 0, i32::MAX));
+    }
+
+    #[test]
+    fn a_cost_is_ours_if_nobody_has_changed_it_since() {
+        let of = |cost: Option<&str>, managers: &[(&str, &str)]| {
+            let annotations = cost.map_or_else(|| json!({}), |cost| json!({COST: cost}));
+            let entry = |(manager, annotation): &(&str, &str)| {
+                let fields = json!({"f:metadata": {"f:annotations": {(format!("f:{annotation}")): {}}}});
+                json!({"manager": manager, "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields})
+            };
+            let entries: Vec<Value> = managers.iter().map(entry).collect();
+            let metadata = json!({"metadata": {"annotations": annotations, "managedFields": entries}});
+            read(deployment(json!({})), &[pod("a", true, metadata)]).members[0].cost_of_others
+        };
+        let top = Some("2147483647");
+        assert!(!of(top, &[("kubelet", "other"), (MANAGER, COST)]));
+        assert!(of(top, &[(MANAGER, "other"), ("kubectl-annotate", COST)]), "somebody has changed it");
+        assert!(of(top, &[]) && !of(None, &[]));
     }
 
     #[test]

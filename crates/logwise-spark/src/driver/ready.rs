@@ -9,7 +9,7 @@ use crate::master::SparkError;
 use logwise_api::validate;
 use logwise_plan::driver::{Attempt, Cause, Elsewhere, Hold, State};
 use logwise_runtime::conditions::{ConditionType, Draft, Reason};
-use logwise_runtime::words::first_few;
+use logwise_runtime::words::{capital, first_few};
 use std::collections::BTreeSet;
 
 /// A reason and the message that goes with it.
@@ -288,11 +288,4 @@ fn refused(why: &str, next: &str) -> Said {
     };
     let next = if next.is_empty() { String::new() } else { format!("{next}. ") };
     (Reason::SubmissionRefused, format!("The driver was not taken: {why}. {next}{step}"))
-}
-
-/// The text with a capital at its start.
-fn capital(text: &impl ToString) -> String {
-    let text = text.to_string();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -29,7 +29,11 @@ impl Look<'_> {
         let mut missing: Vec<String> = signals.iter().map(said).collect();
         missing.sort_unstable();
         missing.dedup();
-        let consequence = "No worker is removed, and none is added for load, until it is known";
+        let consequence = match workers.plan.size {
+            // The number does not take what is missing.
+            Some(_) => "No worker is removed until it is known",
+            None => "No worker is removed, and none is added for load, until it is known",
+        };
         let message = format!("Not known: {}. {consequence}", missing.join("; "));
         let reason = if is_old { Reason::SignalStale } else { Reason::SignalMissing };
         Some(Draft::new(kind, false, reason, message))
@@ -74,10 +78,7 @@ fn said(signal: &Signal) -> String {
             format!("{signal} ({why})")
         }
         Signal::Implausible(_) => format!("{signal} (what was read cannot be: the decision record has it)"),
-        Signal::Rate(why) if why.contains(FEW) => format!(
-            "{signal} (too few samples within ten minutes: with `intervals.kafkaSeconds` above 120 there are never \
-             enough)"
-        ),
+        Signal::Rate(why) if why.contains(FEW) => format!("{signal} (too few samples within ten minutes)"),
         Signal::Rate(_) => signal.to_string(),
     }
 }

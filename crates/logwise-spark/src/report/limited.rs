@@ -7,8 +7,10 @@ use crate::pool::Place;
 use jiff::SignedDuration;
 use logwise_plan::Known;
 use logwise_plan::change;
-use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST};
+use logwise_plan::workers::{Autoscaling, Clamp, Hold, MemberState, Pool, Protection, Sizing, UNKNOWN_HOST, Worker};
+use logwise_runtime::Decision;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
+use std::net::IpAddr;
 
 /// How long a cordon may take to show before it is said.
 const SLOW: SignedDuration = SignedDuration::from_mins(5);
@@ -44,7 +46,7 @@ impl Look<'_> {
             return Some(Draft::new(kind, true, reason, message));
         }
         let is_unknown = workers.followed().is_some() && workers.plan.size.is_none();
-        let stays = |before: &Draft| if is_unknown { is_of_load(before) } else { workers.stays_at(before) };
+        let stays = |before: &Draft| if is_unknown { is_of_load(before) } else { workers.stays_at(before, pool) };
         if let Some(before) = self.before_if(kind, stays) {
             return Some(before);
         }
@@ -71,14 +73,30 @@ fn is_of_load(before: &Draft) -> bool {
 
 impl Workers<'_> {
     /// Whether the number that the load asks for has not left the bound that it has passed: a load that swings about a
-    /// bound is no news at each look.
-    fn stays_at(&self, before: &Draft) -> bool {
+    /// bound is no news at each look. A ceiling of the job, the topics or the pool is left when a fifth is between.
+    fn stays_at(&self, before: &Draft, pool: &Pool) -> bool {
         let (Some(scaling), Some(size)) = (self.followed(), &self.plan.size) else { return false };
         let of_spec = |other: Option<Said>| other.is_some_and(|(_, message)| message == before.message);
         let said = |clamp: Clamp| of_spec(ceilings(scaling, |asked| *asked == clamp));
+        let is_near = |bound: i32| Decision::is_near(bound.into(), size.wanted.into());
+        let is_near_cores = |cores: i32| {
+            let (all, each) = (cores.saturating_add(scaling.driver_cores), size.cores_per_worker.max(1));
+            is_near(all.saturating_add(each - 1) / each)
+        };
         match before.reason {
             Reason::TooManyWorkers => size.wanted >= scaling.max_replicas && said(Clamp::MaxReplicas),
             Reason::TooFewWorkers => size.wanted <= scaling.min_replicas.max(1) && said(Clamp::MinReplicas),
+            Reason::CoresMaxReached => said(Clamp::CoresMax) && scaling.cores_max.is_some_and(is_near_cores),
+            Reason::PartitionCeiling => {
+                let partitions = self.facts.load.partitions.known();
+                said(Clamp::Partitions) && partitions.copied().is_some_and(is_near_cores)
+            }
+            Reason::BoundsDiffer => {
+                let what = self.place.words();
+                let is_low = pool.desired <= pool.min_size && is_near(pool.min_size);
+                is_near(pool.max_size) && before.message == above(&what, pool, scaling.max_replicas)
+                    || is_low && before.message == below(&what, pool, scaling.min_replicas)
+            }
             _ => false,
         }
     }
@@ -135,12 +153,7 @@ impl Workers<'_> {
             return (least < pool.min_size).then(|| (Reason::BoundsDiffer, below(&what, pool, least)));
         };
         if has(&Clamp::GroupMaximum) || self.is_beyond(pool) {
-            let (most, maximum) = (scaling.max_replicas, pool.max_size);
-            let message = format!(
-                "More workers are wanted than the maximum of {what}, {maximum}, allows; `maxReplicas` is {most}. Make \
-                 the two equal, or leave it"
-            );
-            return Some((Reason::BoundsDiffer, message));
+            return Some((Reason::BoundsDiffer, above(&what, pool, scaling.max_replicas)));
         }
         if has(&Clamp::GroupMinimum) && pool.desired <= pool.min_size {
             return Some((Reason::BoundsDiffer, below(&what, pool, scaling.min_replicas)));
@@ -169,7 +182,15 @@ impl Workers<'_> {
                  LOCAL by default and refuses callers from elsewhere, and `spark.decommission.enabled` to true at \
                  masters and workers; let a proxy before a master pass POST requests",
             ),
-            Hold::EndRefused { .. } => (Reason::ScaleInHeld, self.rights()),
+            Hold::EndRefused { .. } => {
+                let message = format!(
+                    "{what}: {}. None is cordoned or ended for ten minutes, and then one is tried again. Mend what the \
+                     message names: {}",
+                    holds::words(hold),
+                    self.rights()
+                );
+                return Some((Reason::ScaleInHeld, message));
+            }
             Hold::CordonPending { .. } | Hold::CordonLost { .. } if self.is_slow() => {
                 (Reason::CordonPending, "It is tried again; look at the master's log")
             }
@@ -188,9 +209,18 @@ impl Workers<'_> {
             Hold::DriverHost { id } if id != UNKNOWN_HOST && self.is_fixed() => {
                 (Reason::ScaleInHeld, "Fewer are wanted, and none is removed where a driver runs")
             }
+            Hold::DriverHost { .. } if self.is_fixed() && self.drives_by_name() => (
+                Reason::ScaleInHeld,
+                "Fewer are wanted, and none is removed until it is. Let workers register with their private address",
+            ),
             Hold::AddressUnknown { .. } if self.is_fixed() => {
                 (Reason::ScaleInHeld, "Fewer are wanted, and none is removed of which that is not certain")
             }
+            // A new one has none yet.
+            Hold::NoEffect { .. } if self.is_fixed() && self.unregistered().is_some() => (
+                Reason::ScaleInHeld,
+                "Fewer are wanted, and none is removed that cannot be cordoned. Look at the worker log there",
+            ),
             Hold::AboveMaximum { .. } => {
                 (Reason::ScaleInHeld, "`status.spark.lastDecision` says what the removal of workers waits for")
             }
@@ -200,23 +230,26 @@ impl Workers<'_> {
         Some((reason, format!("{what}: {fact}. {next}")))
     }
 
-    /// What to do about a member that may not be ended.
+    /// Where the rights stand that a removal takes.
     fn rights(&self) -> &'static str {
         match self.place {
-            Place::Group { .. } => {
-                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
-                 docs/aws-permissions.md has the statement of each permission"
-            }
-            Place::Deployment { .. } => {
-                "None is cordoned or ended for ten minutes, and then one is tried again. Mend what the message names: \
-                 deploy/components/tenant-workers has the rights"
-            }
+            Place::Group { .. } => "docs/aws-permissions.md has the statement of each permission",
+            Place::Deployment { .. } => "deploy/components/tenant-workers has the rights",
         }
     }
 
     /// Whether the spec names a number: as long as there are more, this generation is not carried out.
     fn is_fixed(&self) -> bool {
         matches!(self.policy.size, Sizing::Fixed(_))
+    }
+
+    /// Whether a driver runs on a worker that has registered with a name: which instance or pod that is will not be
+    /// known later either.
+    fn drives_by_name(&self) -> bool {
+        let Known::Known(cluster) = &self.facts.cluster else { return false };
+        let drives = |worker: &Worker| cluster.drivers.iter().any(|driver| driver.worker.as_ref() == Some(&worker.id));
+        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        cluster.workers.iter().any(|worker| is_name(&worker.host) && drives(worker))
     }
 
     /// Whether the removal that is under way was written down some time ago.
@@ -262,6 +295,15 @@ impl Workers<'_> {
         );
         Some((Reason::ScaleInHeld, message))
     }
+}
+
+/// What is said while the pool's own maximum is below what is wanted.
+fn above(what: &str, pool: &Pool, most: i32) -> String {
+    format!(
+        "More workers are wanted than the maximum of {what}, {}, allows; `maxReplicas` is {most}. Make the two equal, \
+         or leave it",
+        pool.max_size
+    )
 }
 
 /// What is said while the pool's own minimum is above what is wanted.

@@ -9,7 +9,7 @@ use logwise_plan::Known;
 use logwise_plan::workers::{Hold, MemberState, Sizing, WorkerState};
 use logwise_runtime::ErrorClass;
 use logwise_runtime::conditions::{ConditionType, Draft, Reason, Truth};
-use logwise_runtime::words::first_few;
+use logwise_runtime::words::{capital, first_few};
 
 /// What a new instance gets until its worker has registered, where the spec does not say.
 const WARMUP_SECONDS: u32 = 180;
@@ -27,7 +27,7 @@ impl Look<'_> {
             Err(error) => {
                 let message = format!(
                     "{}. Check that a master runs and that `spark.masters` names its host and uiPort",
-                    sentence(error)
+                    capital(error)
                 );
                 return no((Reason::MasterUnreachable, message));
             }
@@ -137,11 +137,11 @@ impl Workers<'_> {
             Failed::Spark(error) if error.class() != ErrorClass::Conflict => Reason::MasterUnreachable,
             error => Reason::of_failure(error.class(), not_found),
         };
-        (reason, format!("{}. {}", sentence(error), next_step(error)))
+        (reason, format!("{}. {}", capital(error), next_step(error)))
     }
 
     /// Members in service for longer than a start takes, of which no worker is alive at the master.
-    fn unregistered(&self) -> Option<String> {
+    pub(super) fn unregistered(&self) -> Option<String> {
         let warmup = match &self.policy.size {
             Sizing::Unmanaged => return None,
             Sizing::Fixed(_) => WARMUP_SECONDS,
@@ -192,13 +192,6 @@ impl Workers<'_> {
             ". A worker on {host} is none of {pool}'s: if it should be, let it register with its private address"
         ))
     }
-}
-
-/// The error with a capital at its start.
-fn sentence(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn next_step(error: &Failed) -> String {

@@ -43,9 +43,7 @@ impl Look<'_> {
             (Known::Absent, _) => None,
         }
     }
-}
 
-impl Look<'_> {
     /// Whether the condition is True and the topic has not clearly left the half of its retention: one that swings about
     /// it is no news at each look.
     fn stays_near(&self, nearest: &Nearest) -> bool {

@@ -10,6 +10,7 @@ use logwise_runtime::conditions::Truth;
 use logwise_runtime::intent::{Owner, State, Wish, Writer};
 use std::time::Instant;
 
+mod fixed;
 mod moves;
 
 /// One look, to be changed by a test.
@@ -42,6 +43,7 @@ fn member(id: &str, state: MemberState) -> Member {
         current_template: true,
         since: None,
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     }
 }

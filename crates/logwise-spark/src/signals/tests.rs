@@ -125,6 +125,20 @@ fn looks_that_are_near_each_other_reach_back_as_far_as_rates_are_measured() {
 }
 
 #[test]
+fn numbers_that_fell_to_more_than_some_looks_before_still_show_it() {
+    let (mut measured, clock) = (Measured::default(), clock());
+    let mut all = Vec::new();
+    for second in 0..300 {
+        let (instant, now) = clock(second);
+        // Of the highest numbers only one sample is there.
+        let end = i64::try_from(if second == 100 { 5_000 } else { 1_000 + second }).unwrap();
+        let board = board(instant, ends(&[("a", &[end])]), position(1, offsets(&[("a", &[end])])));
+        all = samples(&measured.take(&board, None, (instant, now)));
+    }
+    assert!(all.len() == SAMPLES.0 && all.windows(2).any(|pair| pair[1].ends < pair[0].ends), "{all:?}");
+}
+
+#[test]
 fn looks_at_kafka_that_are_too_far_apart_are_named_as_the_reason() {
     let why = |seconds| seldom(Duration::from_secs(seconds));
     assert_eq!((why(0), why(60), why(119)), (None, None, None));
@@ -193,6 +207,22 @@ fn cores_of_a_batch_are_those_that_were_counted_and_stayed() {
 fn a_checkpoint_without_a_batch_is_named_by_its_folder() {
     let why = no_batch(&Checkpoint { bucket: "logs".into(), folder: "checkpoint/aplication/".into() });
     assert!(why.starts_with("checkpoint/aplication/commits/ in bucket logs holds no batch"), "{why}");
+}
+
+#[test]
+fn an_empty_checkpoint_is_named_whatever_kafka_says() {
+    let (mut measured, clock) = (Measured::default(), clock());
+    let mut empty = board(clock(0).0, ends(&[("a", &[9])]), position(3, offsets(&[])));
+    empty.position.value = Known::Absent;
+    empty.headroom = unknown("it was not known how far the query has read");
+    let checkpoint = Checkpoint { bucket: "logs".into(), folder: "checkpoint/q/".into() };
+    let why = Known::Unknown(no_batch(&checkpoint));
+    let mut found = measured.take(&empty, None, clock(0));
+    let mut without_topics = found.clone();
+    found.lacks_batch(&checkpoint, true);
+    assert!(found.risk == why && found.load.batch == Known::Unknown(no_batch(&checkpoint)), "{found:?}");
+    without_topics.lacks_batch(&checkpoint, false);
+    assert_eq!(without_topics.risk, unknown("it was not known how far the query has read"));
 }
 
 #[test]

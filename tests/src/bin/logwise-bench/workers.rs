@@ -152,6 +152,7 @@ fn member(place: i64) -> Result<Member> {
         current_template: place % 2 == 0,
         since: Some(at(100_000 - place % 7)?),
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     })
 }

@@ -186,6 +186,7 @@ fn pool(world: &World) -> Pool {
         current_template: true,
         since: Some(at(machine.born)),
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     };
     Pool {

@@ -9,6 +9,7 @@ use logwise_plan::workers::{
     Autoscaling, Hold, Observed, Obstacle, OpenIntent, Plan, Policy, PoolRef, Removal, Risk, ScalingMode, Sizing, Step,
     WorkerState,
 };
+use std::collections::BTreeMap;
 
 fn bounds(min_replicas: i32, max_replicas: i32) -> Policy {
     by_load(Autoscaling { min_replicas, max_replicas, ..scaling() })
@@ -187,6 +188,28 @@ fn it_waits_for_the_master_and_the_pool_too_once_its_worker_was_seen_to_be_cordo
 }
 
 #[test]
+fn a_cost_that_somebody_else_has_set_stays_unless_two_pods_would_be_the_cheapest() {
+    let pods = |size: Sizing, cost: i32| {
+        let policy = Policy { pool: PoolRef::Deployment("workers".to_owned()), ..policy(size) };
+        let observed = with(idle(3), |pool, _| {
+            pool.newcomers_protected = Known::Absent;
+            let costs = [(Some(i32::MAX), false), (None, false), (Some(cost), true)];
+            for (pod, (cost, of_others)) in pool.members.iter_mut().zip(costs) {
+                (pod.protected, pod.replica_set) = (false, Some("rs".to_owned()));
+                (pod.cost, pod.cost_of_others) = (cost, of_others);
+            }
+        });
+        planned(&policy, &observed).costs.into_iter().collect::<Vec<_>>()
+    };
+    let victim = ("i-1".to_owned(), i32::MIN);
+    for cost in [i32::MAX, i32::MIN, 7] {
+        assert!(pods(Sizing::Unmanaged, cost).is_empty() && pods(Sizing::Fixed(3), cost).is_empty(), "{cost}");
+    }
+    assert_eq!(pods(Sizing::Fixed(2), i32::MAX), [victim.clone()]);
+    assert_eq!(pods(Sizing::Fixed(2), i32::MIN), [victim, ("i-2".to_owned(), 0)]);
+}
+
+#[test]
 fn while_it_waits_its_pod_stays_the_cheapest() {
     let policy = Policy { pool: PoolRef::Deployment("workers".to_owned()), ..by_load(scaling()) };
     let pods = with(out(idle(3), 1), |pool, _| {
@@ -195,7 +218,11 @@ fn while_it_waits_its_pod_stays_the_cheapest() {
             (pod.protected, pod.cost, pod.replica_set) = (false, cost, Some("rs".to_owned()));
         }
     });
-    let intent = removing(Step::Drain { until: ago(-300) });
-    let plan = planned(&policy, &Observed { intent, risk: unknown(), ..pods });
+    let waiting = |pods| Observed { intent: removing(Step::Drain { until: ago(-300) }), risk: unknown(), ..pods };
+    let plan = planned(&policy, &waiting(pods.clone()));
     assert!(plan.is_idle() && plan.costs.is_empty(), "{plan:?}");
+    let moved = with(pods, |_, cluster| cluster.drivers[0].worker = Some("w-2".to_owned()));
+    let plan = planned(&policy, &waiting(moved));
+    let costs = BTreeMap::from([("i-0".to_owned(), 0), ("i-2".to_owned(), i32::MAX)]);
+    assert_eq!((plan.removal, plan.abandon, plan.costs), (None, false, costs), "the driver has moved meanwhile");
 }

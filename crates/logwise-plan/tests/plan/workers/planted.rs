@@ -343,6 +343,15 @@ fn bad_protection_costs_and_hooks() {
     let good = plan_of(&watched, &idle(2));
     let anew: &str = "somebody else decides";
     bites(&good, check(&watched, &idle(2)), &[(anew, &|p: &mut Plan| cost(p, "i-0", i32::MAX))]);
+    let of_others = with(idle(2), |pool, _| {
+        (pool.members[1].cost, pool.members[1].cost_of_others) = (Some(i32::MAX), true);
+    });
+    let good = plan_of(&watched, &of_others);
+    bites(
+        &good,
+        check(&watched, &of_others),
+        &[(anew, &|p: &mut Plan| cost(p, "i-1", 0)), ("that somebody else has set", &|p| cost(p, "i-1", 0))],
+    );
     let leaving = with(idle(2), |pool, _| pool.members[1].state = MemberState::Leaving);
     let waiting = Waiting { instance: "i-1".to_owned(), hook: "drain".to_owned(), token: String::new() };
     let good = plan_of(&by_load(scaling()), &leaving);

@@ -36,10 +36,12 @@ prop_compose! {
         current_template in any::<bool>(),
         age in proptest::option::of(0..400i64),
         cost in proptest::option::of(proptest::sample::select(vec![i32::MIN, i32::MAX, 0, 7])),
+        cost_of_others in mostly(false, vec![true]),
         replica_set in mostly(Some("one".to_owned()), vec![None, Some("two".to_owned())]),
     ) -> Member {
         let since = age.map(ago);
-        Member { state, healthy, protected, address, zone, current_template, since, cost, replica_set, ..member(place) }
+        let machine = Member { state, healthy, protected, address, zone, current_template, since, ..member(place) };
+        Member { cost, cost_of_others, replica_set, ..machine }
     }
 }
 

@@ -60,6 +60,7 @@ pub fn member(place: usize) -> Member {
         current_template: true,
         since: Some(ago(7_200)),
         cost: None,
+        cost_of_others: false,
         replica_set: None,
     }
 }

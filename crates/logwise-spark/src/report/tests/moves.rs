@@ -16,7 +16,7 @@ async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
     case.facts.risk = Known::Unknown("retention_headroom not read yet".into());
     for (signal, words) in [
         (Signal::Ends("end offsets not read yet".into()), "end offsets not read yet"),
-        (Signal::Rate("4 of 5 samples so far".into()), "`intervals.kafkaSeconds`"),
+        (Signal::Rate("4 of 5 samples so far".into()), "too few samples"),
     ] {
         case.plan.signals = vec![signal];
         case.begins = true;
@@ -29,6 +29,19 @@ async fn what_was_not_read_for_long_is_told_whatever_was_said_before() {
         let (truth, reason, message) = case.condition(ConditionType::RetentionAtRisk);
         assert_eq!((truth, reason), (Truth::Unknown, Reason::SignalMissing), "{message}");
     }
+}
+
+#[tokio::test]
+async fn what_is_missing_keeps_workers_from_being_added_only_where_no_number_follows_without_it() {
+    let mut case = Case::with(|case| {
+        (case.begins, case.plan.signals) = (false, vec![Signal::Retention("no answer".into())]);
+    });
+    let told = |case: &Case| case.condition(ConditionType::SignalsFresh).2;
+    let message = told(&case);
+    assert!(message.ends_with("No worker is removed until it is known"), "{message}");
+    case.plan.size = None;
+    let message = told(&case);
+    assert!(message.ends_with("none is added for load, until it is known"), "{message}");
 }
 
 #[tokio::test]
@@ -111,6 +124,35 @@ async fn a_load_that_swings_about_a_bound_does_not_take_the_condition_back_at_ea
     assert_eq!(case.condition(ConditionType::ScalingLimited).1, Reason::WithinRange);
     let fresh = Case::with(|case| case.plan.size = Some(at_bound(4)));
     assert_eq!(fresh.condition(ConditionType::ScalingLimited).1, Reason::WithinRange);
+}
+
+#[tokio::test]
+async fn a_load_that_swings_about_a_ceiling_does_not_take_the_condition_back_at_each_look() {
+    let asked = |wanted, clamps: &[Clamp]| Some(Size { wanted, recommended: wanted, ..size(clamps) });
+    for (clamp, reason) in [
+        (Clamp::CoresMax, Reason::CoresMaxReached),
+        (Clamp::Partitions, Reason::PartitionCeiling),
+        (Clamp::GroupMaximum, Reason::BoundsDiffer),
+        (Clamp::GroupMinimum, Reason::BoundsDiffer),
+    ] {
+        let mut case = Case::with(|case| {
+            // With the driver's core those are ten workers.
+            let scaling = Autoscaling { max_replicas: 40, cores_max: Some(19), ..Autoscaling::default() };
+            case.policy.size = Sizing::Load(Box::new(scaling));
+            case.facts.load.partitions = Known::Known(19);
+            let Known::Known(pool) = &mut case.facts.pool else { unreachable!("it is known") };
+            pool.desired = 10;
+            (pool.min_size, pool.max_size) = if clamp == Clamp::GroupMinimum { (10, 40) } else { (0, 10) };
+            case.plan.size = asked(10, &[clamp]);
+        });
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, reason);
+        case.reported();
+        let (near, far) = if clamp == Clamp::GroupMinimum { (12, 13) } else { (8, 7) };
+        case.plan.size = asked(near, &[]);
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, reason, "{clamp:?}");
+        case.plan.size = asked(far, &[]);
+        assert_eq!(case.condition(ConditionType::ScalingLimited).1, Reason::WithinRange, "{clamp:?}");
+    }
 }
 
 #[tokio::test]
