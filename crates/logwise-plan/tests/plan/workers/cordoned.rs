@@ -205,7 +205,7 @@ fn a_cost_that_somebody_else_has_set_stays_unless_two_pods_would_be_the_cheapest
     for cost in [i32::MAX, i32::MIN, 7] {
         assert!(pods(Sizing::Unmanaged, cost).is_empty() && pods(Sizing::Fixed(3), cost).is_empty(), "{cost}");
     }
-    assert_eq!(pods(Sizing::Fixed(2), i32::MAX), [victim.clone()]);
+    assert_eq!(pods(Sizing::Fixed(2), i32::MAX), std::slice::from_ref(&victim));
     assert_eq!(pods(Sizing::Fixed(2), i32::MIN), [victim, ("i-2".to_owned(), 0)]);
 }
 
