@@ -168,6 +168,17 @@ pub async fn events(world: &World, object: &str, reason: &str) -> Result<Vec<Str
     Ok(about.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
+/// Waits until so many different events with this reason are told of the object: what was done shows a moment earlier.
+pub async fn wait_events(world: &World, object: &str, reason: &str, number: usize) -> Result<Vec<String>> {
+    world
+        .wait_until(&format!("{number} events {reason} of {object}"), PATIENCE, async || {
+            let notes = events(world, object, reason).await?;
+            ensure!(notes.len() >= number, "{notes:?}");
+            Ok(notes)
+        })
+        .await
+}
+
 /// The value of a series of a pipeline that has no other labels, if there is one.
 pub fn series(metrics: &str, world: &World, cluster: &str, name: &str) -> Option<i64> {
     let begin = format!("{name}{{namespace=\"{}\",cluster=\"{cluster}\"}} ", world.namespace);

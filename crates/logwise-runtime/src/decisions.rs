@@ -168,7 +168,9 @@ impl Gist {
         }
         let (about, reasons) = SWINGING;
         let is_one = |hold: &Value| hold["reason"].as_str().is_some_and(|reason| reasons.contains(&reason));
-        let swings = decision.about == about && holds.as_array().is_some_and(|holds| holds.iter().all(is_one));
+        let is_idle = decision.outcome.as_array().is_some_and(Vec::is_empty);
+        let is_held = holds.as_array().is_some_and(|holds| !holds.is_empty() && holds.iter().all(is_one));
+        let swings = decision.about == about && is_idle && is_held;
         Self { digest: digest(generation, [&actions, &holds, &decision.outcome]), figures, swings }
     }
 

@@ -216,8 +216,7 @@ impl Intents {
     pub async fn owner(&self, resource: &str) -> Option<Owner> {
         self.see_others().await;
         let records = self.lock();
-        let intent = records.get(&self.name(resource))?.intent.as_ref().ok()?;
-        Some(intent.wish.owner.clone())
+        records.get(&self.name(resource))?.intent.as_ref().ok().map(|intent| intent.wish.owner.clone())
     }
 
     /// The records that `is` accepts, by the names of their resources; known as in [`Self::owners_where`].

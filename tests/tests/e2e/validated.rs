@@ -80,6 +80,8 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
                   s3:PutLifecycleConfiguration";
     ensure!(passed == wanted, "{passed}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
+    // There is no query: what is said of a new object changes once more when that is known.
+    wait_condition(&world, DEMO, ("RetentionAtRisk", "Unknown", "SignalMissing")).await?;
     stays_at_rest(&world, &operator, &key).await?;
     let changes = [world.calls(&world.bucket, true).await?, world.calls(&world.group, true).await?].concat();
     // That new instances are protected is the Spark part's doing.

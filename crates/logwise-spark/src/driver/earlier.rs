@@ -1,6 +1,7 @@
 //! What the pipeline had before its spec named another class or other masters: that may still run, on the same
 //! checkpoint.
 
+use super::memory::ENDED;
 use super::targets::{self, Past};
 use super::{Around, owner};
 use crate::master::Page;
@@ -96,11 +97,17 @@ impl Earlier {
         })
     }
 
-    /// What may run at masters that the spec does not name any more, and that are not the one of this page.
+    /// What may run and does not show: at masters that the spec does not name any more, and that are not the one of this
+    /// page; or, where another LogwiseCluster manages the class, on this page under an id that nobody can tell from its.
     pub fn elsewhere(&self, page: &Page) -> Vec<Elsewhere> {
-        let others = self.formers.iter().filter(|former| former.is_elsewhere(page));
+        let others = self.hidden(page);
         let tell = |former: &Former| Elsewhere { master: former.masters.clone(), id: former.ids.last().cloned() };
         others.map(tell).collect()
+    }
+
+    fn hidden(&self, page: &Page) -> impl Iterator<Item = &Former> {
+        let of_others = self.taken.iter().filter(|former| former.is_elsewhere(page) || former.has_vanished(page));
+        self.formers.iter().filter(|former| former.is_elsewhere(page)).chain(of_others)
     }
 
     /// Drivers of ours that this page lists as active, though another LogwiseCluster manages their class now.
@@ -110,8 +117,8 @@ impl Earlier {
     }
 
     /// Ids of the records that a driver of the present class follows: those about this very driver; once it runs, those
-    /// of this master, which lists no other one of ours; and those of elsewhere where a person has said that none runs
-    /// there.
+    /// of this master, which lists no other one of ours; and those that do not show where a person has said that none
+    /// runs.
     pub fn followed(
         &self,
         page: &Page,
@@ -120,9 +127,10 @@ impl Earlier {
     ) -> BTreeSet<String> {
         let is_followed = |former: &&Former| {
             let is_this = former.class == class && former.ids.contains(id);
-            is_this || runs && former.is_here(page) || is_agreed && former.is_elsewhere(page)
+            is_this || runs && former.is_here(page)
         };
-        self.formers.iter().filter(is_followed).filter_map(|former| former.record.clone()).collect()
+        let agreed = self.hidden(page).filter(|_| is_agreed);
+        self.formers.iter().filter(is_followed).chain(agreed).filter_map(|former| former.record.clone()).collect()
     }
 }
 
@@ -155,6 +163,15 @@ impl Former {
     /// Whether it may run where nobody asks any more.
     fn is_elsewhere(&self, page: &Page) -> bool {
         !self.is_here(page) && (self.is_open || !self.ids.is_empty())
+    }
+
+    /// Whether the page neither lists its newest driver as active nor says how it ended. Spark starts a driver whose
+    /// worker was lost again under another id, and a master that was started anew may have forgotten it.
+    fn has_vanished(&self, page: &Page) -> bool {
+        let Some(id) = self.ids.last() else { return self.is_open };
+        let lives = page.cluster.drivers.iter().any(|driver| driver.id == *id);
+        let ended = page.completed.iter().any(|row| row.id == *id && ENDED.contains(&row.state.as_str()));
+        !lives && !ended
     }
 
     /// Every name of its masters.

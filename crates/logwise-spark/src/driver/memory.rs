@@ -19,7 +19,7 @@ const MOST_ATTEMPTS: usize = 20;
 pub(super) const GIVEN_UP: &str = "no driver came of the submission";
 
 /// States of drivers that have come to their end. One whose worker was lost stays RELAUNCHING, and is none of them.
-const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
+pub(super) const ENDED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
 
 /// Two looks that lie further apart than two periods and this count as none: nobody knows what was in between. Looks at
 /// an object that fails come nearly so seldom: a pause of 56 s, and all that the look itself waits for.

@@ -314,9 +314,34 @@ async fn a_driver_whose_class_another_pipeline_manages_now_is_neither_doubled_no
     for words in ["driver-90001", CLASS, "is not killed"] {
         assert!(ready.message.contains(words), "{words}: {}", ready.message);
     }
-    end(&world);
+    // Its worker is lost: it goes on under another id, which the other pipeline takes for its own.
+    let relaunched = driver("driver-90003", "RUNNING", Some("w2"));
+    let mut lost = std::mem::replace(&mut world.spark().active[0], relaunched);
+    lost["state"] = json!("RELAUNCHING");
+    world.spark().completed.push(lost);
+    let looked = world.look(OVER).await;
+    asked(&looked);
+    let ready = world.ready(&looked);
+    assert!(ready.message.contains("driver-90001"), "{}", ready.message);
+    world.spark().active.clear();
+    world.spark().completed[0]["state"] = json!("KILLED");
     assert!(is_submitted(&world.look(OVER).await));
     assert!(world.spark().killed.is_empty());
+}
+
+#[tokio::test]
+async fn a_driver_at_masters_of_before_that_another_pipeline_manages_now_is_asked_about() {
+    let (mut world, second) = (running().await, World::new(json!({})).await);
+    let mut heir = world.cluster.clone();
+    (heir.metadata.name, heir.metadata.uid) = (Some("heir".to_owned()), Some("heir".to_owned()));
+    world.respecify(CLASS, &MasterAddress { port: 7078, ..second.masters[0].clone() });
+    let demo = world.cluster.clone();
+    watch(&mut world, &[&demo, &heir]);
+    let held = world.look(OVER).await;
+    asked(&held);
+    let ready = world.ready(&held);
+    assert!(ready.message.contains("Driver driver-90001"), "{}", ready.message);
+    assert!(second.spark().submitted.is_empty(), "{:?}", second.spark().submitted);
 }
 
 #[tokio::test]

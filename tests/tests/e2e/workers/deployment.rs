@@ -7,7 +7,7 @@ use logwise_testbed::fake_master::{FakeMaster, Kind, Landing, Setup};
 use logwise_testbed::install;
 use logwise_testbed::oracles::quiet::settles;
 use logwise_testbed::world::{WorkerPod, World};
-use logwise_tests::{PATIENCE, apply, cluster, events, wait_condition};
+use logwise_tests::{PATIENCE, apply, cluster, wait_condition, wait_events};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -99,9 +99,9 @@ async fn settled(world: &World, number: u32) -> Result<Vec<WorkerPod>> {
     world.worker_pods(NAME).await
 }
 
-/// Pods that were removed, by the operator's word, and what each removal has made of the number.
-async fn chosen(world: &World) -> Result<BTreeMap<String, String>> {
-    let notes = events(world, "demo", "WorkersScaledIn").await?;
+/// Pods that were removed, so many at least, by the operator's word, and what each removal has made of the number.
+async fn chosen(world: &World, number: usize) -> Result<BTreeMap<String, String>> {
+    let notes = wait_events(world, "demo", "WorkersScaledIn", number).await?;
     let split = |note: String| {
         let (name, rest) = note.split_once(" of Deployment ").with_context(|| format!("no pod: {note}"))?;
         Ok((name.to_owned(), rest.to_owned()))
@@ -140,7 +140,7 @@ async fn the_pod_that_goes_is_the_chosen_one_and_nobody_elses_fields_are_touched
 
     scale(world, 2).await?;
     let left = settled(world, 2).await?;
-    let chosen = chosen(world).await?;
+    let chosen = chosen(world, 2).await?;
     let stay: BTreeSet<&str> = left.iter().map(|pod| pod.name.as_str()).collect();
     let gone: Vec<&WorkerPod> = pods.iter().filter(|pod| !stay.contains(pod.name.as_str())).collect();
     ensure!(gone.len() == 2 && gone.iter().all(|pod| chosen.contains_key(&pod.name)), "{chosen:?}, left are {left:?}");
@@ -216,7 +216,11 @@ async fn a_pod_does_not_stay_the_cheapest_when_its_removal_is_given_up_since_oth
         Ok(())
     };
     world.wait_until("no pod to be the cheapest", PATIENCE, taken_back).await?;
-    ensure!(world.worker_pods(NAME).await?.len() == 3 && chosen(world).await?.is_empty(), "{:?}", chosen(world).await?);
+    ensure!(
+        world.worker_pods(NAME).await?.len() == 3 && chosen(world, 0).await?.is_empty(),
+        "{:?}",
+        chosen(world, 0).await?
+    );
     rest(&ground, &master).await
 }
 
@@ -239,14 +243,18 @@ async fn while_pods_are_replaced_none_is_removed_and_then_the_cheapest_goes() ->
     says(world, "demo", ("ScalingLimited", "True", "RolloutInProgress"), &words).await?;
     ground.looked(LOOKS).await?;
     let cordons = master.calls_of(Kind::Cordon).len();
-    ensure!(cordons == 0 && world.worker_pods(NAME).await?.len() == 4, "{cordons} cordons: {:?}", chosen(world).await?);
+    ensure!(
+        cordons == 0 && world.worker_pods(NAME).await?.len() == 4,
+        "{cordons} cordons: {:?}",
+        chosen(world, 0).await?
+    );
     let costs: Vec<_> = world.worker_pods(NAME).await?.into_iter().filter_map(|pod| pod.cost).collect();
     ensure!(costs == [DRIVER], "{costs:?}");
 
     world.kubectl(&["rollout", "resume", &format!("deployment/{NAME}")]).await?;
     let left = settled(world, 2).await?;
     ensure!(left.iter().any(|pod| pod.name == home.name), "the driver's pod is gone: {left:?}");
-    let chosen = chosen(world).await?;
+    let chosen = chosen(world, 2).await?;
     ensure!(
         chosen.len() == 2 && left.iter().all(|pod| !chosen.contains_key(&pod.name)),
         "{chosen:?}, left are {left:?}"

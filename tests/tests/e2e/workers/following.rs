@@ -5,7 +5,7 @@ use super::ledger::{END, ended, gaps, raised};
 use super::query::{TOPIC, autoscaling, commit, ends, unread};
 use super::{Ground, Pipeline, Wish, of_workers};
 use anyhow::{Context, Result, ensure};
-use logwise_tests::{PATIENCE, condition, events};
+use logwise_tests::{PATIENCE, condition, wait_events};
 use serde_json::{Value, json};
 
 /// At ten records a second and core, and all of these to be read within a minute: four cores and one for the driver, of
@@ -73,12 +73,10 @@ async fn load_is_followed_as_fast_as_the_policies_say_and_downwards_after_the_wi
     ensure!(gaps(&calls, END)[0] >= STEP * 1_000 - EARLIER.0, "faster than the policy: {calls:?}");
     let page = pipeline.master.overview().await?;
     ensure!(page.driver_hosts() == page.alive_hosts() && page.activedrivers[0].id == driver, "{page:?}");
-    let told = async || {
-        let told = (events(world, "demo", "WorkersScaledOut").await?, events(world, "demo", "WorkersScaledIn").await?);
-        ensure!(told.0.len() == 2 && told.1.len() == 2, "{told:?}");
-        Ok(())
-    };
-    world.wait_until("an event for each change", PATIENCE, told).await?;
+    for reason in ["WorkersScaledOut", "WorkersScaledIn"] {
+        let told = wait_events(world, "demo", reason, 2).await?;
+        ensure!(told.len() == 2, "{told:?}");
+    }
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

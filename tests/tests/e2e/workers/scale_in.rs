@@ -10,7 +10,7 @@ use logwise_testbed::fake_master::{End, Kind, Landing};
 use logwise_testbed::proxy::master::WRITES;
 use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::spark::Overview;
-use logwise_tests::{PATIENCE, apply, edits, events, is_proving};
+use logwise_tests::{PATIENCE, apply, edits, events, is_proving, wait_events};
 use serde_json::json;
 use std::time::Duration;
 
@@ -221,7 +221,7 @@ async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver(
     let changes = pipeline.adds_up(3).await?;
     ensure!(ended(&changes) == [instances[idle].as_str(), instances[busy].as_str()], "{page:?}: {changes:?}");
     ensure!(pipeline.master.overview().await?.driver_hosts() == [home.as_str()], "the driver has moved");
-    let told = events(&ground.world, "demo", "WorkersScaledIn").await?;
+    let told = wait_events(&ground.world, "demo", "WorkersScaledIn", 2).await?;
     let says = |id: &str, sizes: &str| told.iter().any(|note| note.contains(id) && note.contains(sizes));
     ensure!(
         told.len() == 2 && says(&instances[idle], "from 3 to 2") && says(&instances[busy], "from 2 to 1"),

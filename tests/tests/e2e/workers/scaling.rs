@@ -16,7 +16,7 @@ use logwise_testbed::spark_cluster::{Setup, SparkCluster};
 use logwise_testbed::stream::{self, Job};
 use logwise_testbed::world::World;
 use logwise_tests::replay::replayed;
-use logwise_tests::{PATIENCE, apply, cluster, events, is_proving, turn_of_spark, wait_condition, with_masters};
+use logwise_tests::{PATIENCE, apply, cluster, is_proving, turn_of_spark, wait_condition, wait_events, with_masters};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -198,8 +198,8 @@ impl Story<'_> {
         let stays = self.spark.stays()?;
         ensure!(stays.len() == 1 && stays[0].to.is_none(), "the driver was moved: {stays:?}");
         wait_condition(self.world, ("lwc", "demo"), ("SparkReady", "True", "DriverRunning")).await?;
-        let out = events(self.world, "demo", "WorkersScaledOut").await?;
-        let gone = events(self.world, "demo", "WorkersScaledIn").await?;
+        let out = wait_events(self.world, "demo", "WorkersScaledOut", 2).await?;
+        let gone = wait_events(self.world, "demo", "WorkersScaledIn", 2).await?;
         // What is told once more in the same words is one event.
         ensure!(out.len() == 2 && (2..=2 * rounds).contains(&gone.len()), "{out:?}, {gone:?}");
         replayed(self.world).await
