@@ -80,8 +80,14 @@ async fn a_missing_permission_is_named_with_its_statement_until_it_is_given() ->
                   s3:PutLifecycleConfiguration";
     ensure!(passed == wanted, "{passed}");
     wait_condition(&world, DEMO, ("Ready", "True", "Running")).await?;
-    // There is no query: what is said of a new object changes once more when that is known.
-    wait_condition(&world, DEMO, ("RetentionAtRisk", "Unknown", "SignalMissing")).await?;
+    // What is said of a new object changes once more when it is known that there is no query.
+    let told = async || {
+        let object = world.get_json(DEMO.0, DEMO.1).await?;
+        let risk = condition(&object, "RetentionAtRisk").context("no RetentionAtRisk")?;
+        ensure!(risk["message"].as_str().is_some_and(|message| message.contains("holds no batch")), "{risk}");
+        Ok(())
+    };
+    world.wait_until("the empty checkpoint to be told", PATIENCE, told).await?;
     stays_at_rest(&world, &operator, &key).await?;
     let changes = [world.calls(&world.bucket, true).await?, world.calls(&world.group, true).await?].concat();
     // That new instances are protected is the Spark part's doing.
