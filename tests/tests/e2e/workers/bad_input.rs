@@ -97,7 +97,7 @@ async fn the_younger_of_two_on_one_group_makes_no_call_until_the_older_is_gone()
 
 #[tokio::test]
 async fn a_deployment_without_rights_then_absent_then_of_two_pipelines_is_told_each_time() -> Result<()> {
-    let ground = Ground::new("no-pods").await?;
+    let ground = Ground::new("denied-pods").await?;
     let world = &ground.world;
     let master = world.fake_master_of_pods(&world.worker_selector(NAME), Setup::default()).await?;
     apply(world, &[&pipeline(world, "demo", &master.masters(), &replicas(2))?]).await?;
