@@ -1,6 +1,7 @@
 //! How the number of Spark workers follows the load.
 
 use crate::schema::{atomic, check_at, whole};
+use logwise_plan::workers::RECORDS_PER_SECOND_PER_CORE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub struct WorkerAutoscaling {
     pub max_replicas: i32,
     /// Records per second that one core of an executor reads and writes, 1 to 10000000: used until the query's own batches
     /// have shown it. Default: 8300.
-    #[serde(default = "whole::<8_300>")]
+    #[serde(default = "whole::<RECORDS_PER_SECOND_PER_CORE>")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub records_per_second_per_core: i32,
     /// CPU cores of one worker, 1 to 512. Absent: what most of the workers have that are alive. No default.

@@ -264,17 +264,9 @@ mod tests {
 
     fn pool(desired: i32, members: &[(&str, MemberState)]) -> Pool {
         let member = |(id, state): &(&str, MemberState)| Member {
-            id: (*id).to_owned(),
-            address: Known::Known("10.0.0.1".into()),
             state: state.clone(),
-            healthy: true,
             protected: false,
-            zone: None,
-            current_template: true,
-            since: None,
-            cost: None,
-            cost_of_others: false,
-            replica_set: None,
+            ..Member::in_service(*id, "10.0.0.1")
         };
         Pool {
             min_size: 0,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{CordonRefused, EndRefused, FailedLaunch, Obstacle, Past, Pool, Step, Waiting};
+use logwise_plan::workers::{FailedLaunch, Obstacle, Past, Pool, Refused, Step, Waiting};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,8 +80,8 @@ pub(crate) struct Scaling {
     is_close: bool,
     history: Option<History>,
     launches: Launches,
-    refused: Option<CordonRefused>,
-    end_refused: Option<EndRefused>,
+    refused: Option<Refused>,
+    end_refused: Option<Refused>,
     /// The removal that is under way.
     pub going: Option<Going>,
     /// Instances, each with the hook that has let it go. Another hook may hold them back still, and nobody says which.
@@ -195,12 +195,12 @@ impl Scaling {
 
     /// Notes that the master has refused to cordon a worker.
     pub fn cordon_refused(&mut self, why: String, now: Timestamp) {
-        self.refused = Some(CordonRefused { why, until: after(now, REFUSED) });
+        self.refused = Some(Refused { why, until: after(now, REFUSED) });
     }
 
     /// Notes that AWS or Kubernetes has refused to end a member.
     pub fn end_refused(&mut self, why: String, now: Timestamp) {
-        self.end_refused = Some(EndRefused { why, until: after(now, REFUSED) });
+        self.end_refused = Some(Refused { why, until: after(now, REFUSED) });
     }
 
     /// Notes that it has taken a cordon.
@@ -422,19 +422,8 @@ mod tests {
         let mut scaling = Scaling::default();
         scaling.let_go(&waits("drain"));
         let mut leaving = pool(0, None);
-        leaving.members.push(Member {
-            id: "i-1".into(),
-            address: Known::Absent,
-            state: MemberState::Leaving,
-            healthy: true,
-            protected: false,
-            zone: None,
-            current_template: true,
-            since: None,
-            cost: None,
-            cost_of_others: false,
-            replica_set: None,
-        });
+        let state = MemberState::Leaving;
+        leaving.members.push(Member { address: Known::Absent, state, ..Member::in_service("i-1", "") });
         scaling.saw(&mut leaving, Depth::Quick, at(0));
         assert!(scaling.has_let_go(&waits("drain")) && !scaling.has_let_go(&waits("another")));
         let told = Waiting { token: "t".into(), ..waits("drain") };

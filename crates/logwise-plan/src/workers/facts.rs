@@ -102,6 +102,26 @@ pub struct Member {
     pub replica_set: Option<String>,
 }
 
+impl Member {
+    /// One that serves, is well and protected, and of which nothing more is known: for facts that are made up, as those
+    /// of a simulation.
+    pub fn in_service(id: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            address: Known::Known(address.into()),
+            state: MemberState::InService,
+            healthy: true,
+            protected: true,
+            zone: None,
+            current_template: true,
+            since: None,
+            cost: None,
+            cost_of_others: false,
+            replica_set: None,
+        }
+    }
+}
+
 /// Where in its life a member is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -326,27 +346,17 @@ pub struct Past {
     pub backoff_until: Option<Timestamp>,
     /// The master's refusal to cordon, if the last attempt met one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cordon_refused: Option<CordonRefused>,
+    pub cordon_refused: Option<Refused>,
     /// The refusal to end a member, if the last attempt met one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub end_refused: Option<EndRefused>,
+    pub end_refused: Option<Refused>,
 }
 
-/// The master has refused to cordon a worker.
+/// Something that was asked for and refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CordonRefused {
-    /// Its answer.
-    pub why: String,
-    /// When to ask again.
-    pub until: Timestamp,
-}
-
-/// AWS or Kubernetes has refused to end a member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EndRefused {
-    /// Its answer.
+pub struct Refused {
+    /// The answer.
     pub why: String,
     /// When to ask again.
     pub until: Timestamp,

@@ -20,8 +20,8 @@ mod size;
 
 pub use confirm::{Seen, confirm};
 pub use facts::{
-    Batch, Cluster, CordonRefused, DriverAt, EndRefused, FailedLaunch, Load, Member, MemberState, Observed, Obstacle,
-    OpenIntent, Past, Pool, Progress, Risk, Sample, Waiting, Worker, WorkerState,
+    Batch, Cluster, DriverAt, FailedLaunch, Load, Member, MemberState, Observed, Obstacle, OpenIntent, Past, Pool,
+    Progress, Refused, Risk, Sample, Waiting, Worker, WorkerState,
 };
 pub use hold::{Hold, UNKNOWN_HOST};
 pub use need::{RateUnknown, Reset, incoming};
@@ -154,6 +154,9 @@ pub struct Autoscaling {
     pub compact_interval: i64,
 }
 
+/// Records that one core of an executor reads and writes in a second, until the spec or the query's batches say more.
+pub const RECORDS_PER_SECOND_PER_CORE: i32 = 8_300;
+
 impl Default for Autoscaling {
     /// The spec's defaults; any number of workers.
     fn default() -> Self {
@@ -161,7 +164,7 @@ impl Default for Autoscaling {
             mode: ScalingMode::Automatic,
             min_replicas: 0,
             max_replicas: 10_000,
-            records_per_second_per_core: 8_300,
+            records_per_second_per_core: RECORDS_PER_SECOND_PER_CORE.into(),
             cores_per_worker: None,
             target_utilization_percent: 70,
             catch_up_seconds: 1_200,

@@ -60,19 +60,7 @@ mod tests {
 
     /// Of the members the first one is `i-1`, if it is there, in that state.
     fn pool(desired: i32, first: Option<MemberState>, others: u8) -> Pool {
-        let member = |id: String, state: MemberState| Member {
-            id,
-            address: Known::Known("10.0.0.1".into()),
-            state,
-            healthy: true,
-            protected: true,
-            zone: None,
-            current_template: true,
-            since: None,
-            cost: None,
-            cost_of_others: false,
-            replica_set: None,
-        };
+        let member = |id: String, state: MemberState| Member { state, ..Member::in_service(id, "10.0.0.1") };
         let others = (0..others).map(|number| member(format!("o-{number}"), MemberState::InService));
         Pool {
             min_size: 0,

@@ -157,19 +157,7 @@ mod tests {
     /// Members `a`, `b`, `c` and so on, each with a worker of the same name.
     fn facts(number: u8, change: impl Fn(&mut Pool, &mut Cluster)) -> (Pool, Cluster) {
         let names: Vec<String> = (0..number).map(|i| char::from(b'a' + i).to_string()).collect();
-        let member = |(i, id): (usize, &String)| Member {
-            id: id.clone(),
-            address: Known::Known(format!("10.0.0.{i}")),
-            state: MemberState::InService,
-            healthy: true,
-            protected: true,
-            zone: None,
-            current_template: true,
-            since: None,
-            cost: None,
-            cost_of_others: false,
-            replica_set: None,
-        };
+        let member = |(i, id): (usize, &String)| Member::in_service(id, format!("10.0.0.{i}"));
         let worker = |(i, id): (usize, &String)| Worker {
             id: id.clone(),
             host: format!("10.0.0.{i}"),

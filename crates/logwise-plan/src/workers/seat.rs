@@ -207,19 +207,7 @@ mod tests {
     use super::*;
 
     fn member(id: &str, address: &str) -> Member {
-        Member {
-            id: id.to_owned(),
-            address: Known::Known(address.to_owned()),
-            state: MemberState::InService,
-            healthy: true,
-            protected: true,
-            zone: None,
-            current_template: true,
-            since: None,
-            cost: None,
-            cost_of_others: false,
-            replica_set: None,
-        }
+        Member::in_service(id, address)
     }
 
     fn pool(members: Vec<Member>) -> Pool {

@@ -238,17 +238,9 @@ fn in_order<T>(reader: Reader, mut all: Vec<T>) -> Vec<T> {
 
 fn pool(reader: Reader, group: &Group) -> Pool {
     let member = |one: Id| Member {
-        id: name(reader, one),
-        address: Known::Known(address(one)),
         state: if has(group.serving, one) { MemberState::InService } else { MemberState::Pending },
-        healthy: true,
         protected: has(group.serving, one),
-        zone: None,
-        current_template: true,
-        since: None,
-        cost: None,
-        cost_of_others: false,
-        replica_set: None,
+        ..Member::in_service(name(reader, one), address(one))
     };
     Pool {
         min_size: MIN.into(),

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use logwise_api::validate;
 use logwise_plan::Known;
 use logwise_plan::driver::{Active, Attempt, Ended, Mode, Observed, Open, Policy, Stand};
+use logwise_plan::workers::RECORDS_PER_SECOND_PER_CORE;
 use logwise_runtime::Refused;
 use logwise_runtime::intent::Intent;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +24,6 @@ const SECRET: &str = "spec.spark.driver.environmentSecretRef.name";
 
 /// Id that no driver has: asked for to see whether somebody answers.
 const NOBODY: &str = "driver-none";
-
-/// What a core reads in a second if the spec does not say: the default of `autoscaling.recordsPerSecondPerCore`.
-const RECORDS_PER_SECOND: i64 = 8_300;
 
 /// States of drivers of which a worker may have more to say.
 const FAILED: [&str; 2] = ["ERROR", "FAILED"];
@@ -303,7 +301,7 @@ async fn clear(
 fn expected(around: Around<'_>) -> i64 {
     let spark = around.cluster.spec.spark.as_ref();
     let scaling = spark.and_then(|spark| spark.workers.as_ref()?.autoscaling.as_ref());
-    scaling.map_or(RECORDS_PER_SECOND, |scaling| scaling.records_per_second_per_core.into())
+    scaling.map_or(RECORDS_PER_SECOND_PER_CORE, |scaling| scaling.records_per_second_per_core).into()
 }
 
 /// What this process remembers.

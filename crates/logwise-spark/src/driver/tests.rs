@@ -5,8 +5,9 @@ use super::apply::{Failed, Outcome, What};
 use super::fake::{CLASS, Looked, Rest, World, driver};
 use logwise_api::DriverStatus;
 use logwise_plan::driver::{Cause, Hold, KillWhy, Open, Policy, State, Why};
-use logwise_runtime::ErrorClass;
 use logwise_runtime::conditions::{Draft, Reason, Truth};
+use logwise_runtime::intent::Wish;
+use logwise_runtime::{ErrorClass, ObjectKey};
 use serde_json::{Value, json};
 
 /// When a call of this moment is over, whatever became of it.
@@ -281,21 +282,25 @@ async fn a_master_that_falls_silent_as_the_call_is_written_down_gets_no_call() {
     assert_eq!(world.ready(&looked).reason, Reason::MasterUnreachable);
 }
 
+/// What a record of a submission says, written by whoever leads.
+fn submission(world: &World) -> Wish {
+    Wish {
+        owner: ObjectKey::of(&world.cluster).into(),
+        targets: json!({"kind": "submit", "why": "missing", "known": [], "past": {}}),
+        pre_image: None,
+        amount: 0,
+        parts: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn a_submission_of_another_leader_that_the_write_brings_to_light_is_waited_for() {
     let mut world = World::new(json!({})).await;
     // A record that this process has not seen: written after it has read them all.
     let seen = world.see(0).await;
     let resource = seen.found.cleared.clone().unwrap();
-    let wish = logwise_runtime::intent::Wish {
-        owner: logwise_runtime::ObjectKey::of(&world.cluster).into(),
-        targets: json!({"kind": "submit", "why": "missing", "known": [], "past": {}}),
-        pre_image: None,
-        amount: 0,
-        parts: Vec::new(),
-    };
     let intents = &world.context.shell.intents;
-    let theirs = intents.prepare(&resource, &world.cluster, wish).await.unwrap();
+    let theirs = intents.prepare(&resource, &world.cluster, submission(&world)).await.unwrap();
     let sent = theirs.send(std::time::Duration::from_secs(6)).await.unwrap();
     assert!(sent.close(super::targets::became(vec!["driver-7".to_owned()])).await);
     // No driver was seen for as long as that, and somebody has submitted one meanwhile: it counts anew.
@@ -326,14 +331,7 @@ async fn a_record_that_was_not_sent_holds_nothing_up() {
     let world = World::new(json!({})).await;
     let seen = world.see(0).await;
     let resource = seen.found.cleared.clone().unwrap();
-    let wish = logwise_runtime::intent::Wish {
-        owner: logwise_runtime::ObjectKey::of(&world.cluster).into(),
-        targets: json!({"kind": "submit", "why": "missing", "known": [], "past": {}}),
-        pre_image: None,
-        amount: 0,
-        parts: Vec::new(),
-    };
-    drop(world.context.shell.intents.prepare(&resource, &world.cluster, wish).await.unwrap());
+    drop(world.context.shell.intents.prepare(&resource, &world.cluster, submission(&world)).await.unwrap());
     let looked = world.look(0).await;
     assert!(matches!(looked.told[0].outcome, Ok(Outcome::Submitted { .. })), "{:?}", looked.told);
 }

@@ -33,19 +33,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn member(id: &str, state: MemberState) -> Member {
-    Member {
-        id: id.to_owned(),
-        address: Known::Known("10.0.0.1".into()),
-        state,
-        healthy: true,
-        protected: true,
-        zone: None,
-        current_template: true,
-        since: None,
-        cost: None,
-        cost_of_others: false,
-        replica_set: None,
-    }
+    Member { state, ..Member::in_service(id, "10.0.0.1") }
 }
 
 fn size(clamps: &[Clamp]) -> Size {

@@ -8,8 +8,8 @@ use logwise_plan::Known;
 use logwise_plan::behavior::{History, Recommended};
 use logwise_plan::change::ChangePolicy;
 use logwise_plan::workers::{
-    Autoscaling, Batch, Cluster, DriverAt, Load, Member, MemberState, Observed, OpenIntent, Past, Policy, Pool,
-    PoolRef, Progress, Protection, Risk, Sample, Sizing, Worker, WorkerState, plan,
+    Autoscaling, Batch, Cluster, DriverAt, Load, Member, Observed, OpenIntent, Past, Policy, Pool, PoolRef, Progress,
+    Protection, Risk, Sample, Sizing, Worker, WorkerState, plan,
 };
 use logwise_tests::edits::percentile;
 use std::hint::black_box;
@@ -143,17 +143,10 @@ fn address(place: i64) -> String {
 
 fn member(place: i64) -> Result<Member> {
     Ok(Member {
-        id: format!("i-{place:017}"),
-        address: Known::Known(address(place)),
-        state: MemberState::InService,
-        healthy: true,
-        protected: true,
         zone: Some(format!("eu-central-1{}", ["a", "b", "c"][usize::try_from(place % 3)?])),
         current_template: place % 2 == 0,
         since: Some(at(100_000 - place % 7)?),
-        cost: None,
-        cost_of_others: false,
-        replica_set: None,
+        ..Member::in_service(format!("i-{place:017}"), address(place))
     })
 }
 

@@ -177,17 +177,9 @@ fn policy() -> Policy {
 
 fn pool(world: &World) -> Pool {
     let member = |machine: &Machine| Member {
-        id: machine.id.clone(),
-        address: Known::Known(machine.address.clone()),
         state: if world.serves(machine) { MemberState::InService } else { MemberState::Pending },
-        healthy: true,
-        protected: true,
-        zone: None,
-        current_template: true,
         since: Some(at(machine.born)),
-        cost: None,
-        cost_of_others: false,
-        replica_set: None,
+        ..Member::in_service(&machine.id, &machine.address)
     };
     Pool {
         min_size: RANGE.0,

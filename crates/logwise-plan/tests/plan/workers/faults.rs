@@ -147,6 +147,7 @@ fn samples(change: impl Fn(&mut Sample, i64)) -> impl Fn(&mut Observed) {
 
 #[test]
 fn no_defect_of_any_signal_removes_a_worker_and_only_fresh_load_adds_one() {
+    let negative = Risk { age_seconds: -1, retention_seconds: 9, lost: false, shortest_seconds: None };
     let absurd = Batch { id: 1, records: 40_000_000, started: ago(70), committed: ago(60), cores: 2 };
     // The last column: whether the load is known, and followed, all the same.
     let defects: [Defect<'_>; 30] = [
@@ -176,14 +177,7 @@ fn no_defect_of_any_signal_removes_a_worker_and_only_fresh_load_adds_one() {
         ("position of the future", &|o| o.load.batch = Known::Known(Progress { id: 4, age_seconds: -5 }), true),
         ("retention lost", &|o| o.risk = unknown(), true),
         ("retention absent", &|o| o.risk = Known::Absent, true),
-        (
-            "retention negative",
-            &|o| {
-                o.risk =
-                    Known::Known(Risk { age_seconds: -1, retention_seconds: 9, lost: false, shortest_seconds: None })
-            },
-            true,
-        ),
+        ("retention negative", &|o| o.risk = Known::Known(negative), true),
         (
             "shortest retention nothing",
             &|o| {

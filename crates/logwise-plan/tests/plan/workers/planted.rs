@@ -6,9 +6,9 @@ use crate::planted::bites;
 use logwise_plan::behavior::{Changed, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, CordonRefused, EndRefused, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan,
-    Policy, PoolRef, Progress, Protection, Raise, Ranked, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step,
-    Waiting, WorkerState, plan,
+    Autoscaling, Hold, HookStep, Member, MemberState, Observed, Obstacle, OpenIntent, Plan, Policy, PoolRef, Progress,
+    Protection, Raise, Ranked, Refused, Removal, Risk, ScalingMode, Signal, Size, Sizing, Step, Waiting, WorkerState,
+    plan,
 };
 use logwise_plan::{Known, checks};
 
@@ -224,6 +224,7 @@ fn a_group_that_is_within_range_although_more_are_in_service() {
 
 /// Facts under which a removal that was right for three idle workers is wrong.
 fn wrongs() -> Vec<(&'static str, Observed)> {
+    let lost = Risk { age_seconds: 0, retention_seconds: 9, lost: true, shortest_seconds: None };
     let pool = |change: &dyn Fn(&mut logwise_plan::workers::Pool)| with(idle(3), |pool, _| change(pool));
     let cluster = |change: &dyn Fn(&mut logwise_plan::workers::Cluster)| with(idle(3), |_, cluster| change(cluster));
     let other = |change: &dyn Fn(&mut Observed)| {
@@ -260,20 +261,15 @@ fn wrongs() -> Vec<(&'static str, Observed)> {
         ("although signals are missing", other(&|o| o.load.samples = unknown())),
         ("although signals are missing", other(&|o| o.load.batch = unknown())),
         ("although signals are missing", other(&|o| o.risk = unknown())),
-        (
-            "although records are lost",
-            other(&|o| {
-                o.risk = Known::Known(Risk { age_seconds: 0, retention_seconds: 9, lost: true, shortest_seconds: None })
-            }),
-        ),
+        ("although records are lost", other(&|o| o.risk = Known::Known(lost))),
         ("what may be removed within an hour", other(&|o| o.history.removed_last_hour = 20)),
         (
             "without a cordon",
-            other(&|o| o.history.cordon_refused = Some(CordonRefused { why: "405".to_owned(), until: ago(-1) })),
+            other(&|o| o.history.cordon_refused = Some(Refused { why: "405".to_owned(), until: ago(-1) })),
         ),
         (
             "asks again for what was refused",
-            other(&|o| o.history.end_refused = Some(EndRefused { why: "403".to_owned(), until: ago(-1) })),
+            other(&|o| o.history.end_refused = Some(Refused { why: "403".to_owned(), until: ago(-1) })),
         ),
         (
             "too soon after workers were added",

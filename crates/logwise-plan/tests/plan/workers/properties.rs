@@ -5,9 +5,9 @@ use crate::NOW;
 use logwise_plan::behavior::{Behavior, Changed, History, Recommended};
 use logwise_plan::change::{Approval, ChangePolicy, Window, raise_plan_id};
 use logwise_plan::workers::{
-    Autoscaling, Cluster, CordonRefused, DriverAt, EndRefused, FailedLaunch, Hold, Load, Member, MemberState, Observed,
-    Obstacle, OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Removal, Risk, ScalingMode, Seen,
-    Sizing, Step, Worker, WorkerState, confirm, plan, wanted,
+    Autoscaling, Cluster, DriverAt, FailedLaunch, Hold, Load, Member, MemberState, Observed, Obstacle, OpenIntent,
+    Past, Plan, Policy, Pool, PoolRef, Progress, Protection, Refused, Removal, Risk, ScalingMode, Seen, Sizing, Step,
+    Worker, WorkerState, confirm, plan, wanted,
 };
 use logwise_plan::{Known, checks};
 use proptest::prelude::*;
@@ -150,8 +150,8 @@ prop_compose! {
             launched_last_hour,
             removed_last_hour,
             backoff_until: backoff.map(ago),
-            cordon_refused: refused.map(|second| CordonRefused { why: "405".to_owned(), until: ago(second) }),
-            end_refused: stays.map(|second| EndRefused { why: "403".to_owned(), until: ago(second) }),
+            cordon_refused: refused.map(|second| Refused { why: "405".to_owned(), until: ago(second) }),
+            end_refused: stays.map(|second| Refused { why: "403".to_owned(), until: ago(second) }),
         }
     }
 }

@@ -6,8 +6,8 @@ use logwise_plan::Known;
 use logwise_plan::behavior::{History, Recommended};
 use logwise_plan::change::ChangePolicy;
 use logwise_plan::workers::{
-    Autoscaling, Cluster, DriverAt, Load, Member, MemberState, Observed, OpenIntent, Past, Plan, Policy, Pool, PoolRef,
-    Progress, Protection, Risk, Sample, Sizing, Worker, WorkerState, plan,
+    Autoscaling, Cluster, DriverAt, Load, Member, Observed, OpenIntent, Past, Plan, Policy, Pool, PoolRef, Progress,
+    Protection, Risk, Sample, Sizing, Worker, WorkerState, plan,
 };
 use std::sync::Arc;
 
@@ -50,19 +50,7 @@ pub fn by_load(scaling: Autoscaling) -> Policy {
 }
 
 pub fn member(place: usize) -> Member {
-    Member {
-        id: format!("i-{place}"),
-        address: Known::Known(format!("10.0.0.{place}")),
-        state: MemberState::InService,
-        healthy: true,
-        protected: true,
-        zone: None,
-        current_template: true,
-        since: Some(ago(7_200)),
-        cost: None,
-        cost_of_others: false,
-        replica_set: None,
-    }
+    Member { since: Some(ago(7_200)), ..Member::in_service(format!("i-{place}"), format!("10.0.0.{place}")) }
 }
 
 pub fn worker(place: usize) -> Worker {
