@@ -17,6 +17,7 @@ use logwise_s3::{Bucket, RawDocument, Written, apply, compose, discovery, read};
 use logwise_testbed::s3::S3;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const LOGS: &str = "logs/";
 const REGION: &str = "ap-south-1";
@@ -100,8 +101,15 @@ impl World {
 }
 
 fn client(url: &str, owner: Option<&Owner>) -> aws_sdk_s3::Client {
-    let settings =
-        AwsSettings { endpoint_url: Some(url.to_owned()), allow_insecure_endpoints: true, ..AwsSettings::default() };
+    // None of these tests is about waiting: a machine that stands still for some seconds fails none.
+    let patience = Duration::from_secs(60);
+    let settings = AwsSettings {
+        endpoint_url: Some(url.to_owned()),
+        allow_insecure_endpoints: true,
+        attempt_timeout: patience,
+        operation_timeout: patience,
+        ..AwsSettings::default()
+    };
     let pipeline = Pipeline { installation: "bed", namespace: "tests", name: "own" };
     let identity = Identity::new(pipeline, Base::Ambient, None);
     let clients = AwsClients::open(settings).expect("an endpoint that the switch allows");

@@ -3,10 +3,13 @@
 use logwise_aws::{AwsClients, AwsSettings};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Region of the bed.
 pub const REGION: &str = "ap-south-1";
+
+/// Longest wait for an answer in a test that is not about waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The running stand-in.
 pub struct StandIn {
@@ -26,9 +29,14 @@ impl StandIn {
         Self { url, http: reqwest::Client::builder().no_proxy().build().expect("a plain client can be built") }
     }
 
-    /// Clients as the operator builds them.
+    /// Clients as the operator builds them, but for their patience: a machine that stands still for some seconds fails
+    /// no test.
     pub fn clients(&self) -> AwsClients {
-        self.clients_with(AwsSettings::default())
+        self.clients_with(AwsSettings {
+            attempt_timeout: PATIENCE,
+            operation_timeout: PATIENCE,
+            ..AwsSettings::default()
+        })
     }
 
     /// Clients with other time-outs.
