@@ -131,7 +131,7 @@ fn remember(
     let scaling = &mut of.scaling;
     scaling.is_about(found.resource.as_deref());
     if let Known::Known(pool) = &mut found.pool {
-        scaling.saw(pool, found.depth, now);
+        scaling.saw(pool, (found.depth, &found.failed_launch), now);
         let capacity = judge::capacity(pool, cluster.known());
         judge::begin(scaling, (pool.desired, capacity), last, now);
         scaling.bridge(capacity, (period_seconds, now));

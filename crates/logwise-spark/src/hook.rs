@@ -76,6 +76,7 @@ mod tests {
         };
         let found = Found {
             pool: Known::Absent,
+            failed_launch: Known::Absent,
             resource: None,
             uid: None,
             selector: None,

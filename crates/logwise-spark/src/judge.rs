@@ -225,7 +225,6 @@ mod tests {
     use logwise_plan::Known;
     use logwise_plan::workers::Worker;
     use logwise_runtime::intent::{Owner, Writer};
-    use std::collections::BTreeSet;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -268,16 +267,8 @@ mod tests {
             protected: false,
             ..Member::in_service(*id, "10.0.0.1")
         };
-        Pool {
-            min_size: 0,
-            max_size: 9,
-            desired,
-            members: members.iter().map(member).collect(),
-            newcomers_protected: Known::Known(false),
-            obstacles: BTreeSet::new(),
-            failed_launch: None,
-            hook: None,
-        }
+        let pool = Pool::at_rest((0, 9), desired, members.iter().map(member).collect());
+        Pool { newcomers_protected: Known::Known(false), ..pool }
     }
 
     #[test]

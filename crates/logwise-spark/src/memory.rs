@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use logwise_aws::group::Depth;
 use logwise_plan::Known;
 use logwise_plan::behavior::{Changed, History, Recommended};
-use logwise_plan::workers::{FailedLaunch, Obstacle, Past, Pool, Refused, Step, Waiting};
+use logwise_plan::workers::{FailedLaunch, Past, Pool, Refused, Step, Waiting};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -144,17 +144,15 @@ impl Scaling {
         }
     }
 
-    /// Notes what a look at the pool shows, and adds to it what only the last full look has shown.
-    pub fn saw(&mut self, pool: &mut Pool, depth: Depth, now: Timestamp) {
-        let is_unread = pool.obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::Unread(_)));
-        if depth == Depth::Quick || is_unread && pool.failed_launch.is_none() {
-            // It was not asked, or not answered: that says nothing of launches.
-            pool.failed_launch.clone_from(&self.launches.failed);
-        } else {
+    /// Notes what a look at the pool shows, and adds to it the launch that failed. Where that was not asked or not
+    /// answered, it is the one that was known last.
+    pub fn saw(&mut self, pool: &mut Pool, (depth, launch): (Depth, &Known<FailedLaunch>), now: Timestamp) {
+        if !launch.is_unknown() {
             // A group has an activity of each launch; a Deployment shows that they fail as long as they do.
             let lasts = pool.newcomers_protected == Known::Absent;
-            self.launches.saw(pool.failed_launch.as_ref(), lasts, now);
+            self.launches.saw(launch.known(), lasts, now);
         }
+        pool.failed_launch.clone_from(&self.launches.failed);
         if depth == Depth::Full {
             // What stands in the way of a removal only a full look shows: it would be read twice each time.
             self.is_close &= !pool.obstacles.is_empty();
@@ -260,23 +258,29 @@ fn after(at: Timestamp, time: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use logwise_plan::behavior::{Behavior, Question, limit};
-    use logwise_plan::workers::{Member, MemberState};
+    use logwise_plan::workers::{Member, MemberState, Obstacle};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
     }
 
-    fn pool(desired: i32, failed: Option<i64>) -> Pool {
-        Pool {
-            min_size: 0,
-            max_size: 9,
-            desired,
-            members: Vec::new(),
-            newcomers_protected: Known::Known(true),
-            obstacles: Default::default(),
-            failed_launch: failed.map(|second| FailedLaunch { at: at(second), text: "no capacity".into() }),
-            hook: None,
-        }
+    fn pool(desired: i32) -> Pool {
+        Pool::at_rest((0, 9), desired, Vec::new())
+    }
+
+    /// The activities show that the newest launch failed then, or that it did not.
+    fn launch(failed: Option<i64>) -> Known<FailedLaunch> {
+        let failed = failed.map(|second| FailedLaunch { at: at(second), text: "no capacity".into() });
+        failed.map_or(Known::Absent, Known::Known)
+    }
+
+    /// A quick look asks for no activities.
+    fn quick(scaling: &mut Scaling, pool: &mut Pool, second: i64) {
+        scaling.saw(pool, (Depth::Quick, &Known::Unknown("not asked".into())), at(second));
+    }
+
+    fn full(scaling: &mut Scaling, pool: &mut Pool, failed: Option<i64>, second: i64) {
+        scaling.saw(pool, (Depth::Full, &launch(failed)), at(second));
     }
 
     #[test]
@@ -285,9 +289,9 @@ mod tests {
         let mut scaling = Scaling::default();
         let depths: Vec<_> = (0..6).map(|_| scaling.depth()).collect();
         assert_eq!(depths, [Full, Quick, Quick, Quick, Quick, Full]);
-        scaling.saw(&mut pool(1, None), Quick, at(0));
+        quick(&mut scaling, &mut pool(1), 0);
         assert_eq!(scaling.depth(), Full, "one is on its way");
-        scaling.saw(&mut pool(0, None), Full, at(1));
+        full(&mut scaling, &mut pool(0), None, 1);
         assert_eq!(scaling.depth(), Quick);
         scaling.look_closely();
         assert_eq!(scaling.depth(), Full);
@@ -297,17 +301,17 @@ mod tests {
     fn while_something_stands_in_the_way_of_a_removal_each_look_asks_everything_at_once() {
         use Depth::{Full, Quick};
         let mut scaling = Scaling { looks: 1, ..Scaling::default() };
-        let hindered = || Pool { obstacles: [Obstacle::Refresh].into(), ..pool(0, None) };
+        let hindered = || Pool { obstacles: [Obstacle::Refresh].into(), ..pool(0) };
         // A quick look has shown nothing, a full one right after it what stands in the way.
-        scaling.saw(&mut pool(0, None), Quick, at(0));
-        scaling.saw(&mut hindered(), Full, at(1));
+        quick(&mut scaling, &mut pool(0), 0);
+        full(&mut scaling, &mut hindered(), None, 1);
         scaling.look_closely();
         for second in 2..4 {
             assert_eq!(scaling.depth(), Full);
-            scaling.saw(&mut hindered(), Full, at(second));
+            full(&mut scaling, &mut hindered(), None, second);
         }
         assert_eq!(scaling.depth(), Full);
-        scaling.saw(&mut pool(0, None), Full, at(5));
+        full(&mut scaling, &mut pool(0), None, 5);
         assert_eq!(scaling.depth(), Quick, "nothing stands in the way, and nothing goes");
     }
 
@@ -315,7 +319,7 @@ mod tests {
     fn each_further_failed_launch_doubles_the_pause_and_a_good_one_ends_it() {
         let mut scaling = Scaling::default();
         let mut until = |failed, second| {
-            scaling.saw(&mut pool(0, failed), Depth::Full, at(second));
+            full(&mut scaling, &mut pool(0), failed, second);
             scaling.past(at(second)).backoff_until
         };
         assert_eq!(until(Some(0), 10), Some(at(310)));
@@ -325,26 +329,37 @@ mod tests {
         assert_eq!(until(Some(80), 90), Some(at(90 + 1_800)));
         assert_eq!(until(Some(99), 100), Some(at(100 + 1_800)), "no longer than that");
         assert_eq!(scaling.past(at(-5_000)).backoff_until, Some(at(-5_000 + 1_800)), "the clock was put back");
-        let mut quick = pool(0, None);
-        scaling.saw(&mut quick, Depth::Quick, at(110));
-        assert!(quick.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some(), "it was not asked");
-        let unread = || [Obstacle::Unread("throttled".into())].into();
-        let mut silent = Pool { obstacles: unread(), ..pool(0, None) };
-        scaling.saw(&mut silent, Depth::Full, at(115));
+        let mut not_asked = pool(0);
+        quick(&mut scaling, &mut not_asked, 110);
+        assert!(not_asked.failed_launch.is_some() && scaling.past(at(110)).backoff_until.is_some());
+        let mut silent = pool(0);
+        scaling.saw(&mut silent, (Depth::Full, &Known::Unknown("throttled".into())), at(115));
         assert!(silent.failed_launch.is_some() && scaling.past(at(115)).backoff_until.is_some(), "nobody answered");
-        let mut known = Pool { obstacles: unread(), ..pool(0, Some(116)) };
-        scaling.saw(&mut known, Depth::Full, at(117));
-        assert_eq!(known.failed_launch.map(|failed| failed.at), Some(at(116)), "the other call failed");
-        scaling.saw(&mut pool(0, None), Depth::Full, at(120));
+        full(&mut scaling, &mut pool(0), None, 120);
         assert_eq!(scaling.past(at(120)).backoff_until, None);
+    }
+
+    #[test]
+    fn a_failed_launch_is_over_as_soon_as_activities_show_it_whatever_other_calls_are_denied() {
+        let mut scaling = Scaling::default();
+        // Nobody may read instance refreshes.
+        let mut until = |failed, second| {
+            let obstacles = [Obstacle::Unread("AccessDenied".into())].into();
+            let mut found = Pool { obstacles, ..pool(0) };
+            full(&mut scaling, &mut found, failed, second);
+            (found.failed_launch.map(|failed| failed.at), scaling.past(at(second)).backoff_until)
+        };
+        assert_eq!(until(Some(0), 10), (Some(at(0)), Some(at(310))));
+        assert_eq!(until(None, 40), (None, None), "a launch has succeeded");
+        assert_eq!(until(Some(50), 60), (Some(at(50)), Some(at(360))), "the first one of a new row");
     }
 
     #[test]
     fn a_deployment_whose_pods_cannot_be_made_is_asked_for_no_more_while_that_lasts() {
         let mut scaling = Scaling::default();
         let mut until = |failed, second| {
-            let mut pods = Pool { newcomers_protected: Known::Absent, ..pool(0, failed) };
-            scaling.saw(&mut pods, Depth::Full, at(second));
+            let mut pods = Pool { newcomers_protected: Known::Absent, ..pool(0) };
+            full(&mut scaling, &mut pods, failed, second);
             scaling.past(at(second)).backoff_until
         };
         assert_eq!((until(Some(0), 0), until(Some(0), 299)), (Some(at(300)), Some(at(300))));
@@ -421,14 +436,14 @@ mod tests {
         let waits = |hook: &str| Waiting { instance: "i-1".into(), hook: hook.into(), token: String::new() };
         let mut scaling = Scaling::default();
         scaling.let_go(&waits("drain"));
-        let mut leaving = pool(0, None);
+        let mut leaving = pool(0);
         let state = MemberState::Leaving;
         leaving.members.push(Member { address: Known::Absent, state, ..Member::in_service("i-1", "") });
-        scaling.saw(&mut leaving, Depth::Quick, at(0));
+        quick(&mut scaling, &mut leaving, 0);
         assert!(scaling.has_let_go(&waits("drain")) && !scaling.has_let_go(&waits("another")));
         let told = Waiting { token: "t".into(), ..waits("drain") };
         assert!(scaling.has_let_go(&told), "with whatever token");
-        scaling.saw(&mut pool(0, None), Depth::Quick, at(1));
+        quick(&mut scaling, &mut pool(0), 1);
         assert!(!scaling.has_let_go(&waits("drain")));
     }
 

@@ -8,7 +8,7 @@ use logwise_api::LogwiseCluster;
 use logwise_aws::group::{self, Depth};
 use logwise_aws::{AwsError, Clients};
 use logwise_plan::Known;
-use logwise_plan::workers::{Pool, PoolRef, Waiting};
+use logwise_plan::workers::{FailedLaunch, Pool, PoolRef, Waiting};
 use logwise_runtime::ErrorClass;
 
 /// What the intent's name of a group begins with; its ARN follows.
@@ -31,6 +31,8 @@ pub(crate) enum Place {
 pub(crate) struct Found {
     /// Its numbers and members; absent when nothing has that name.
     pub pool: Known<Pool>,
+    /// The newest launch that failed, as far as this look shows it; unknown if that was not asked or not answered.
+    pub failed_launch: Known<FailedLaunch>,
     /// Its name in intents. Not the name in the spec: what is made again under the same name is another one.
     pub resource: Option<String>,
     /// Uid of the Deployment.
@@ -86,6 +88,7 @@ impl Found {
     fn of_deployment(found: deployment::Found, (namespace, name): (&str, &str)) -> Self {
         Self {
             resource: found.resource(namespace, name),
+            failed_launch: launch_of(&found.pool),
             pool: found.pool,
             uid: found.uid,
             selector: found.selector,
@@ -100,6 +103,7 @@ impl Found {
     fn of_group(members: Result<group::Members, AwsError>, depth: Depth) -> Self {
         let error = |error: AwsError| Self {
             pool: Known::Unknown(error.to_string()),
+            failed_launch: Known::Unknown(error.to_string()),
             resource: None,
             uid: None,
             selector: None,
@@ -108,13 +112,14 @@ impl Found {
             error: Some(error.into()),
             denied: None,
         };
-        let group::Members { pool, arn, waiting, unread, .. } = match members {
+        let group::Members { pool, failed_launch, arn, waiting, unread, .. } = match members {
             Ok(members) => members,
             Err(why) => return error(why),
         };
         let denied = unread.into_iter().find(|error| error.class() == ErrorClass::Denied);
         Self {
             pool,
+            failed_launch,
             resource: arn.map(|arn| format!("{GROUP}{arn}")),
             uid: None,
             selector: None,
@@ -128,6 +133,15 @@ impl Found {
     /// The group's ARN.
     pub fn arn(&self) -> Option<&str> {
         self.resource.as_deref()?.strip_prefix(GROUP)
+    }
+}
+
+/// The failed launch of a pool that was read together with it.
+fn launch_of(pool: &Known<Pool>) -> Known<FailedLaunch> {
+    match pool {
+        Known::Known(pool) => pool.failed_launch.clone().map_or(Known::Absent, Known::Known),
+        Known::Absent => Known::Absent,
+        Known::Unknown(why) => Known::Unknown(why.clone()),
     }
 }
 
@@ -159,6 +173,7 @@ mod tests {
     fn of_the_calls_beside_it_a_refused_one_is_kept() {
         let members = |unread| Members {
             pool: Known::Absent,
+            failed_launch: Known::Absent,
             arn: Some("arn:x".into()),
             newcomers_protected: false,
             waiting: Vec::new(),

@@ -160,7 +160,6 @@ mod tests {
     use jiff::Timestamp;
     use logwise_plan::workers::Member;
     use serde_json::{Value, json};
-    use std::collections::BTreeSet;
     use std::time::Instant;
 
     const HOST: &str = "127.0.0.1";
@@ -170,16 +169,7 @@ mod tests {
     }
 
     fn pool(members: Vec<Member>) -> Pool {
-        Pool {
-            min_size: 0,
-            max_size: 9,
-            desired: 2,
-            members,
-            newcomers_protected: Known::Known(true),
-            obstacles: BTreeSet::new(),
-            failed_launch: None,
-            hook: None,
-        }
+        Pool::at_rest((0, 9), 2, members)
     }
 
     fn object(driver: Value, port: u16) -> LogwiseCluster {

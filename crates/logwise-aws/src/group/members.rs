@@ -33,8 +33,12 @@ pub enum Depth {
 #[derive(Clone, Debug)]
 pub struct Members {
     /// Its numbers, instances and obstacles; absent when no group has that name. Its `hook` is none: which of `waiting`
-    /// is to be answered for, the spec and the open removal say.
+    /// is to be answered for, the spec and the open removal say. Its `failed_launch` is none too: what is not known now
+    /// may be known of an earlier reading.
     pub pool: Known<Pool>,
+    /// The newest launch that failed; absent if none has failed or one has succeeded since, unknown if activities were
+    /// not asked for or not answered.
+    pub failed_launch: Known<FailedLaunch>,
     /// The name that AWS gives it for life.
     pub arn: Option<String>,
     /// Whether its new instances are protected from scale-in.
@@ -54,10 +58,9 @@ impl Members {
 }
 
 /// What is found out beside the group and its machines.
-#[derive(Default)]
 struct Beside {
     obstacles: BTreeSet<Obstacle>,
-    failed_launch: Option<FailedLaunch>,
+    failed_launch: Known<FailedLaunch>,
     waiting: Vec<Waiting>,
     unread: Vec<AwsError>,
 }
@@ -106,7 +109,14 @@ async fn without(ec2: &aws_sdk_ec2::Client, name: &str, (mut ids, mut unknown): 
 }
 
 fn absent() -> Members {
-    Members { pool: Known::Absent, arn: None, newcomers_protected: false, waiting: Vec::new(), unread: Vec::new() }
+    Members {
+        pool: Known::Absent,
+        failed_launch: Known::Absent,
+        arn: None,
+        newcomers_protected: false,
+        waiting: Vec::new(),
+        unread: Vec::new(),
+    }
 }
 
 /// Ids of the group's instances, in a stable order.
@@ -117,7 +127,7 @@ fn ids(group: &AutoScalingGroup) -> Vec<String> {
 }
 
 async fn beside(client: &Client, name: &str, group: &AutoScalingGroup, depth: Depth) -> Beside {
-    let mut found = Beside { obstacles: suspended(group), ..Beside::default() };
+    let mut found = Beside::of(group);
     let held = waiting(client, name, group);
     let (held, busy) = match depth {
         Depth::Quick => (held.await, None),
@@ -133,10 +143,13 @@ async fn beside(client: &Client, name: &str, group: &AutoScalingGroup, depth: De
     let Some((doing, refreshed)) = busy else { return found };
     match doing {
         Ok(Doing { failed_launch, balances }) => {
-            found.failed_launch = failed_launch;
+            found.failed_launch = failed_launch.map_or(Known::Absent, Known::Known);
             found.obstacles.extend(balances.then_some(Obstacle::Rebalance));
         }
-        Err(error) => found.missed(error),
+        Err(error) => {
+            found.failed_launch = Known::Unknown(error.to_string());
+            found.missed(error);
+        }
     }
     match refreshed {
         Ok(runs) => found.obstacles.extend(runs.then_some(Obstacle::Refresh)),
@@ -146,6 +159,12 @@ async fn beside(client: &Client, name: &str, group: &AutoScalingGroup, depth: De
 }
 
 impl Beside {
+    /// What the group itself shows.
+    fn of(group: &AutoScalingGroup) -> Self {
+        let failed_launch = Known::Unknown("not asked".to_owned());
+        Self { obstacles: suspended(group), failed_launch, waiting: Vec::new(), unread: Vec::new() }
+    }
+
     /// A call failed that would have shown whether the group is busy.
     fn missed(&mut self, error: AwsError) {
         self.obstacles.insert(Obstacle::Unread(error.to_string()));
@@ -168,12 +187,12 @@ fn put_together(group: &AutoScalingGroup, located: Machines, beside: Beside) -> 
         members: instances(group, &located),
         newcomers_protected: newcomers.map_or_else(|| Known::Unknown("AWS does not say it".to_owned()), Known::Known),
         obstacles,
-        failed_launch,
+        failed_launch: None,
         hook: None,
     });
     unread.extend(located.err());
     let arn = group.auto_scaling_group_arn().map(str::to_owned);
-    Members { pool, arn, newcomers_protected: newcomers.unwrap_or_default(), waiting, unread }
+    Members { pool, failed_launch, arn, newcomers_protected: newcomers.unwrap_or_default(), waiting, unread }
 }
 
 /// The group's instances, by id.
@@ -246,7 +265,7 @@ mod tests {
     #[test]
     fn a_group_without_numbers_is_unknown_and_keeps_its_arn() {
         let group = AutoScalingGroup::builder().auto_scaling_group_arn("arn").min_size(1).build();
-        let found = put_together(&group, Ok(BTreeMap::new()), Beside::default());
+        let found = put_together(&group, Ok(BTreeMap::new()), Beside::of(&group));
         assert!(found.pool.is_unknown() && found.arn.as_deref() == Some("arn"), "{found:?}");
     }
 }

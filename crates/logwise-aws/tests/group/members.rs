@@ -81,6 +81,7 @@ async fn instances_are_read_with_their_machines_by_id() {
     let found = world.members(Depth::Full).await;
     assert!(found.newcomers_protected && found.unread.is_empty() && found.waiting.is_empty(), "{found:?}");
     assert!(found.arn.is_some_and(|arn| arn.ends_with(&world.group)));
+    assert_eq!(found.failed_launch, Known::Absent);
     let pool = found.pool.known().cloned().expect("a present group");
     assert_eq!((pool.min_size, pool.max_size, pool.desired, pool.in_service()), (1, 6, 3, 3));
     assert_eq!(pool.newcomers_protected, Known::Known(true));
@@ -221,6 +222,8 @@ async fn what_cannot_be_asked_is_an_obstacle_with_its_reason() {
         let obstacles: Vec<Obstacle> = found.pool.known().unwrap().obstacles.iter().cloned().collect();
         assert!(matches!(&obstacles[..], [Obstacle::Unread(why)] if why.contains(action)), "{action}: {obstacles:?}");
         assert_eq!(found.unread.len(), 1, "{found:?}");
+        // Refreshes say nothing of launches.
+        assert_eq!(found.failed_launch.is_unknown(), action == ACTIVITIES, "{found:?}");
         world.bed.mend(&world.group).await;
     }
     assert_eq!(world.pool(Depth::Full).await.obstacles, BTreeSet::new());
@@ -273,12 +276,15 @@ async fn a_launch_that_failed_is_told_in_the_groups_own_words_until_one_succeeds
     let text = "We currently do not have sufficient m5.large capacity in the Availability Zone you requested.";
     world.bed.control("POST", "/_failures", json!({"group": world.group, "times": 0, "message": text})).await;
     world.administer("SetDesiredCapacity", &[("DesiredCapacity", "2")]).await;
-    let failed = world.pool(Depth::Full).await.failed_launch.expect("the launch failed");
-    assert_eq!(failed.text, text);
-    assert_eq!(world.pool(Depth::Quick).await.failed_launch, None, "not asked");
+    let failed = async || world.members(Depth::Full).await.failed_launch.known().cloned().expect("the launch failed");
+    assert_eq!(failed().await.text, text);
+    world.fault(REFRESHES, json!({"mode": "error", "status": 403, "code": "AccessDenied", "times": 0})).await;
+    assert_eq!(failed().await.text, text, "another call failed");
+    assert!(world.members(Depth::Quick).await.failed_launch.is_unknown(), "not asked");
     world.bed.control("DELETE", &format!("/_failures?group={}", world.group), Value::Null).await;
-    let pool = world.pool(Depth::Full).await;
-    assert_eq!((pool.failed_launch.clone(), pool.in_service()), (None, 2), "{pool:?}");
+    let found = world.members(Depth::Full).await;
+    assert_eq!(found.failed_launch, Known::Absent, "{found:?}");
+    assert_eq!(found.pool.known().map(Pool::in_service), Some(2), "{found:?}");
 }
 
 #[tokio::test]

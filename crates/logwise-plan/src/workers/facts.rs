@@ -59,6 +59,21 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// One of these members that is to have so many between these bounds, protects new ones and does nothing by itself:
+    /// for facts that are made up, as those of a simulation.
+    pub fn at_rest((min_size, max_size): (i32, i32), desired: i32, members: Vec<Member>) -> Self {
+        Self {
+            min_size,
+            max_size,
+            desired,
+            members,
+            newcomers_protected: Known::Known(true),
+            obstacles: BTreeSet::default(),
+            failed_launch: None,
+            hook: None,
+        }
+    }
+
     /// Members in service.
     pub fn in_service(&self) -> i32 {
         let serving = self.members.iter().filter(|member| member.state == MemberState::InService);

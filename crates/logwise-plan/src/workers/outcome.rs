@@ -55,23 +55,14 @@ pub fn of_removal(removal: &Removal, sent: Sent, pool: &Pool) -> Option<Outcome>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Known;
     use crate::workers::Step;
 
     /// Of the members the first one is `i-1`, if it is there, in that state.
     fn pool(desired: i32, first: Option<MemberState>, others: u8) -> Pool {
         let member = |id: String, state: MemberState| Member { state, ..Member::in_service(id, "10.0.0.1") };
         let others = (0..others).map(|number| member(format!("o-{number}"), MemberState::InService));
-        Pool {
-            min_size: 0,
-            max_size: 9,
-            desired,
-            members: first.map(|state| member("i-1".into(), state)).into_iter().chain(others).collect(),
-            newcomers_protected: Known::Known(true),
-            obstacles: Default::default(),
-            failed_launch: None,
-            hook: None,
-        }
+        let first = first.map(|state| member("i-1".into(), state));
+        Pool::at_rest((0, 9), desired, first.into_iter().chain(others).collect())
     }
 
     fn leaves() -> Removal {

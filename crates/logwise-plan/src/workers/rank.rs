@@ -166,16 +166,7 @@ mod tests {
             cores_used: 4,
             tasks: Known::Known(0),
         };
-        let mut pool = Pool {
-            min_size: 0,
-            max_size: 9,
-            desired: i32::from(number),
-            members: names.iter().enumerate().map(member).collect(),
-            newcomers_protected: Known::Known(true),
-            obstacles: Default::default(),
-            failed_launch: None,
-            hook: None,
-        };
+        let mut pool = Pool::at_rest((0, 9), i32::from(number), names.iter().enumerate().map(member).collect());
         let workers = names.iter().enumerate().map(worker).collect();
         let mut cluster = Cluster { url: String::new(), workers, drivers: Vec::new(), app_cores: None };
         change(&mut pool, &mut cluster);

@@ -211,16 +211,7 @@ mod tests {
     }
 
     fn pool(members: Vec<Member>) -> Pool {
-        Pool {
-            min_size: 0,
-            max_size: 9,
-            desired: 2,
-            members,
-            newcomers_protected: Known::Known(true),
-            obstacles: Default::default(),
-            failed_launch: None,
-            hook: None,
-        }
+        Pool::at_rest((0, 9), 2, members)
     }
 
     fn worker(id: &str, host: &str, state: WorkerState) -> Worker {

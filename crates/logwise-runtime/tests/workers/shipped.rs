@@ -10,7 +10,6 @@ use logwise_plan::workers::{
     self, Autoscaling, Cluster, DriverAt, Hold, Load, Member, MemberState, Observed, OpenIntent, Past, Policy, Pool,
     PoolRef, Progress, Protection, Risk, Sample, Seen, Sizing, Worker, WorkerState, confirm, outcome, plan,
 };
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 /// The group, and what the master's page says. The two are read one after the other.
@@ -242,16 +241,8 @@ fn pool(reader: Reader, group: &Group) -> Pool {
         protected: has(group.serving, one),
         ..Member::in_service(name(reader, one), address(one))
     };
-    Pool {
-        min_size: MIN.into(),
-        max_size: MAX.into(),
-        desired: group.desired.into(),
-        members: in_order(reader, Members(group.serving | group.pending).map(member).collect()),
-        newcomers_protected: Known::Known(true),
-        obstacles: BTreeSet::new(),
-        failed_launch: None,
-        hook: None,
-    }
+    let members = in_order(reader, Members(group.serving | group.pending).map(member).collect());
+    Pool::at_rest((MIN.into(), MAX.into()), group.desired.into(), members)
 }
 
 /// Cores of a worker.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use logwise_api::validate;
 use logwise_plan::Known;
-use logwise_plan::driver::{Active, Attempt, Ended, Mode, Observed, Open, Policy, Stand};
+use logwise_plan::driver::{Active, Attempt, Elsewhere, Ended, Mode, Observed, Open, Policy, Restarted, Stand};
 use logwise_plan::workers::RECORDS_PER_SECOND_PER_CORE;
 use logwise_runtime::Refused;
 use logwise_runtime::intent::Intent;
@@ -138,29 +138,15 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         let id = last.as_ref().and_then(Intent::id);
         around.context.drivers.with(&around.uid(), |memory| memory.recorded(id));
     }
-    let remembered = remembered(around, policy, &page, rows.as_ref());
-    let Remembered { recorded, counted, progress, needed_seconds, batch_age_seconds, attempts } = remembered;
-    let facts = Observed {
+    let base = Base {
         master: validate::master_name(around.cluster).unwrap_or_default(),
-        drivers: match &page {
-            Ok(_) => Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
-            Err(error) => Known::Unknown(error.to_string()),
-        },
-        earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
-        taken: seen.map(|page| earlier.taken(page)).unwrap_or_default(),
         elsewhere: seen.map(|page| earlier.elsewhere(page)).unwrap_or_default(),
-        done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
         // The record is as old as the last change; what is active has been adopted since.
-        recorded: recorded.or_else(|| past.recorded.clone()),
-        absent_for: counted.absent_for,
-        running_for: counted.running_for,
-        progress,
-        needed_seconds,
-        batch_age_seconds,
-        attempts,
+        recorded: past.recorded.clone(),
         open,
         restarted: past.restarted,
     };
+    let facts = facts((around, policy), (&page, rows.as_ref()), (&earlier, said.as_ref()), base);
     let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec()).unwrap_or_default();
     let submitted = last.map(|last| last.changed_at(now).into_keys().collect()).unwrap_or_default();
     drop(rows);
@@ -170,26 +156,56 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
 /// The facts by a page of this moment, for the call that is about to be made. What others say, and what is on record,
 /// is as it was found.
 pub(super) fn again(around: Around<'_>, policy: &Policy, found: &Found, page: &Arc<Page>) -> Observed {
-    let page: Result<Arc<Page>, NoActiveMaster> = Ok(page.clone());
-    let rows = page.as_ref().ok().map(|page| Rows::of(page, &policy.main_class, &found.earlier));
+    let rows = Rows::of(page, &policy.main_class, &found.earlier);
     let said = found.facts.done.iter().find_map(|ended| Some((ended.id.clone(), ended.text.clone()?)));
-    let remembered = remembered(around, policy, &page, rows.as_ref());
+    let base = Base {
+        master: found.facts.master.clone(),
+        elsewhere: found.facts.elsewhere.clone(),
+        recorded: found.past.recorded.clone(),
+        // The record of this very call.
+        open: Open::None,
+        restarted: found.facts.restarted,
+    };
+    facts((around, policy), (&Ok(page.clone()), Some(&rows)), (&found.earlier, said.as_ref()), base)
+}
+
+/// What no page tells of the driver itself.
+struct Base {
+    master: String,
+    elsewhere: Vec<Elsewhere>,
+    recorded: Option<String>,
+    open: Open,
+    restarted: Option<Restarted>,
+}
+
+/// The facts by this page, the rows of which are apart, and by what this process remembers once it has seen it.
+fn facts(
+    (around, policy): (Around<'_>, &Policy),
+    (page, rows): (&Result<Arc<Page>, NoActiveMaster>, Option<&Rows<'_>>),
+    (earlier, said): (&Earlier, Option<&(String, String)>),
+    base: Base,
+) -> Observed {
+    let remembered = remembered(around, policy, page, rows);
     let Remembered { recorded, counted, progress, needed_seconds, batch_age_seconds, attempts } = remembered;
     Observed {
-        drivers: Known::Known(rows.as_ref().map(Rows::facts).unwrap_or_default()),
-        earlier: rows.as_ref().map(Rows::earlier).unwrap_or_default(),
-        taken: page.as_deref().ok().map(|page| found.earlier.taken(page)).unwrap_or_default(),
-        done: rows.as_ref().map(|rows| rows.history(said.as_ref())).unwrap_or_default(),
-        recorded: recorded.or_else(|| found.past.recorded.clone()),
+        master: base.master,
+        drivers: match page {
+            Ok(_) => Known::Known(rows.map(Rows::facts).unwrap_or_default()),
+            Err(error) => Known::Unknown(error.to_string()),
+        },
+        earlier: rows.map(Rows::earlier).unwrap_or_default(),
+        taken: page.as_ref().map(|page| earlier.taken(page)).unwrap_or_default(),
+        elsewhere: base.elsewhere,
+        done: rows.map(|rows| rows.history(said)).unwrap_or_default(),
+        recorded: recorded.or(base.recorded),
         absent_for: counted.absent_for,
         running_for: counted.running_for,
         progress,
         needed_seconds,
         batch_age_seconds,
         attempts,
-        // The record of this very call.
-        open: Open::None,
-        ..found.facts.clone()
+        open: base.open,
+        restarted: base.restarted,
     }
 }
 

@@ -68,16 +68,7 @@ impl Case {
     /// Nothing is wrong with the load, and nothing is done.
     fn new() -> Self {
         let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
-        let pool = Pool {
-            min_size: 0,
-            max_size: 9,
-            desired: 0,
-            members: Vec::new(),
-            newcomers_protected: Known::Known(true),
-            obstacles: Default::default(),
-            failed_launch: None,
-            hook: None,
-        };
+        let pool = Pool::at_rest((0, 9), 0, Vec::new());
         let scaling = Autoscaling { max_replicas: 4, ..Autoscaling::default() };
         let object = json!({"apiVersion": "logwise.io/v1alpha1", "kind": "LogwiseCluster",
             "metadata": {"name": "demo", "namespace": "n", "uid": "u", "generation": 1}, "spec": {}});
@@ -94,6 +85,7 @@ impl Case {
             place: Place::Deployment { client, namespace: "n".into(), name: "w".into() },
             found: Found {
                 pool: Known::Known(pool.clone()),
+                failed_launch: Known::Absent,
                 resource: Some("deployment/n/w/d".into()),
                 uid: Some("d".into()),
                 selector: None,

@@ -109,16 +109,7 @@ fn observed(number: i64, need: Need) -> Result<Observed> {
     let driver =
         DriverAt { id: "driver-1".to_owned(), state: "RUNNING".to_owned(), worker: Some("worker-0".to_owned()) };
     let desired = i32::try_from(number)?;
-    let pool = Pool {
-        min_size: 0,
-        max_size: desired,
-        desired,
-        members,
-        newcomers_protected: Known::Known(true),
-        obstacles: Default::default(),
-        failed_launch: None,
-        hook: None,
-    };
+    let pool = Pool::at_rest((0, desired), desired, members);
     let cluster = Cluster {
         url: "spark://master:7077".to_owned(),
         workers,

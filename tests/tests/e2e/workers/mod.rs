@@ -258,13 +258,10 @@ impl<'a> Pipeline<'a> {
 /// least. Of a good one the first is told to nobody, where nothing was wrong before.
 async fn told(ground: &Ground, (kind, status, reason): (&str, &str, &str)) -> Result<i64> {
     let first = i64::from(["Fresh", "SafeMargin", "WithinRange"].contains(&reason));
-    let labels = format!("type=\"{kind}\",status=\"{status}\",reason=\"{reason}\"");
-    let line = format!("logwise_operator_condition_transitions_total{{{labels}}} ");
     let begin = format!("{kind} is {status}: ");
     let look = async || {
         let events = ground.world.list("event", &format!("reason={reason}")).await?;
-        let metrics = ground.operator.metrics().await?;
-        let turned = metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0);
+        let turned = turned(&ground.operator.metrics().await?, (kind, status, reason));
         let ours = events.iter().filter(|event| event["note"].as_str().is_some_and(|note| note.starts_with(&begin)));
         // What is told again in the same words is one event with a count.
         let told: i64 = ours.map(|event| event["series"]["count"].as_i64().unwrap_or(1)).sum();
@@ -273,6 +270,13 @@ async fn told(ground: &Ground, (kind, status, reason): (&str, &str, &str)) -> Re
         Ok(turned)
     };
     ground.world.wait_until(&format!("the events of {kind} {reason}"), PATIENCE, look).await
+}
+
+/// How often a condition of pipeline `demo` has turned into this, by the operator's metrics.
+fn turned(metrics: &str, (kind, status, reason): (&str, &str, &str)) -> i64 {
+    let labels = format!("type=\"{kind}\",status=\"{status}\",reason=\"{reason}\"");
+    let line = format!("logwise_operator_condition_transitions_total{{{labels}}} ");
+    metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
 }
 
 async fn patch(world: &World, name: &str, spec: &Value) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::ledger::{Change, ended, raised};
 use super::query::{NOTHING, PARTITIONS, TOPIC, autoscaling, commit, ends, key, unread};
-use super::{Ground, Pipeline, Wish, merge, of_workers, operator, told};
+use super::{Ground, Pipeline, Wish, merge, of_workers, operator, told, turned};
 use anyhow::{Context, Result, ensure};
 use logwise_testbed::fake_master::Mood;
 use logwise_testbed::install;
@@ -15,6 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Every signal, as `SignalsFresh` names it.
@@ -26,6 +27,9 @@ const SIGNALS: [&str; 6] = [
     "age of unread records",
     "plausible numbers",
 ];
+
+/// `SignalsFresh` where nothing is missing.
+const FRESH: (&str, &str, &str) = ("SignalsFresh", "True", "Fresh");
 
 /// Looks during which nobody may go.
 const LOOKS: u64 = 5;
@@ -74,6 +78,22 @@ impl Trial<'_> {
             Ok(())
         };
         self.pipeline.world.wait_until(&format!("SignalsFresh to miss {words:?}"), PATIENCE, look).await
+    }
+
+    /// Waits until exactly these signals are missed. Where the machine is slow, others are old now and then.
+    async fn misses_only(&self, signals: &[&str]) -> Result<()> {
+        let look = async || misses_only(&self.pipeline.shown().await?, signals);
+        self.pipeline.world.wait_until(&format!("SignalsFresh to miss exactly {signals:?}"), PATIENCE, look).await
+    }
+
+    /// Waits until the status counts no cores at the master.
+    async fn has_no_cores(&self) -> Result<()> {
+        let look = async || {
+            let object = self.pipeline.shown().await?;
+            ensure!(object["status"]["spark"]["cores"] == 0, "{object}");
+            Ok(())
+        };
+        self.pipeline.world.wait_until("the status to count no cores", PATIENCE, look).await
     }
 
     /// Nobody was asked to go, and all three are there.
@@ -143,7 +163,7 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
     master.tell(&page.to_string());
     trial.pipeline.says(("SparkReady", "False", "WorkersNotReady"), &["0 of 1 wanted workers"]).await?;
     trial.misses(&["end offsets"]).await?;
-    ensure!(trial.pipeline.shown().await?["status"]["spark"]["cores"] == 0, "{}", trial.pipeline.shown().await?);
+    trial.has_no_cores().await?;
     master.heal();
     trial.has_again("Spark master").await?;
     trial.misses(&["end offsets"]).await?;
@@ -163,9 +183,10 @@ async fn whichever_signal_is_missing_no_worker_goes_until_all_are_there() -> Res
     ground.ends(&[&trial.pipeline]).await
 }
 
-/// Records of which the query seems to have read fewer with each batch, and the time between two of these.
-const MANY: u32 = 6_000;
-const STEP: Duration = Duration::from_millis(300);
+/// Records of which the query seems to have read fewer with each batch, and the time between two of these: it can go
+/// back for longer than this test may wait, and each look at Kafka finds that it has.
+const MANY: u32 = 12_000;
+const STEP: Duration = Duration::from_secs(1);
 
 /// A query that goes back, so that nobody can tell what comes in: it seems to be another one each time.
 struct Backwards<'a> {
@@ -183,22 +204,30 @@ impl Backwards<'_> {
         Ok(())
     }
 
-    /// Goes back until this pipeline misses exactly these signals.
-    async fn until_missing(&mut self, pipeline: &Pipeline<'_>, signals: &[&str]) -> Result<()> {
-        let what = format!("SignalsFresh to miss exactly {signals:?}");
-        let world = self.world;
-        let look = async || {
-            self.step().await?;
-            misses_only(&pipeline.shown().await?, signals)
+    /// Goes back beside this until it has ended, however long its own steps take. The last batch is written to its end:
+    /// the operator would wait for one that is left out.
+    async fn goes_back_beside<T>(&mut self, what: impl Future<Output = Result<T>>) -> Result<T> {
+        let has_ended = Cell::new(false);
+        let back = async {
+            while !has_ended.get() {
+                self.step().await?;
+            }
+            anyhow::Ok(())
         };
-        world.wait_until(&what, PATIENCE, look).await
+        let what = async {
+            let found = what.await;
+            has_ended.set(true);
+            found
+        };
+        let ((), found) = futures::try_join!(back, what)?;
+        Ok(found)
     }
 }
 
 /// What comes in is the only signal that is missing: the query goes back again and again.
 #[tokio::test]
 async fn without_the_rate_of_what_comes_in_no_worker_goes() -> Result<()> {
-    // Where the query does not go back within five of these looks, the rate is known.
+    // Where the query does not go back within five of these looks, the rate is known: that is twelve seconds at least.
     let ground = Ground::looking("no-rate", 3).await?;
     let world = &ground.world;
     unread(world, MANY).await?;
@@ -212,20 +241,26 @@ async fn without_the_rate_of_what_comes_in_no_worker_goes() -> Result<()> {
     pipeline.master.set_mood(Mood::Html);
     apply(world, &[&pipeline.object]).await?;
     let trial = Trial { pipeline, most: 5 };
-    query.until_missing(&trial.pipeline, &["Spark master", "incoming rate"]).await?;
-    trial.pipeline.master.heal();
-    query.until_missing(&trial.pipeline, &["incoming rate"]).await?;
-    for _ in 0..LOOKS {
-        ground.looked(1).await?;
-        query.step().await?;
-    }
-    trial.keeps_all().await?;
+    let held = async {
+        trial.misses_only(&["Spark master", "incoming rate"]).await?;
+        trial.pipeline.master.heal();
+        trial.misses_only(&["incoming rate"]).await?;
+        ground.looked(LOOKS).await?;
+        trial.keeps_all().await?;
+        let missed = told(&ground, ("SignalsFresh", "False", "SignalMissing")).await?;
+        let metrics = ground.operator.metrics().await?;
+        let old = turned(&metrics, ("SignalsFresh", "False", "SignalStale"));
+        let fresh = turned(&metrics, FRESH);
+        // Going back is no news each time. Where looks take long, what was read is old now and then, and missed anew.
+        ensure!(fresh == 0 && missed <= 5 + old, "fresh {fresh} times, missed {missed} times and old {old} times");
+        anyhow::Ok(())
+    };
+    query.goes_back_beside(held).await?;
     // It stays where it is from now on, and has read everything: one worker is enough.
     commit(world, query.batch + 1, &query.ends).await?;
     trial.pipeline.wait_size(1).await?;
-    let (missed, fresh) = (("SignalsFresh", "False", "SignalMissing"), ("SignalsFresh", "True", "Fresh"));
-    let (missed, fresh) = (told(&ground, missed).await?, told(&ground, fresh).await?);
-    ensure!(missed <= 5 && fresh <= 3, "missed {missed} times, and fresh {fresh} times");
+    // How often it turns from now on is a matter of how long looks take.
+    told(&ground, FRESH).await?;
     ground.ends(&[&trial.pipeline]).await
 }
 
@@ -243,13 +278,9 @@ async fn without_the_age_of_unread_records_no_worker_goes() -> Result<()> {
     let scaling = json!({"mode": "Disabled"});
     merge(&mut wish.spec, json!({"kafka": {"bootstrapServers": [kafka.address], "partitionScaling": scaling}}));
     let trial = Trial { pipeline: ground.pipeline("demo", wish).await?, most: 5 };
-    let alone = async || {
-        let look = async || misses_only(&trial.pipeline.shown().await?, &["age of unread records"]);
-        world.wait_until("SignalsFresh to miss the age of unread records alone", PATIENCE, look).await
-    };
-    alone().await?;
+    trial.misses_only(&["age of unread records"]).await?;
     ground.looked(LOOKS).await?;
-    alone().await?;
+    trial.misses_only(&["age of unread records"]).await?;
     trial.keeps_all().await?;
     // It is asked for once a minute, and offsets are old by the time that nobody has answered.
     kafka.heal().await?;
@@ -329,7 +360,13 @@ async fn unread_records_that_are_gone_call_for_workers_and_let_nobody_go() -> Re
     // All is read by now, and it takes a minute until that is known of the age of records too.
     commit(world, 1, &written).await?;
     ground.looked(4).await?;
-    let changes = pipeline.adds_up(2).await?;
-    ensure!(raised(&changes) == [3] && ended(&changes).is_empty(), "{changes:?}");
+    let changes = pipeline.changes().await?;
+    // The look that was under way then has told by now what it knew. Where that minute was over, somebody may go.
+    ground.looked(2).await?;
+    let object = pipeline.shown().await?;
+    let is_known = condition(&object, "RetentionAtRisk").is_none_or(|found| found["status"] != "True");
+    ensure!(raised(&changes) == [3] && (is_known || ended(&changes).is_empty()), "{changes:?}");
+    let adds_up = async || pipeline.adds_up(2).await.map(drop);
+    world.wait_until("the changes to add up", PATIENCE, adds_up).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -181,16 +181,7 @@ fn pool(world: &World) -> Pool {
         since: Some(at(machine.born)),
         ..Member::in_service(&machine.id, &machine.address)
     };
-    Pool {
-        min_size: RANGE.0,
-        max_size: RANGE.1,
-        desired: desired(world),
-        members: world.machines.iter().map(member).collect(),
-        newcomers_protected: Known::Known(true),
-        obstacles: Default::default(),
-        failed_launch: None,
-        hook: None,
-    }
+    Pool::at_rest(RANGE, desired(world), world.machines.iter().map(member).collect())
 }
 
 fn cluster(world: &World) -> Cluster {

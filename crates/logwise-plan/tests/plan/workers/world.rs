@@ -92,16 +92,7 @@ pub fn load(rate: i64, unread: i64) -> Load {
 }
 
 pub fn pool(number: usize) -> Pool {
-    Pool {
-        min_size: 0,
-        max_size: 10,
-        desired: i32::try_from(number).unwrap(),
-        members: (0..number).map(member).collect(),
-        newcomers_protected: Known::Known(true),
-        obstacles: Default::default(),
-        failed_launch: None,
-        hook: None,
-    }
+    Pool::at_rest((0, 10), i32::try_from(number).unwrap(), (0..number).map(member).collect())
 }
 
 /// So many workers with little to do; a driver runs on the first one. Nothing hinders a removal.
