@@ -41,6 +41,32 @@ struct Former {
     past: Past,
 }
 
+/// Why nothing may be written in place of the record under the present name: another LogwiseCluster, which manages
+/// another driver now, has written it, and would begin that beside the one on record, on the same checkpoint, if it no
+/// longer knew of it.
+pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Option<&Page>) -> Option<String> {
+    let last = last?;
+    let other = owner::passed_on_by(around, last)?;
+    let id = last.id();
+    let has_outlived = |intent: &Intent| {
+        let is_its = intent.wish.owner.uid == last.wish.owner.uid;
+        is_its && id.as_ref().is_some_and(|id| Past::after(Some(intent)).outlived.contains(id))
+    };
+    if !around.context.shell.intents.matching(has_outlived).await.is_empty() {
+        return None;
+    }
+    let former = Former::of(last, &BTreeSet::new())?;
+    if page.is_some_and(|page| !former.may_run(page)) {
+        return None;
+    }
+    let driver = former.ids.last().map_or_else(|| "a driver that it submitted".to_owned(), |id| format!("driver {id}"));
+    let owner = format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
+    Some(format!(
+        "LogwiseCluster {owner} had this class before, and {driver} of it may still run: end it, or delete {owner} or \
+         set its `driver.mode` to Disabled"
+    ))
+}
+
 impl Earlier {
     /// Reads the records. `resource` is the name under which the present spec has its own.
     pub async fn of(around: Around<'_>, resource: &str) -> Self {
@@ -112,8 +138,7 @@ impl Earlier {
 
     /// Drivers of ours that this page lists as active, though another LogwiseCluster manages their class now.
     pub fn taken(&self, page: &Page) -> BTreeSet<String> {
-        let lives = |id: &&String| page.cluster.drivers.iter().any(|driver| driver.id == **id);
-        self.taken.iter().flat_map(|former| &former.ids).filter(lives).cloned().collect()
+        self.taken.iter().flat_map(|former| &former.ids).filter(|id| is_active(page, id)).cloned().collect()
     }
 
     /// Ids of the records that a driver of the present class follows: those about this very driver; once it runs, those
@@ -168,14 +193,23 @@ impl Former {
     /// Whether the page neither lists its newest driver as active nor says how it ended. Spark starts a driver whose
     /// worker was lost again under another id, and a master that was started anew may have forgotten it.
     fn has_vanished(&self, page: &Page) -> bool {
+        self.may_run(page) && !self.ids.last().is_some_and(|id| is_active(page, id))
+    }
+
+    /// Whether the page does not say that its newest driver has ended.
+    fn may_run(&self, page: &Page) -> bool {
         let Some(id) = self.ids.last() else { return self.is_open };
-        let lives = page.cluster.drivers.iter().any(|driver| driver.id == *id);
-        let ended = page.completed.iter().any(|row| row.id == *id && ENDED.contains(&row.state.as_str()));
-        !lives && !ended
+        let has_ended = page.completed.iter().any(|row| row.id == *id && ENDED.contains(&row.state.as_str()));
+        is_active(page, id) || !has_ended
     }
 
     /// Every name of its masters.
     fn masters(&self) -> BTreeSet<String> {
         self.past.masters.iter().chain([&self.masters]).cloned().collect()
     }
+}
+
+/// Whether the page lists the driver as active.
+fn is_active(page: &Page, id: &str) -> bool {
+    page.cluster.drivers.iter().any(|driver| driver.id == *id)
 }

@@ -29,7 +29,7 @@ pub(super) const CLASS: &str = "a.Main";
 const CONFIGMAPS: &str = "/api/v1/namespaces/own/configmaps";
 
 /// The pipeline.
-const OBJECT: &str = "/apis/logwise.io/v1alpha1/namespaces/team-a/logwiseclusters/demo";
+pub(super) const OBJECT: &str = "/apis/logwise.io/v1alpha1/namespaces/team-a/logwiseclusters/demo";
 
 /// How the REST server of the master behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

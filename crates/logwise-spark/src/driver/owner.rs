@@ -111,6 +111,15 @@ pub(super) fn is_of_another(around: Around<'_>, class: &str, masters: &BTreeSet<
     around.context.clusters.find(theirs).is_some()
 }
 
+/// The LogwiseCluster that has written this record and manages another driver now, if that is not this one: it has to
+/// know for how long the driver on record may run. One that manages none, or is deleted, begins none beside it.
+pub(super) fn passed_on_by(around: Around<'_>, intent: &Intent) -> Option<Arc<LogwiseCluster>> {
+    let other = around.context.clusters.get(&reference(&intent.wish.owner))?;
+    let is_another = other.uid() != around.cluster.uid() && other.metadata.deletion_timestamp.is_none();
+    let manages_another = Wanted::of(&other).is_some_and(|wanted| !wanted.may_be(&intent.resource));
+    (is_another && manages_another && may_reach(&other, around.context)).then_some(other)
+}
+
 /// Whether the record is about the driver of this class at the master of this page: it names one that stands there.
 /// Ids and URLs of two masters may be the same, hardly both at once.
 fn is_about(intent: &Intent, place: &Place, page: &Page) -> bool {

@@ -1,7 +1,7 @@
 //! What a pipeline had before its spec named another class or other masters, and masters that have two names.
 
 use super::apply::Outcome;
-use super::fake::{CLASS, Looked, Rest, World, driver};
+use super::fake::{CLASS, Looked, OBJECT, Rest, World, driver};
 use super::owner::rival_at;
 use crate::master::Page;
 use crate::owner::by_page;
@@ -327,6 +327,33 @@ async fn a_driver_whose_class_another_pipeline_manages_now_is_neither_doubled_no
     world.spark().completed[0]["state"] = json!("KILLED");
     assert!(is_submitted(&world.look(OVER).await));
     assert!(world.spark().killed.is_empty());
+}
+
+/// The other one would submit its next driver beside the one that it no longer knew of.
+#[tokio::test]
+async fn the_record_of_a_pipeline_that_has_another_class_now_stays_for_as_long_as_its_driver_may_run() {
+    let mut world = running().await;
+    let mut demo = world.cluster.clone();
+    demo.spec.spark.as_mut().unwrap().driver.as_mut().unwrap().main_class = Some(OTHER.to_owned());
+    let heir = &mut world.cluster.metadata;
+    (heir.name, heir.uid) = (Some("heir".to_owned()), Some("heir".to_owned()));
+    let heir = world.cluster.clone();
+    world.kubernetes().objects.insert(OBJECT.replace("demo", "heir"), json!(heir));
+    watch(&mut world, &[&demo, &heir]);
+    let records = world.kubernetes().records();
+    let looked = world.look(OVER).await;
+    assert_eq!(looked.plan.state, State::Running { id: "driver-90001".into() });
+    // Neither active nor ended: it may run.
+    let mut lost = world.spark().active.remove(0);
+    let looked = world.look(OVER).await;
+    let ready = world.ready(&looked);
+    for words in ["team-a/demo", "driver-90001", "end it"] {
+        assert!(ready.message.contains(words), "{words}: {}", ready.message);
+    }
+    assert_eq!((world.kubernetes().records(), world.spark().submitted.len()), (records, 1));
+    lost["state"] = json!("KILLED");
+    world.spark().completed.push(lost);
+    assert!(is_submitted(&world.look(OVER).await));
 }
 
 #[tokio::test]

@@ -279,6 +279,13 @@ fn turned(metrics: &str, (kind, status, reason): (&str, &str, &str)) -> i64 {
     metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
 }
 
+/// How often a condition of pipeline `demo` has turned Unknown, for whatever reason.
+fn became_unknown(metrics: &str, kind: &str) -> i64 {
+    let labels = format!("logwise_operator_condition_transitions_total{{type=\"{kind}\",status=\"Unknown\",");
+    let lines = metrics.lines().filter(|line| line.starts_with(&labels));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok()).sum()
+}
+
 async fn patch(world: &World, name: &str, spec: &Value) -> Result<()> {
     let patch = json!({"spec": spec}).to_string();
     world.kubectl(&["patch", "lwc", name, "--type", "merge", "-p", &patch]).await.map(drop)

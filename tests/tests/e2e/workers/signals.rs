@@ -234,6 +234,9 @@ async fn without_the_rate_of_what_comes_in_no_worker_goes() -> Result<()> {
     let mut wish = Wish::new((1, 6, 3), &autoscaling((1, 5), json!({})));
     wish.follows_load = true;
     merge(&mut wish.spec, json!({"kafka": {"partitionScaling": {"mode": "Disabled"}}}));
+    // However many batches there are in the end, the last one is none before which nobody may go.
+    let properties = json!({"spark.sql.streaming.fileSink.log.compactInterval": "1"});
+    merge(&mut wish.spec, json!({"spark": {"driver": {"sparkProperties": properties}}}));
     let pipeline = Pipeline::new(world, ("demo", ground.port), wish).await?;
     let mut query = Backwards { world, ends: ends(world).await?, batch: 0 };
     query.step().await?;
