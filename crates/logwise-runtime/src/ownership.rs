@@ -43,6 +43,22 @@ where
     owner(object, &store.state_filter(contends), &recorded)
 }
 
+/// The owner on record, if there is such an object: the one in `store`, else the API server's, since it may belong to
+/// another shard, or to a namespace that is not served any more.
+pub async fn owner_on_record<K>(
+    intents: &Intents,
+    store: &Store<K>,
+    owner: &Owner,
+) -> Result<Option<Arc<K>>, KubernetesError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+{
+    match store.get(&reference(owner)) {
+        Some(known) => Ok(Some(known)),
+        None => Ok(ask(intents, owner).await?.map(Arc::new)),
+    }
+}
+
 fn reference<K: Resource<DynamicType = ()>>(owner: &Owner) -> ObjectRef<K> {
     ObjectRef::new(&owner.name).within(&owner.namespace)
 }

@@ -118,7 +118,8 @@ pub fn server(folder: &Folder, program: &std::path::Path, arguments: &[String]) 
         cwd: folder.dir().to_owned(),
         // It ends every worker first.
         ending: Ending::Terminate { seconds: 20 },
-        ready_within: Duration::from_secs(30),
+        // It first has to hear from the stand-in, which is started beside it and may take longer on a busy machine.
+        ready_within: Duration::from_secs(120),
         ready: probe(move || {
             let folder = asked.clone();
             async move { looked_once(&folder) }

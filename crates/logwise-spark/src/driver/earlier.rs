@@ -41,30 +41,36 @@ struct Former {
     past: Past,
 }
 
-/// Why nothing may be written in place of the record under the present name: another LogwiseCluster, which manages
-/// another driver now, has written it, and would begin that beside the one on record, on the same checkpoint, if it no
-/// longer knew of it.
-pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Option<&Page>) -> Option<String> {
-    let last = last?;
-    let other = owner::passed_on_by(around, last)?;
-    let id = last.id();
-    let has_outlived = |intent: &Intent| {
-        let is_its = intent.wish.owner.uid == last.wish.owner.uid;
-        is_its && id.as_ref().is_some_and(|id| Past::after(Some(intent)).outlived.contains(id))
-    };
-    if !around.context.shell.intents.matching(has_outlived).await.is_empty() {
-        return None;
-    }
-    let former = Former::of(last, &BTreeSet::new())?;
-    if page.is_some_and(|page| !former.may_run(page)) {
-        return None;
+/// Why nothing may be written in place of the record under the present name: another LogwiseCluster, which does not
+/// manage the driver on it any more, would begin its next one beside that, on the same checkpoint, if it no longer knew
+/// of it.
+pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Option<&Page>) -> Result<(), String> {
+    let Some(last) = last else { return Ok(()) };
+    let Some(owner::Former { name, manages_another }) = owner::former(around, last).await? else { return Ok(()) };
+    let Some(former) = Former::of(last, &BTreeSet::new()) else { return Ok(()) };
+    let lives = page.is_some_and(|page| former.ids.last().is_some_and(|id| is_active(page, id)));
+    let may_run = page.is_none_or(|page| former.may_run(page));
+    if !(if manages_another { may_run && !is_outlived(around, last).await } else { lives }) {
+        return Ok(());
     }
     let driver = former.ids.last().map_or_else(|| "a driver that it submitted".to_owned(), |id| format!("driver {id}"));
-    let owner = format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
-    Some(format!(
-        "LogwiseCluster {owner} had this class before, and {driver} of it may still run: end it, or delete {owner} or \
-         set its `driver.mode` to Disabled"
-    ))
+    let fact = format!("LogwiseCluster {name} had this class before, and {driver} of it");
+    Err(if lives {
+        format!("{fact} runs: end that driver, or delete {name}")
+    } else {
+        format!(
+            "{fact} may still run: answer what {name} asks in its `SparkReady`, or delete {name} or set its \
+             `driver.mode` to Disabled"
+        )
+    })
+}
+
+/// Whether its owner knows that what this record is about has gone.
+async fn is_outlived(around: Around<'_>, record: &Intent) -> bool {
+    let Some(id) = record.id() else { return false };
+    let name = |intent: &Intent| (intent.wish.owner.namespace.clone(), intent.wish.owner.name.clone());
+    let knows = |intent: &Intent| name(intent) == name(record) && Past::after(Some(intent)).outlived.contains(&id);
+    !around.context.shell.intents.matching(knows).await.is_empty()
 }
 
 impl Earlier {
@@ -97,6 +103,12 @@ impl Earlier {
         self.formers.iter().filter(move |former| former.is_here(page))
     }
 
+    /// Those of them whose class another one manages. Whether its call had an effect is for this one to find out: the
+    /// other one may not look.
+    fn taken_here(&self, page: &Page) -> impl Iterator<Item = &Former> {
+        self.taken.iter().filter(move |former| former.is_here(page))
+    }
+
     /// Their classes.
     pub fn classes(&self, page: &Page) -> BTreeSet<&str> {
         self.here(page).map(|former| former.class.as_str()).collect()
@@ -104,7 +116,7 @@ impl Earlier {
 
     /// Records of calls that may still have an effect there, each with its class.
     pub fn open(&self, page: Option<&Page>) -> Vec<(&str, &str)> {
-        let here = page.into_iter().flat_map(|page| self.here(page));
+        let here = page.into_iter().flat_map(|page| self.here(page).chain(self.taken_here(page)));
         here.filter(|former| former.is_open).map(|former| (former.resource.as_str(), former.class.as_str())).collect()
     }
 

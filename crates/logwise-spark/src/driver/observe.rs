@@ -129,10 +129,8 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
     let (cleared, closed) = clear_all(around, (&resource, policy), &page, &earlier).await;
     let (intents, seen) = (&around.context.shell.intents, page.as_deref().ok());
     let last = resource.as_ref().ok().and_then(|resource| intents.last(resource).ok().flatten());
-    let cleared = match earlier::claimed(around, last.as_ref(), seen).await {
-        Some(why) => cleared.and(Err(why)),
-        None => cleared,
-    };
+    let claimed = earlier::claimed(around, last.as_ref(), seen).await;
+    let cleared = cleared.and_then(|resource| claimed.map(|()| resource));
     let past = if last.is_some() { Past::after(last.as_ref()) } else { earlier.past(seen) };
     let open = match targets::open(last.as_ref()) {
         Open::None => earlier.unseen(seen, intents),

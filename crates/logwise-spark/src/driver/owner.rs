@@ -10,8 +10,8 @@ use kube::runtime::reflector::ObjectRef;
 use logwise_api::LogwiseCluster;
 use logwise_api::validate::{self, MasterAddress};
 use logwise_runtime::intent::{Intent, Owner};
-use logwise_runtime::ownership::other_owner;
-use logwise_runtime::words;
+use logwise_runtime::ownership::{other_owner, owner_on_record};
+use logwise_runtime::{chain, words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -111,13 +111,30 @@ pub(super) fn is_of_another(around: Around<'_>, class: &str, masters: &BTreeSet<
     around.context.clusters.find(theirs).is_some()
 }
 
-/// The LogwiseCluster that has written this record and manages another driver now, if that is not this one: it has to
-/// know for how long the driver on record may run. One that manages none, or is deleted, begins none beside it.
-pub(super) fn passed_on_by(around: Around<'_>, intent: &Intent) -> Option<Arc<LogwiseCluster>> {
-    let other = around.context.clusters.get(&reference(&intent.wish.owner))?;
-    let is_another = other.uid() != around.cluster.uid() && other.metadata.deletion_timestamp.is_none();
-    let manages_another = Wanted::of(&other).is_some_and(|wanted| !wanted.may_be(&intent.resource));
-    (is_another && manages_another && may_reach(&other, around.context)).then_some(other)
+/// Another LogwiseCluster that has written this record and does not manage its driver any more.
+pub(super) struct Former {
+    /// Its `namespace/name`.
+    pub name: String,
+    /// Whether it manages a driver that is not the one on record; else none.
+    pub manages_another: bool,
+}
+
+/// The one that has written this record and has another driver now, or none, if that is not this one.
+pub(super) async fn former(around: Around<'_>, intent: &Intent) -> Result<Option<Former>, String> {
+    let Context { clusters, shell, .. } = around.context;
+    let owner = &intent.wish.owner;
+    let name = format!("{}/{}", owner.namespace, owner.name);
+    if around.cluster.namespace().as_ref() == Some(&owner.namespace) && around.cluster.name_any() == owner.name {
+        return Ok(None);
+    }
+    let other = owner_on_record(&shell.intents, clusters, owner).await;
+    let other = other.map_err(|error| format!("LogwiseCluster {name} had this class before: {}", chain(&error)))?;
+    let Some(other) = other.filter(|other| other.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
+    let wanted = Wanted::of(&other);
+    if wanted.as_ref().is_some_and(|wanted| wanted.may_be(&intent.resource)) {
+        return Ok(None);
+    }
+    Ok(Some(Former { name, manages_another: wanted.is_some() }))
 }
 
 /// Whether the record is about the driver of this class at the master of this page: it names one that stands there.

@@ -33,8 +33,14 @@ impl Look<'_> {
             Failed::NoMaster(error) => (Reason::MasterUnreachable, format!("{}. It is tried again", capital(error))),
             Failed::Rest(error) => rest(error),
             Failed::Refused(refused) => (refused.reason, refused.message.clone()),
-            Failed::Intent(_) | Failed::NotSent(_) => {
-                (Reason::Unreadable, format!("{}. It is tried again", capital(failed)))
+            Failed::Intent(_) => (Reason::Unreadable, format!("{}. It is tried again", capital(failed))),
+            Failed::NotSent(_) => {
+                let (reason, stands) = self.stands();
+                let next = format!("{}. It is tried again", capital(failed));
+                match self.plan.state {
+                    State::Several { .. } | State::Stalled { .. } => (reason, format!("{stands}. {next}")),
+                    _ => (reason, next),
+                }
             }
             Failed::Call(error) => self.call_failed(what, error),
         })

@@ -6,8 +6,8 @@ use super::owner::rival_at;
 use crate::master::Page;
 use crate::owner::by_page;
 use kube::runtime::{reflector, watcher};
-use logwise_api::LogwiseCluster;
 use logwise_api::validate::MasterAddress;
+use logwise_api::{DriverMode, LogwiseCluster, SparkDriver};
 use logwise_plan::driver::{Cause, Hold, State};
 use logwise_runtime::conditions::Reason;
 use serde_json::{Value, json};
@@ -329,31 +329,86 @@ async fn a_driver_whose_class_another_pipeline_manages_now_is_neither_doubled_no
     assert!(world.spark().killed.is_empty());
 }
 
+/// From now on the pipeline is another one, which has the class and the master that this one has. Returns this one,
+/// whose driver is changed so.
+fn passed_on(world: &mut World, change: impl FnOnce(&mut SparkDriver)) -> LogwiseCluster {
+    let mut demo = world.cluster.clone();
+    change(demo.spec.spark.as_mut().unwrap().driver.as_mut().unwrap());
+    world.cluster.metadata.name = Some("heir".to_owned());
+    world.cluster.metadata.uid = Some("heir".to_owned());
+    let heir = json!(world.cluster);
+    world.kubernetes().objects.extend([(OBJECT.to_owned(), json!(demo)), (OBJECT.replace("demo", "heir"), heir)]);
+    demo
+}
+
 /// The other one would submit its next driver beside the one that it no longer knew of.
 #[tokio::test]
 async fn the_record_of_a_pipeline_that_has_another_class_now_stays_for_as_long_as_its_driver_may_run() {
+    for is_of_this_shard in [true, false] {
+        let mut world = running().await;
+        let demo = passed_on(&mut world, |driver| driver.main_class = Some(OTHER.to_owned()));
+        let heir = world.cluster.clone();
+        let known = if is_of_this_shard { vec![&demo, &heir] } else { vec![&heir] };
+        watch(&mut world, &known);
+        let records = world.kubernetes().records();
+        let looked = world.look(OVER).await;
+        assert_eq!(looked.plan.state, State::Running { id: "driver-90001".into() });
+        // Neither active nor ended: it may run.
+        let mut lost = world.spark().active.remove(0);
+        let looked = world.look(OVER).await;
+        let ready = world.ready(&looked);
+        assert_eq!(ready.reason, Reason::DriverNotRunning);
+        for words in ["team-a/demo", "driver-90001", "answer what"] {
+            assert!(ready.message.contains(words), "{words}: {}", ready.message);
+        }
+        assert_eq!((world.kubernetes().records(), world.spark().submitted.len()), (records, 1));
+        lost["state"] = json!("KILLED");
+        world.spark().completed.push(lost);
+        assert!(is_submitted(&world.look(OVER).await), "of this shard: {is_of_this_shard}");
+    }
+}
+
+/// It may manage another one later.
+#[tokio::test]
+async fn the_record_of_a_pipeline_that_manages_no_driver_now_stays_while_its_driver_is_active() {
     let mut world = running().await;
-    let mut demo = world.cluster.clone();
-    demo.spec.spark.as_mut().unwrap().driver.as_mut().unwrap().main_class = Some(OTHER.to_owned());
-    let heir = &mut world.cluster.metadata;
-    (heir.name, heir.uid) = (Some("heir".to_owned()), Some("heir".to_owned()));
+    let demo = passed_on(&mut world, |driver| driver.mode = DriverMode::Disabled);
     let heir = world.cluster.clone();
-    world.kubernetes().objects.insert(OBJECT.replace("demo", "heir"), json!(heir));
     watch(&mut world, &[&demo, &heir]);
     let records = world.kubernetes().records();
-    let looked = world.look(OVER).await;
-    assert_eq!(looked.plan.state, State::Running { id: "driver-90001".into() });
-    // Neither active nor ended: it may run.
-    let mut lost = world.spark().active.remove(0);
+    world.spark().active.push(driver("driver-7", "RUNNING", Some("w1")));
     let looked = world.look(OVER).await;
     let ready = world.ready(&looked);
-    for words in ["team-a/demo", "driver-90001", "end it"] {
+    assert_eq!(ready.reason, Reason::SeveralDrivers);
+    for words in ["2 drivers", "team-a/demo", "driver driver-90001", "end that driver"] {
         assert!(ready.message.contains(words), "{words}: {}", ready.message);
     }
-    assert_eq!((world.kubernetes().records(), world.spark().submitted.len()), (records, 1));
-    lost["state"] = json!("KILLED");
-    world.spark().completed.push(lost);
+    assert!(world.spark().killed.is_empty() && world.kubernetes().records() == records, "{:?}", looked.told);
+    world.spark().active.clear();
     assert!(is_submitted(&world.look(OVER).await));
+}
+
+/// It was made anew from Git, and a person has told it that its driver has gone.
+#[tokio::test]
+async fn what_a_pipeline_knows_to_have_gone_is_no_claim_even_if_that_was_made_anew() {
+    let mut world = running().await;
+    let master = world.masters[0].clone();
+    world.cluster.metadata.uid = Some("anew".to_owned());
+    let anew = json!(world.cluster);
+    world.kubernetes().objects.insert(OBJECT.to_owned(), anew);
+    world.respecify(OTHER, &MasterAddress { port: 7078, ..master.clone() });
+    world.spark().active.clear();
+    let plan_id = asked(&world.look(OVER).await);
+    world.policy.change.approved_plans.insert(plan_id);
+    assert!(is_submitted(&world.look(OVER).await));
+    let other = world.cluster.spec.spark.clone();
+    world.respecify(CLASS, &master);
+    let mut demo = passed_on(&mut world, |_| ());
+    demo.spec.spark = other;
+    let heir = world.cluster.clone();
+    watch(&mut world, &[&demo, &heir]);
+    let looked = world.look(OVER).await;
+    assert!(is_submitted(&looked), "{:?}", looked.told);
 }
 
 #[tokio::test]
