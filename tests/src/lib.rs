@@ -185,6 +185,13 @@ pub fn series(metrics: &str, world: &World, cluster: &str, name: &str) -> Option
     metrics.lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok())
 }
 
+/// The value of the series of a pipeline that has these labels besides, in the order in which they are written; 0 if
+/// there is none.
+pub fn counted(metrics: &str, world: &World, cluster: &str, (name, labels): (&str, &str)) -> i64 {
+    let begin = format!("{name}{{namespace=\"{}\",cluster=\"{cluster}\",{labels}}} ", world.namespace);
+    metrics.lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok()).unwrap_or_default()
+}
+
 /// Looks of this part so far; 0 before the first one has been counted.
 pub async fn looks_at(operator: &Operator, part: &str) -> Result<u64> {
     Ok(looks(&operator.metrics().await?).get(part).copied().unwrap_or_default())

@@ -18,6 +18,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 /// What is on record beside the actions of a plan about workers, and why they were planned.
 const REASONS: [&str; 5] = ["size", "signals", "ranking", "holds", "nextLookSeconds"];
 
+/// Of a long order only the begin is on record.
+const MOST_RANKED: usize = 20;
+
 /// A decision on record.
 #[derive(Debug)]
 struct Recorded {
@@ -185,9 +188,7 @@ fn about_workers(inputs: &Value) -> Result<Answer> {
         (input(inputs, "policy")?, input(inputs, "observed")?, input(inputs, "now")?);
     let plan = workers::plan(&policy, &observed, now);
     let broken = checks::workers::violations(&policy, &observed, &plan, now);
-    // Of a long order only the begin is on record.
-    let told = inputs["explained"]["ranking"].as_array().map_or(0, Vec::len);
-    let ranking: Vec<_> = plan.ranking.iter().take(told).collect();
+    let ranking: Vec<_> = plan.ranking.iter().take(MOST_RANKED).collect();
     let explained = json!({"size": plan.size, "signals": plan.signals, "ranking": ranking});
     let mut actions = json!(plan);
     if let Some(members) = actions.as_object_mut() {

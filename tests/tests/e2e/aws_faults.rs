@@ -204,12 +204,20 @@ async fn an_old_raise_that_arrives_after_a_newer_one_is_put_right() -> Result<()
     ground.wait_workers(3, 3).await?;
     ground.want(5).await?;
     ground.wait_workers(5, 5).await?;
+    let ids = async || -> Result<Vec<String>> {
+        let mut ids: Vec<_> = world.group(group).await?.instances.into_iter().map(|one| one.id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    };
+    let before = ids().await?;
     // AWS has no condition on this call: it obeys, and the operator raises again.
     ensure!(ground.aws.deliver(group).await? == 1, "one request was on its way");
     wait_desired(world, 5).await?;
     ground.wait_workers(5, 5).await?;
     ground.leaves_the_group_alone().await?;
     ensure!(wanted(&ground.calls(SET).await?) == ["3", "5", "3", "5"], "{:?}", ground.calls(SET).await?);
+    // All are protected: less is wanted for a moment, and nobody goes.
+    ensure!(ids().await? == before, "{:?} were there before", before);
     Ok(())
 }
 

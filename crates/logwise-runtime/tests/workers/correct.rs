@@ -1,6 +1,6 @@
 //! The whole design holds.
 
-use crate::search::{Visits, holds, proves};
+use crate::search::{Seen, Visits, holds, proves};
 use crate::setting::{Setting, Start};
 use crate::shipped::questions;
 use crate::world::{Driver, Faults};
@@ -96,22 +96,25 @@ fn the_whole_design() {
     let (least, most) = if proves() { (LEAST_PROVED, MOST_PROVED) } else { (LEAST, FEW) };
     let configurations = configurations();
     let main = configurations.len() - if proves() { 1 } else { 2 };
-    let mut visited = 0;
+    let mut seen = Seen::default();
     let (others, main): (Vec<_>, Vec<_>) =
         configurations.into_iter().enumerate().partition(|(place, _)| *place != main);
     for (_, (name, setting)) in others {
-        visited += run(name, setting, most);
+        seen = seen.and(run(name, setting, most));
     }
     for (_, (name, setting)) in main {
-        visited += run(name, setting, most.max(least.saturating_sub(visited)));
+        let left = most.max(least.saturating_sub(seen.visited));
+        seen = seen.and(run(name, setting, left));
     }
     let (plans, looks) = questions();
     let mut out = std::io::stdout().lock();
+    let visited = seen.visited;
     let _ = writeln!(out, "{visited} states visited; {plans} different plans, {looks} different second looks");
     assert!(visited >= least, "{visited} of {least} states");
+    assert!(seen.never().is_empty(), "in no configuration: {:?}", seen.never());
 }
 
-fn run(name: &str, setting: Setting, most: usize) -> usize {
+fn run(name: &str, setting: Setting, most: usize) -> Seen {
     let setting = Setting { visits: Visits::most(most), ..setting };
     let visits = setting.visits.clone();
     holds(name, setting, &visits)

@@ -55,9 +55,33 @@ pub fn proves() -> bool {
     std::env::var_os("LOGWISE_PROVE").is_some()
 }
 
-/// Every property that must always hold does, in every state that is visited; says how many those are. Who visits all
-/// of them also sees that the configuration is not empty: what it is about does happen.
-pub fn holds<M>(name: &str, model: M, visits: &Visits) -> usize
+/// What was seen in a search.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Different states that were visited.
+    pub visited: usize,
+    /// What was to be seen, since else the search says nothing.
+    wanted: BTreeSet<&'static str>,
+    found: BTreeSet<&'static str>,
+}
+
+impl Seen {
+    pub fn and(mut self, other: Self) -> Self {
+        self.visited += other.visited;
+        self.wanted.extend(other.wanted);
+        self.found.extend(other.found);
+        self
+    }
+
+    /// What no search has seen.
+    pub fn never(&self) -> Vec<&'static str> {
+        self.wanted.difference(&self.found).copied().collect()
+    }
+}
+
+/// Every property that must always hold does, in every state that is visited. Who visits all of them also sees that the
+/// configuration is not empty: what it is about does happen.
+pub fn holds<M>(name: &str, model: M, visits: &Visits) -> Seen
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
@@ -70,10 +94,11 @@ where
         assert!(path.is_none(), "{name}: violated: {property}\n{path:#?}");
     }
     let complete = !found.contains_key(ENOUGH);
-    for property in seen.iter().filter(|property| **property != ENOUGH) {
-        assert!(!complete || found.contains_key(property), "{name}: never: {property}");
-    }
-    visited
+    let wanted: BTreeSet<_> = seen.into_iter().filter(|property| *property != ENOUGH).collect();
+    let found: BTreeSet<_> = wanted.iter().copied().filter(|property| found.contains_key(property)).collect();
+    let seen = Seen { visited, wanted, found };
+    assert!(!complete || seen.never().is_empty(), "{name}: never: {:?}", seen.never());
+    seen
 }
 
 /// `property` does not hold: what is switched off is missed. With `LOGWISE_TRACES` it is said how.

@@ -65,6 +65,22 @@ async fn a_missing_driver_is_submitted_once_and_its_id_is_on_record() {
 }
 
 #[tokio::test]
+async fn a_driver_that_spark_starts_again_is_waited_for() {
+    let world = World::new(json!({})).await;
+    world.look(0).await;
+    world.spark().active[0] = driver("driver-90001", "RELAUNCHING", None);
+    for _ in 0..2 {
+        let looked = world.look(OVER).await;
+        assert_eq!((looked.told.len(), &looked.plan.state), (0, &State::Relaunching { id: "driver-90001".into() }));
+        let ready = world.ready(&looked);
+        assert_eq!((ready.truth, ready.reason), (Truth::False, Reason::DriverRelaunching));
+        assert!(ready.message.contains("starts driver driver-90001 again"), "{}", ready.message);
+    }
+    let spark = world.spark();
+    assert_eq!((spark.submitted.len(), spark.killed.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn the_keys_of_a_secret_go_to_the_master_and_nowhere_else() {
     let world = World::new(json!({"environmentSecretRef": {"name": "keys"}})).await;
     let data = json!({"AWS_SECRET_ACCESS_KEY": "Y2FuYXJ5"});

@@ -41,10 +41,12 @@ enum Pool {
 /// instances, the raise and the end of an instance; of the Deployment: its raise, the cost of the driver's pod and of
 /// the one that goes, and the end of that. Not `spark:1:before`: a submission that was never sent is waited for half a
 /// minute.
-const SAMPLE: [(Pool, &str); 5] = [
+const SAMPLE: [(Pool, &str); 7] = [
+    (Pool::Group, "kubernetes:2:after"),
     (Pool::Group, "spark:1:effect"),
     (Pool::Group, "spark:2:after"),
     (Pool::Group, "autoscaling:3:effect"),
+    (Pool::Group, "autoscaling:4:before"),
     (Pool::Group, "autoscaling:4:effect"),
     (Pool::Deployment, "deployments:4:effect"),
 ];

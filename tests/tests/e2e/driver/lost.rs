@@ -8,7 +8,7 @@ use logwise_testbed::fake_master::{End, Fate, Kind, Setup};
 use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::world::World;
 use logwise_tests::replay::replayed;
-use logwise_tests::{PATIENCE, apply, events, turn_to_prove};
+use logwise_tests::{PATIENCE, apply, counted, events, turn_to_prove};
 use serde_json::{Value, json};
 
 /// Waits until the record of the driver is closed, and returns it.
@@ -33,6 +33,9 @@ async fn a_submission_whose_answer_was_lost_is_found_and_not_repeated() -> Resul
     ground.ends_with(1, 0).await?;
     let told = events(&ground.world, "demo", "DriverSubmitted").await?;
     ensure!(told.len() == 1 && told[0].contains(&id) && told[0].contains("the answer was lost"), "{told:?}");
+    let metrics = ground.operator.metrics().await?;
+    let submissions = ("logwise_spark_driver_submissions_total", "result=\"unknown\"");
+    ensure!(counted(&metrics, &ground.world, "demo", submissions) == 1, "{metrics}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use logwise_testbed::spark_cluster::{Setup, SparkCluster};
 use logwise_testbed::stream::IDLE_CLASS;
 use logwise_testbed::world::{World, wait_until};
 use logwise_tests::replay::replayed;
-use logwise_tests::{PATIENCE, apply, events, series, turn_of_spark};
+use logwise_tests::{PATIENCE, apply, counted, events, series, turn_of_spark};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -100,6 +100,9 @@ async fn a_master_that_begins_anew_gets_a_driver_only_if_it_has_forgotten_its_ow
     ensure!(ground.runs(&[]).await? == first && submitted(&ground.master) == 1, "{:?}", ground.master.events());
     ground.master.restart(Memory::Lost);
     ground.runs(&[&first]).await?;
+    let metrics = ground.operator.metrics().await?;
+    let submissions = ("logwise_spark_driver_submissions_total", "result=\"accepted\"");
+    ensure!(counted(&metrics, &ground.world, "demo", submissions) == 2, "{metrics}");
     ground.ends_with(2, 0).await
 }
 

@@ -5,7 +5,7 @@ use super::ledger::{END, ended, gaps, raised};
 use super::query::{TOPIC, autoscaling, commit, ends, unread};
 use super::{Ground, Pipeline, Wish, of_workers};
 use anyhow::{Context, Result, ensure};
-use logwise_tests::{PATIENCE, condition, wait_events};
+use logwise_tests::{PATIENCE, condition, counted, wait_events};
 use serde_json::{Value, json};
 
 /// At ten records a second and core, and all of these to be read within a minute: four cores and one for the driver, of
@@ -47,6 +47,16 @@ async fn wanted(pipeline: &Pipeline<'_>, number: usize) -> Result<()> {
     pipeline.world.wait_until(&format!("{number} wanted workers in the status"), PATIENCE, look).await
 }
 
+/// Waits until so many workers are said to be ready, and in service.
+async fn are_ready(pipeline: &Pipeline<'_>, number: usize) -> Result<()> {
+    let look = async || {
+        let workers = pipeline.shown().await?["status"]["spark"]["workers"].clone();
+        ensure!(workers["readyReplicas"] == number && workers["replicas"] == number, "{workers}");
+        Ok(())
+    };
+    pipeline.world.wait_until(&format!("{number} ready workers in the status"), PATIENCE, look).await
+}
+
 #[tokio::test]
 async fn load_is_followed_as_fast_as_the_policies_say_and_downwards_after_the_window() -> Result<()> {
     let ground = Ground::new("following").await?;
@@ -54,6 +64,7 @@ async fn load_is_followed_as_fast_as_the_policies_say_and_downwards_after_the_wi
     let behavior = json!({"scaleUp": one_by_one(0), "scaleDown": one_by_one(WINDOW)});
     let pipeline = pipeline(&ground, json!({"behavior": behavior})).await?;
     pipeline.wait_size(WANTED).await?;
+    are_ready(&pipeline, WANTED).await?;
     pipeline.says(("SignalsFresh", "True", "Fresh"), &[]).await?;
     pipeline.says(("RetentionAtRisk", "False", "SafeMargin"), &[]).await?;
     let calls = pipeline.calls().await?;
@@ -77,6 +88,13 @@ async fn load_is_followed_as_fast_as_the_policies_say_and_downwards_after_the_wi
         let told = wait_events(world, "demo", reason, 2).await?;
         ensure!(told.len() == 2, "{told:?}");
     }
+    are_ready(&pipeline, 1).await?;
+    let metrics = ground.operator.metrics().await?;
+    let done = |direction: &str| {
+        let labels = format!("direction=\"{direction}\",outcome=\"done\"");
+        counted(&metrics, world, "demo", ("logwise_spark_scale_decisions_total", &labels))
+    };
+    ensure!((done("out"), done("in")) == (2, 2), "{metrics}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
 }

@@ -1,6 +1,6 @@
 //! Fewer workers: which of them go, and what happens when drivers come at the worst moment.
 
-use super::ledger::{Change, ended, raised};
+use super::ledger::{Change, END, ended, raised};
 use super::{Ground, Pipeline, Wish, of_workers, replicas};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
@@ -10,8 +10,10 @@ use logwise_testbed::fake_master::{End, Kind, Landing};
 use logwise_testbed::proxy::master::WRITES;
 use logwise_testbed::proxy::rules::{Action, Rule};
 use logwise_testbed::spark::Overview;
+use logwise_testbed::stand_in::{Fault, Mode};
 use logwise_tests::{PATIENCE, apply, edits, events, is_proving, wait_events};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Pipelines that play side by side, and how many workers each may have. The stand-in has few addresses.
@@ -23,6 +25,12 @@ const ROUNDS: (usize, usize) = (100, 500);
 
 /// Zones of the stand-in, which share its addresses.
 const ZONES: [&str; 3] = ["a", "b", "c"];
+
+/// When a call is carried out once more: not before the test lets it arrive.
+const AGAIN: Duration = Duration::from_secs(3_600);
+
+/// When a call is carried out of which nobody gets an answer.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Choices that are the same in every run with one seed.
 struct Dice(u64);
@@ -231,6 +239,37 @@ async fn the_idle_one_goes_first_then_the_busy_one_and_never_that_of_the_driver(
     ensure!(cordoned.len() == 2, "{cordoned:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
+}
+
+/// The answer is lost, the call is carried out twice, or arrives when nobody waits for its answer any more: one worker
+/// goes for each that is too many, and none besides.
+#[tokio::test]
+async fn an_end_whose_answer_is_lost_or_that_arrives_twice_or_late_ends_one_worker() -> Result<()> {
+    let ground = Ground::new("end-faults").await?;
+    let pipeline = ground.pipeline("demo", Wish::new((1, 6, 4), &replicas(4))).await?;
+    pipeline.settled().await?;
+    let group = &pipeline.group;
+    let faults = [Fault::new(group, END, Mode::Lost), Fault::twice(group, END, AGAIN), Fault::late(group, END, LATE)];
+    for ((number, met), fault) in [(3, 1), (2, 2), (1, 3)].into_iter().zip(&faults) {
+        ground.world.fault(fault).await?;
+        pipeline.patch(&of_workers(&replicas(number))).await?;
+        pipeline.wait_size(usize::try_from(number)?).await?;
+        ensure!(ground.aws.hits(group).await? == met, "no call met the fault for {number} workers");
+    }
+    // What is still on its way arrives at an instance that has gone.
+    ground.aws.deliver(group).await?;
+    pipeline.settled().await?;
+    ground.looked(2).await?;
+    pipeline.wait_size(1).await?;
+    let ended = ended_ids(&pipeline).await?;
+    ensure!(ended.len() == 3, "{ended:?}");
+    ground.at_rest(&[&pipeline]).await?;
+    ground.ends(&[&pipeline]).await
+}
+
+/// The instances that were asked to go, each once.
+async fn ended_ids(pipeline: &Pipeline<'_>) -> Result<BTreeSet<String>> {
+    Ok(ended(&pipeline.changes().await?).into_iter().map(str::to_owned).collect())
 }
 
 /// Executors of which nobody asks anything take cores all the same: what the driver counts is what runs.
