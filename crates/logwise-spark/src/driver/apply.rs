@@ -80,6 +80,9 @@ pub(crate) enum Failed {
     /// What the object refers to may not be used.
     #[error("{}", .0.message)]
     Refused(Refused),
+    /// The record belongs to another LogwiseCluster, which may need it.
+    #[error("nothing was sent: {0}")]
+    Claimed(String),
     /// Something stands in the way.
     #[error("nothing was sent: {0}")]
     NotSent(String),
@@ -93,7 +96,7 @@ impl Failed {
             Self::Rest(error) | Self::Call(error) => error.class(),
             Self::Intent(error) => error.class(),
             Self::Refused(refused) => refused.class,
-            Self::NotSent(_) => ErrorClass::Conflict,
+            Self::Claimed(_) | Self::NotSent(_) => ErrorClass::Conflict,
         }
     }
 
@@ -235,6 +238,9 @@ fn past(around: Around<'_>, found: &Found) -> Past {
 
 async fn prepare(around: Around<'_>, found: &Found, targets: Targets) -> Result<Prepared, Failed> {
     let resource = found.cleared.as_ref().map_err(|why| Failed::NotSent(why.clone()))?;
+    if let Some(why) = &found.claimed {
+        return Err(Failed::Claimed(why.clone()));
+    }
     let wish = Wish {
         owner: ObjectKey::of(around.cluster).into(),
         targets: json!(targets),

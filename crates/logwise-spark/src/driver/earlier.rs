@@ -45,12 +45,15 @@ struct Former {
 /// manage the driver on it any more, would begin its next one beside that, on the same checkpoint, if it no longer knew
 /// of it.
 pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Option<&Page>) -> Result<(), String> {
-    let Some(last) = last else { return Ok(()) };
-    let Some(owner::Former { name, manages_another }) = owner::former(around, last).await? else { return Ok(()) };
-    let Some(former) = Former::of(last, &BTreeSet::new()) else { return Ok(()) };
+    let Some((last, former)) = last.and_then(|last| Some((last, Former::of(last, &BTreeSet::new())?))) else {
+        return Ok(());
+    };
+    if page.is_some_and(|page| !former.may_run(page)) {
+        return Ok(());
+    }
     let lives = page.is_some_and(|page| former.ids.last().is_some_and(|id| is_active(page, id)));
-    let may_run = page.is_none_or(|page| former.may_run(page));
-    if !(if manages_another { may_run && !is_outlived(around, last).await } else { lives }) {
+    let Some(owner::Former { name, manages_another }) = owner::former(around, last).await? else { return Ok(()) };
+    if !lives && (!manages_another || is_outlived(around, last).await) {
         return Ok(());
     }
     let driver = former.ids.last().map_or_else(|| "a driver that it submitted".to_owned(), |id| format!("driver {id}"));
@@ -59,8 +62,8 @@ pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Opt
         format!("{fact} runs: end that driver, or delete {name}")
     } else {
         format!(
-            "{fact} may still run: answer what {name} asks in its `SparkReady`, or delete {name} or set its \
-             `driver.mode` to Disabled"
+            "{fact} may still run: answer what {name} asks in its `SparkReady`, or, if it asks nothing, delete {name} \
+             or set its `driver.mode` to Disabled"
         )
     })
 }
@@ -101,6 +104,11 @@ impl Earlier {
     /// Those whose driver would stand on this page.
     fn here(&self, page: &Page) -> impl Iterator<Item = &Former> {
         self.formers.iter().filter(move |former| former.is_here(page))
+    }
+
+    /// Whether the record of this name is about a class that another LogwiseCluster manages now.
+    pub fn is_taken(&self, resource: &str) -> bool {
+        self.taken.iter().any(|former| former.resource == resource)
     }
 
     /// Those of them whose class another one manages. Whether its call had an effect is for this one to find out: the

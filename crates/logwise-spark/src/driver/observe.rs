@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(super) page: Result<Arc<Page>, NoActiveMaster>,
     /// Name under which the next intent may be written, or why nothing may be sent.
     pub(super) cleared: Result<String, String>,
+    /// Why nothing may be written in place of what stands under that name: another LogwiseCluster may need it.
+    pub(super) claimed: Option<String>,
     /// What was done before.
     pub(super) past: Past,
     /// What the pipeline had under an earlier spec.
@@ -127,10 +129,14 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
         _ => (None, None),
     };
     let (cleared, closed) = clear_all(around, (&resource, policy), &page, &earlier).await;
+    // What was judged, here or by another one meanwhile, has told more of its drivers.
+    let earlier = match &resource {
+        Ok(resource) if !earlier.open(page.as_deref().ok()).is_empty() => Earlier::of(around, resource).await,
+        _ => earlier,
+    };
     let (intents, seen) = (&around.context.shell.intents, page.as_deref().ok());
     let last = resource.as_ref().ok().and_then(|resource| intents.last(resource).ok().flatten());
-    let claimed = earlier::claimed(around, last.as_ref(), seen).await;
-    let cleared = cleared.and_then(|resource| claimed.map(|()| resource));
+    let claimed = earlier::claimed(around, last.as_ref(), seen).await.err();
     let past = if last.is_some() { Past::after(last.as_ref()) } else { earlier.past(seen) };
     let open = match targets::open(last.as_ref()) {
         Open::None => earlier.unseen(seen, intents),
@@ -152,7 +158,7 @@ pub(crate) async fn observe(policy: &Policy, around: Around<'_>) -> Found {
     let turned_up = closed.filter(targets::was_found).map(|intent| targets::ids(&intent).to_vec()).unwrap_or_default();
     let submitted = last.map(|last| last.changed_at(now).into_keys().collect()).unwrap_or_default();
     drop(rows);
-    Found { facts, page, cleared, past, earlier, submitted, obstacle, turned_up }
+    Found { facts, page, cleared, claimed, past, earlier, submitted, obstacle, turned_up }
 }
 
 /// The facts by a page of this moment, for the call that is about to be made. What others say, and what is on record,
@@ -284,7 +290,13 @@ async fn clear_all(
     let mut closed = None;
     for about in all {
         match clear(around, about, page).await {
-            Ok(intent) => closed = intent.or(closed),
+            Ok(intent) => {
+                let found = intent.as_ref().filter(|intent| targets::was_found(intent)).map(targets::ids);
+                if let Some([id]) = found.filter(|_| !earlier.is_taken(about.0)) {
+                    around.context.drivers.with(&around.uid(), |memory| memory.adopt(id));
+                }
+                closed = intent.or(closed);
+            }
             Err(why) => return (Err(why), closed),
         }
     }
@@ -308,11 +320,7 @@ async fn clear(
         }
         Ok((ended, page.began))
     };
-    let closed = around.context.shell.intents.clear(resource, judge).await?;
-    if let Some([id]) = closed.as_ref().filter(|intent| targets::was_found(intent)).map(targets::ids) {
-        around.context.drivers.with(&around.uid(), |memory| memory.adopt(id));
-    }
-    Ok(closed)
+    around.context.shell.intents.clear(resource, judge).await
 }
 
 /// Records that the query reads in a second at least, before that was measured: those of one core.

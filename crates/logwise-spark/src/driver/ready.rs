@@ -33,17 +33,26 @@ impl Look<'_> {
             Failed::NoMaster(error) => (Reason::MasterUnreachable, format!("{}. It is tried again", capital(error))),
             Failed::Rest(error) => rest(error),
             Failed::Refused(refused) => (refused.reason, refused.message.clone()),
-            Failed::Intent(_) => (Reason::Unreadable, format!("{}. It is tried again", capital(failed))),
-            Failed::NotSent(_) => {
-                let (reason, stands) = self.stands();
-                let next = format!("{}. It is tried again", capital(failed));
-                match self.plan.state {
-                    State::Several { .. } | State::Stalled { .. } => (reason, format!("{stands}. {next}")),
-                    _ => (reason, next),
-                }
+            Failed::Claimed(why) => self.claimed(why),
+            Failed::Intent(_) | Failed::NotSent(_) => {
+                (Reason::Unreadable, format!("{}. It is tried again", capital(failed)))
             }
             Failed::Call(error) => self.call_failed(what, error),
         })
+    }
+
+    /// What is said while another LogwiseCluster may need the record: how the driver stands, and that nothing is done.
+    fn claimed(&self, why: &str) -> Said {
+        let class = &self.policy.main_class;
+        let (reason, fact) = match &self.plan.state {
+            State::Several { ids } => {
+                let (number, some) = (ids.len(), first_few(ids));
+                (Reason::SeveralDrivers, format!("{number} drivers of class {class} are active ({some})"))
+            }
+            State::Stalled { id, .. } => (Reason::DriverStalled, format!("Driver {id} commits no batches")),
+            _ => (Reason::DriverNotRunning, format!("No driver of class {class} is active")),
+        };
+        (reason, format!("{fact}. Nothing is done about that. {why}"))
     }
 
     fn call_failed(&self, what: &What, error: &SparkError) -> Said {

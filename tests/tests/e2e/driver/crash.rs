@@ -37,7 +37,7 @@ enum Pool {
     Deployment,
 }
 
-/// Points tried in `make test`. Of the master: the submission and the cordon; of the group: its protection, that of its
+/// Points tried in `make test`. Of Kubernetes: an intent that was written down. Of the master: the submission and the cordon; of the group: its protection, that of its
 /// instances, the raise and the end of an instance; of the Deployment: its raise, the cost of the driver's pod and of
 /// the one that goes, and the end of that. Not `spark:1:before`: a submission that was never sent is waited for half a
 /// minute.
