@@ -5,7 +5,6 @@ use super::memory::ENDED;
 use super::targets::{self, Past};
 use super::{Around, owner};
 use crate::master::Page;
-use kube::ResourceExt;
 use logwise_api::validate::MasterAddress;
 use logwise_plan::driver::{Elsewhere, Open};
 use logwise_runtime::Intents;
@@ -45,14 +44,15 @@ struct Former {
 /// manage the driver on it any more, would begin its next one beside that, on the same checkpoint, if it no longer knew
 /// of it.
 pub(super) async fn claimed(around: Around<'_>, last: Option<&Intent>, page: Option<&Page>) -> Result<(), String> {
-    let Some((last, former)) = last.and_then(|last| Some((last, Former::of(last, &BTreeSet::new())?))) else {
-        return Ok(());
-    };
+    let Some(last) = last.filter(|last| !owner::is_of(around.cluster, &last.wish.owner)) else { return Ok(()) };
+    let Some(former) = Former::of(last, &BTreeSet::new()) else { return Ok(()) };
     if page.is_some_and(|page| !former.may_run(page)) {
         return Ok(());
     }
     let lives = page.is_some_and(|page| former.ids.last().is_some_and(|id| is_active(page, id)));
-    let Some(owner::Former { name, manages_another }) = owner::former(around, last).await? else { return Ok(()) };
+    let Some(owner::PastOwner { name, manages_another }) = owner::past_owner(around, last).await? else {
+        return Ok(());
+    };
     if !lives && (!manages_another || is_outlived(around, last).await) {
         return Ok(());
     }
@@ -80,10 +80,8 @@ impl Earlier {
     /// Reads the records. `resource` is the name under which the present spec has its own.
     pub async fn of(around: Around<'_>, resource: &str) -> Self {
         let intents = &around.context.shell.intents;
-        let (namespace, name) = (around.cluster.namespace().unwrap_or_default(), around.cluster.name_any());
         let is_other = |intent: &Intent| {
-            let owner = &intent.wish.owner;
-            let is_its = (&owner.namespace, &owner.name) == (&namespace, &name);
+            let is_its = owner::is_of(around.cluster, &intent.wish.owner);
             is_its && intent.resource != resource && targets::about(&intent.resource).is_some()
         };
         let others = intents.matching(is_other).await;
@@ -111,21 +109,17 @@ impl Earlier {
         self.taken.iter().any(|former| former.resource == resource)
     }
 
-    /// Those of them whose class another one manages. Whether its call had an effect is for this one to find out: the
-    /// other one may not look.
-    fn taken_here(&self, page: &Page) -> impl Iterator<Item = &Former> {
-        self.taken.iter().filter(move |former| former.is_here(page))
-    }
-
     /// Their classes.
     pub fn classes(&self, page: &Page) -> BTreeSet<&str> {
         self.here(page).map(|former| former.class.as_str()).collect()
     }
 
-    /// Records of calls that may still have an effect there, each with its class.
+    /// Records of calls that may still have an effect there, each with its class. Also where another one manages that
+    /// now: it may not look.
     pub fn open(&self, page: Option<&Page>) -> Vec<(&str, &str)> {
-        let here = page.into_iter().flat_map(|page| self.here(page).chain(self.taken_here(page)));
-        here.filter(|former| former.is_open).map(|former| (former.resource.as_str(), former.class.as_str())).collect()
+        let all = || self.formers.iter().chain(&self.taken).filter(|former| former.is_open);
+        let here = page.into_iter().flat_map(|page| all().filter(|former| former.is_here(page)));
+        here.map(|former| (former.resource.as_str(), former.class.as_str())).collect()
     }
 
     /// The call among these whose effect has not been seen yet, as the records are now.

@@ -39,9 +39,8 @@ fn in_order(
     cluster: &LogwiseCluster,
     find: impl Fn(&Owner) -> Option<Arc<LogwiseCluster>>,
 ) -> Vec<Owner> {
-    let name = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let is_its = |owner: &Owner| (&owner.namespace, &owner.name) == (&name.0, &name.1);
-    let (its, others): (Vec<Intent>, Vec<Intent>) = records.into_iter().partition(|intent| is_its(&intent.wish.owner));
+    let is_its = |intent: &Intent| is_of(cluster, &intent.wish.owner);
+    let (its, others): (Vec<Intent>, Vec<Intent>) = records.into_iter().partition(is_its);
     let knows = |other: &LogwiseCluster| {
         Wanted::of(other).is_some_and(|other| its.iter().any(|intent| other.may_be(&intent.resource)))
     };
@@ -111,22 +110,25 @@ pub(super) fn is_of_another(around: Around<'_>, class: &str, masters: &BTreeSet<
     around.context.clusters.find(theirs).is_some()
 }
 
+/// Whether the record's owner is this object: by its name, since one that was made anew goes on where the other was.
+pub(super) fn is_of(cluster: &LogwiseCluster, owner: &Owner) -> bool {
+    let meta = &cluster.metadata;
+    meta.namespace.as_ref() == Some(&owner.namespace) && meta.name.as_ref() == Some(&owner.name)
+}
+
 /// Another LogwiseCluster that has written this record and does not manage its driver any more.
-pub(super) struct Former {
+pub(super) struct PastOwner {
     /// Its `namespace/name`.
     pub name: String,
     /// Whether it manages a driver that is not the one on record; else none.
     pub manages_another: bool,
 }
 
-/// The one that has written this record and has another driver now, or none, if that is not this one.
-pub(super) async fn former(around: Around<'_>, intent: &Intent) -> Result<Option<Former>, String> {
+/// The one that has written this record, which is not this one, if it has another driver now, or none.
+pub(super) async fn past_owner(around: Around<'_>, intent: &Intent) -> Result<Option<PastOwner>, String> {
     let Context { clusters, shell, .. } = around.context;
     let owner = &intent.wish.owner;
     let name = format!("{}/{}", owner.namespace, owner.name);
-    if around.cluster.namespace().as_ref() == Some(&owner.namespace) && around.cluster.name_any() == owner.name {
-        return Ok(None);
-    }
     let other = owner_on_record(&shell.intents, clusters, owner).await;
     let other = other.map_err(|error| format!("LogwiseCluster {name} had this class before: {}", chain(&error)))?;
     let Some(other) = other.filter(|other| other.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
@@ -134,7 +136,7 @@ pub(super) async fn former(around: Around<'_>, intent: &Intent) -> Result<Option
     if wanted.as_ref().is_some_and(|wanted| wanted.may_be(&intent.resource)) {
         return Ok(None);
     }
-    Ok(Some(Former { name, manages_another: wanted.is_some() }))
+    Ok(Some(PastOwner { name, manages_another: wanted.is_some() }))
 }
 
 /// Whether the record is about the driver of this class at the master of this page: it names one that stands there.
@@ -218,9 +220,7 @@ impl Wanted {
 
     /// Whether the intent is one of this object, whose spec this is.
     fn owns(&self, cluster: &LogwiseCluster, intent: &Intent) -> bool {
-        let Owner { namespace, name, .. } = &intent.wish.owner;
-        let is_its = cluster.namespace().as_ref() == Some(namespace) && cluster.name_any() == *name;
-        is_its && self.may_be(&intent.resource)
+        is_of(cluster, &intent.wish.owner) && self.may_be(&intent.resource)
     }
 
     /// Whether the intent about this resource may be about the driver: masters have one name together.

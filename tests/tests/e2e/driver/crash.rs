@@ -37,10 +37,10 @@ enum Pool {
     Deployment,
 }
 
-/// Points tried in `make test`. Of Kubernetes: an intent that was written down. Of the master: the submission and the cordon; of the group: its protection, that of its
-/// instances, the raise and the end of an instance; of the Deployment: its raise, the cost of the driver's pod and of
-/// the one that goes, and the end of that. Not `spark:1:before`: a submission that was never sent is waited for half a
-/// minute.
+/// Points tried in `make test`. Of Kubernetes: an intent that was written down. Of the master: the submission and the
+/// cordon; of the group: its protection, that of its instances, the raise and the end of an instance; of the
+/// Deployment: its raise, the cost of the driver's pod and of the one that goes, and the end of that. Not
+/// `spark:1:before`: a submission that was never sent is waited for half a minute.
 const SAMPLE: [(Pool, &str); 7] = [
     (Pool::Group, "kubernetes:2:after"),
     (Pool::Group, "spark:1:effect"),

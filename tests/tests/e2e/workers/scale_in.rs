@@ -261,15 +261,12 @@ async fn an_end_whose_answer_is_lost_or_that_arrives_twice_or_late_ends_one_work
     pipeline.settled().await?;
     ground.looked(2).await?;
     pipeline.wait_size(1).await?;
-    let ended = ended_ids(&pipeline).await?;
-    ensure!(ended.len() == 3, "{ended:?}");
+    let changes = pipeline.changes().await?;
+    // Whoever was asked to go, each once.
+    let ids: BTreeSet<&str> = ended(&changes).into_iter().collect();
+    ensure!(ids.len() == 3, "{changes:?}");
     ground.at_rest(&[&pipeline]).await?;
     ground.ends(&[&pipeline]).await
-}
-
-/// The instances that were asked to go, each once.
-async fn ended_ids(pipeline: &Pipeline<'_>) -> Result<BTreeSet<String>> {
-    Ok(ended(&pipeline.changes().await?).into_iter().map(str::to_owned).collect())
 }
 
 /// Executors of which nobody asks anything take cores all the same: what the driver counts is what runs.
